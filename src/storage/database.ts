@@ -1,0 +1,38 @@
+/**
+ * The database as the rest of the server sees it: one asynchronous interface over SQLite and PostgreSQL.
+ *
+ * Reads outside a transaction see what is committed. Writes happen in `transaction` only, whose promise resolves after
+ * the commit is durable. Rows come back normalized: integers as numbers, booleans as booleans (columns are declared
+ * BOOLEAN), bytes as Uint8Array.
+ */
+import type { Dialect, Sql } from "./sql.ts";
+
+/** A handle for reading. */
+export interface Db {
+  readonly dialect: Dialect;
+  /** Returns all rows. The query must bound them with a LIMIT or by its key. */
+  all<Row>(query: Sql): Promise<Row[]>;
+  /** Returns the first row, or null. */
+  get<Row>(query: Sql): Promise<Row | null>;
+}
+
+/** A write transaction. Throws on use once it has ended. */
+export interface Tx extends Db {
+  /** Runs one statement and returns the number of rows it changed. */
+  run(query: Sql): Promise<number>;
+  /** Runs statements in order without waiting in between: pipelined on PostgreSQL. */
+  runMany(queries: readonly Sql[]): Promise<void>;
+  /** Calls `callback` after the commit, in the order registered; never when the transaction fails. */
+  afterCommit(callback: () => void): void;
+}
+
+/** The server's database. */
+export interface Database extends Db, AsyncDisposable {
+  /**
+   * Runs `work` in a write transaction and resolves with its result once that is committed.
+   *
+   * SQLite: transactions run one after another, several sharing one commit (group commit). PostgreSQL: READ COMMITTED,
+   * and `work` runs again after a serialization failure or a deadlock, so it must have no effect but through `tx`.
+   */
+  transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+}
