@@ -1,0 +1,59 @@
+# Everything a developer or a CI does. On a fresh machine only Node >= 20, npm and make are needed.
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast bench build fmt lint check ok complement register test-executable
+
+# The Deno that package-lock.json pins. `make build DENO=PATH` compiles with another one.
+PINNED := ./node_modules/deno/deno
+ALLOW := --allow-net --allow-read --allow-write --allow-env --allow-sys --allow-run
+TOOL := $(PINNED) run --no-check $(ALLOW)
+SETUP := node_modules/.package-lock.json
+CONFIG := data/homeserver.yaml
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+# `--version` makes the npm package put its program in place where npm did not run its install script.
+$(SETUP): package-lock.json
+	npm ci --no-audit --no-fund
+	@./node_modules/.bin/deno --version >/dev/null
+	@touch $@
+
+$(CONFIG): | $(SETUP)
+	@mkdir -p data
+	$(TOOL) main.ts generate-config --server-name localhost --report-stats no --config-path $@ --data-directory data --config-directory data
+
+run: $(SETUP) $(CONFIG) ## Serve on http://localhost:8008 with SQLite; the first time, install and write data/homeserver.yaml
+	@echo "Register the first user, in another terminal: make register"
+	@exec $(TOOL) main.ts serve --config-path $(CONFIG)
+
+register: $(SETUP) ## Register a user on the server that `make run` serves
+	@exec $(TOOL) main.ts register-user --config $(CONFIG) http://localhost:8008
+
+test: $(SETUP) ## Check and test everything, on SQLite and PostgreSQL
+	@exec $(TOOL) tests/run.ts
+
+test-fast: $(SETUP) ## Check, and test without PostgreSQL, command line and real clients
+	@exec $(TOOL) tests/run.ts --fast
+
+bench: $(SETUP) ## Measure the server, beside Synapse where SYNAPSE_VENV has one
+	@exec $(TOOL) bench/compare.ts $(BENCH)
+
+build: $(SETUP) ## Compile dist/synapse-ts; DENO=PATH compiles with another Deno, DENORT_BIN is passed on
+	@exec $(TOOL) packaging/build.ts $(if $(DENO),--deno $(DENO))
+
+test-executable: $(SETUP) ## Test dist/synapse-ts in an empty folder, without Deno
+	@exec $(TOOL) tests/run.ts tests/executable/
+
+fmt: $(SETUP) ## Format all sources
+	@$(PINNED) fmt --quiet
+
+lint: $(SETUP) ## Check the conventions
+	@$(PINNED) lint --quiet
+
+check: $(SETUP) ## Check the types
+	@$(PINNED) check .
+
+ok: test build test-executable ## All that CI does
+
+complement: $(SETUP) ## Run Complement (COMPLEMENT_DIR) and update tests/complement.tsv
+	@exec $(TOOL) tests/complement/run.ts $(COMPLEMENT)
