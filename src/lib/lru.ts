@@ -2,8 +2,14 @@
 
 /** How a cache is bounded: by the number of entries, or by the sum of their sizes in bytes. */
 export type LruOptions<V> =
-  | { readonly maxEntries: number }
-  | { readonly maxBytes: number; readonly sizeOf: (value: V) => number };
+  & (
+    | { readonly maxEntries: number }
+    | { readonly maxBytes: number; readonly sizeOf: (value: V) => number }
+  )
+  & {
+    /** Called with each value dropped because of the bound. */
+    readonly onEvict?: (value: V) => void;
+  };
 
 /**
  * A map that forgets what was not used for longest.
@@ -14,11 +20,13 @@ export class LruCache<K, V> {
   readonly #entries = new Map<K, V>();
   readonly #limit: number;
   readonly #sizeOf: ((value: V) => number) | null;
+  readonly #onEvict: ((value: V) => void) | null;
   #size = 0;
 
   constructor(options: LruOptions<V>) {
     this.#limit = "maxEntries" in options ? options.maxEntries : options.maxBytes;
     this.#sizeOf = "sizeOf" in options ? options.sizeOf : null;
+    this.#onEvict = options.onEvict ?? null;
   }
 
   /** The number of entries. */
@@ -51,9 +59,11 @@ export class LruCache<K, V> {
     this.#entries.set(key, value);
     this.#size += this.#weigh(value);
     while (this.#size > this.#limit && this.#entries.size > 1) {
-      const oldest = this.#entries.keys().next();
+      const oldest = this.#entries.entries().next();
       if (oldest.done) return;
-      this.delete(oldest.value);
+      const [oldestKey, dropped] = oldest.value;
+      this.delete(oldestKey);
+      this.#onEvict?.(dropped);
     }
   }
 

@@ -1,0 +1,141 @@
+/** Rooms and the ends of their graphs. */
+import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
+import type { Db, Tx } from "./database.ts";
+import { lockRow, type Sql, sql } from "./sql.ts";
+
+/** A row of `rooms`. */
+export interface RoomRow {
+  readonly roomNid: number;
+  readonly roomId: RoomId;
+  readonly roomVersion: string;
+  readonly stateRoot: number;
+  readonly lastPosition: number;
+  readonly joinedMembers: number;
+  readonly invitedMembers: number;
+  readonly isPublic: boolean;
+}
+
+/** An event without children in the room's graph. */
+export interface ForwardExtremity {
+  readonly nid: number;
+  readonly eventId: EventId;
+  readonly depth: number;
+}
+
+interface Row {
+  room_nid: number;
+  room_id: RoomId;
+  room_version: string;
+  state_root: number;
+  last_position: number;
+  joined_members: number;
+  invited_members: number;
+  is_public: boolean;
+}
+
+const COLUMNS: Sql =
+  sql`room_nid, room_id, room_version, state_root, last_position, joined_members, invited_members, is_public`;
+
+/** More extremities than this are never looked at: a dummy event merges them long before. */
+const MAX_EXTREMITIES = 10_000;
+/** Bounds the set of local members held in memory for one room. */
+const MAX_LOCAL_MEMBERS = 1_000_000;
+
+/** Returns a room by its id. */
+export async function selectRoomById(db: Db, roomId: RoomId): Promise<RoomRow | null> {
+  const row = await db.get<Row>(sql`SELECT ${COLUMNS} FROM rooms WHERE room_id = ${roomId}`);
+  return row === null ? null : toRoomRow(row);
+}
+
+/** Returns a room by its numeric id. */
+export async function selectRoomByNid(db: Db, roomNid: number): Promise<RoomRow | null> {
+  const row = await db.get<Row>(sql`SELECT ${COLUMNS} FROM rooms WHERE room_nid = ${roomNid}`);
+  return row === null ? null : toRoomRow(row);
+}
+
+/** Locks the room against other writers until the transaction ends; returns its `last_position`, null if it is gone. */
+export async function lockRoom(tx: Tx, roomNid: number): Promise<number | null> {
+  const row = await tx.get<{ last_position: number }>(
+    sql`SELECT last_position FROM rooms WHERE room_nid = ${roomNid} ${lockRow()}`,
+  );
+  return row === null ? null : row.last_position;
+}
+
+/** Adds a room. The id must be new. */
+export async function insertRoom(tx: Tx, room: RoomRow & { readonly createdTs: number }): Promise<void> {
+  await tx.run(sql`
+    INSERT INTO rooms (room_nid, room_id, room_version, state_root, last_position, joined_members, invited_members,
+      is_public, created_ts)
+    VALUES (${room.roomNid}, ${room.roomId}, ${room.roomVersion}, ${room.stateRoot}, ${room.lastPosition},
+      ${room.joinedMembers}, ${room.invitedMembers}, ${room.isPublic}, ${room.createdTs})`);
+}
+
+/** Sets what a batch of events changed in its room. */
+export async function updateRoomHead(
+  tx: Tx,
+  { roomNid, stateRoot, lastPosition, joinedDelta, invitedDelta }: {
+    roomNid: number;
+    stateRoot: number;
+    lastPosition: number;
+    joinedDelta: number;
+    invitedDelta: number;
+  },
+): Promise<void> {
+  await tx.run(sql`
+    UPDATE rooms
+    SET state_root = ${stateRoot}, last_position = ${lastPosition}, joined_members = joined_members + ${joinedDelta},
+      invited_members = invited_members + ${invitedDelta}
+    WHERE room_nid = ${roomNid}`);
+}
+
+/** Sets whether the room is listed in the public directory. */
+export async function updateRoomIsPublic(
+  tx: Tx,
+  { roomNid, isPublic }: { roomNid: number; isPublic: boolean },
+): Promise<void> {
+  await tx.run(sql`UPDATE rooms SET is_public = ${isPublic} WHERE room_nid = ${roomNid}`);
+}
+
+/** Returns the events without children. */
+export async function selectForwardExtremities(db: Db, roomNid: number): Promise<ForwardExtremity[]> {
+  const rows = await db.all<{ event_nid: number; event_id: EventId; depth: number }>(sql`
+    SELECT e.event_nid, e.event_id, e.depth
+    FROM forward_extremities f
+    JOIN events e ON e.event_nid = f.event_nid
+    WHERE f.room_nid = ${roomNid}
+    ORDER BY f.event_nid
+    LIMIT ${MAX_EXTREMITIES}`);
+  return rows.map(({ event_nid, event_id, depth }) => ({ nid: event_nid, eventId: event_id, depth }));
+}
+
+/** Replaces extremities: `removed` go, `added` come. */
+export async function updateForwardExtremities(
+  tx: Tx,
+  { roomNid, removed, added }: { roomNid: number; removed: readonly number[]; added: readonly number[] },
+): Promise<void> {
+  await tx.runMany([
+    ...removed.map((nid) => sql`DELETE FROM forward_extremities WHERE room_nid = ${roomNid} AND event_nid = ${nid}`),
+    ...added.map((nid) => sql`INSERT INTO forward_extremities (room_nid, event_nid) VALUES (${roomNid}, ${nid})`),
+  ]);
+}
+
+/** Returns the users of this server who are joined to the room. */
+export async function selectLocalJoinedUsers(db: Db, roomNid: number): Promise<UserId[]> {
+  const rows = await db.all<{ user_id: UserId }>(sql`
+    SELECT user_id FROM local_memberships WHERE room_nid = ${roomNid} AND membership = 'join'
+    LIMIT ${MAX_LOCAL_MEMBERS}`);
+  return rows.map((row) => row.user_id);
+}
+
+function toRoomRow(row: Row): RoomRow {
+  return {
+    roomNid: row.room_nid,
+    roomId: row.room_id,
+    roomVersion: row.room_version,
+    stateRoot: row.state_root,
+    lastPosition: row.last_position,
+    joinedMembers: row.joined_members,
+    invitedMembers: row.invited_members,
+    isPublic: row.is_public,
+  };
+}
