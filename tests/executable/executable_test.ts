@@ -1,0 +1,203 @@
+/**
+ * `dist/synapse-ts` by itself: in an empty folder, with an empty environment, so neither Deno nor node_modules nor the
+ * sources can help it. Everything it needs (migrations, workers, wasm, templates) must be inside.
+ */
+import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
+import { freePort, waitForPort } from "../harness/ports.ts";
+import { type ProcessResult, RunningProcess, runProcess } from "../harness/process.ts";
+
+const EXECUTABLE = new URL("../../dist/synapse-ts", import.meta.url).pathname;
+const MAX_BYTES = 140_000_000;
+const MAX_START_MS = 5_000;
+const PASSWORD = "correct horse battery staple";
+
+type Json = Record<string, unknown>;
+
+/** An empty folder in which the executable runs, and the address its server listens on. */
+class Site implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #port = freePort();
+  #server: RunningProcess | null = null;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  path(name: string): string {
+    return `${this.#folder}/${name}`;
+  }
+
+  /** Runs a command to its end. */
+  run(args: readonly string[], input = ""): Promise<ProcessResult> {
+    return runProcess(EXECUTABLE, { args, input, cwd: this.#folder, env: { PATH: "" }, clearEnv: true });
+  }
+
+  async generateConfig(): Promise<ProcessResult> {
+    const result = await this.run(["generate-config", "--server-name", "localhost", "--report-stats", "no"]);
+    const listeners = [{
+      port: this.#port,
+      type: "http",
+      tls: false,
+      bind_addresses: ["127.0.0.1"],
+      resources: [{ names: ["client", "federation"] }],
+    }];
+    // JSON is YAML: a second file replaces the generated listeners.
+    await Deno.writeTextFile(this.path("port.yaml"), JSON.stringify({ listeners }));
+    return result;
+  }
+
+  /** Starts the server and returns how long it took to answer. */
+  async serve(): Promise<number> {
+    const started = performance.now();
+    this.#server = new RunningProcess(EXECUTABLE, {
+      args: ["serve", "-c", "homeserver.yaml", "-c", "port.yaml"],
+      cwd: this.#folder,
+      env: { PATH: "" },
+      clearEnv: true,
+    });
+    const { exited } = this.#server;
+    const died = exited.then((code) => {
+      throw new Error(`serve ended with ${code}: ${this.#server?.stderr}`);
+    });
+    await Promise.race([waitForPort(this.#port), died]);
+    died.catch(() => {});
+    return performance.now() - started;
+  }
+
+  async stop(): Promise<number | null> {
+    const code = await this.#server?.stop();
+    return code ?? null;
+  }
+
+  async kill(): Promise<void> {
+    await this.#server?.kill();
+  }
+
+  async call(method: string, path: string, { token, body }: { token?: string; body?: Json } = {}): Promise<Json> {
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const answer = await response.text();
+    equal(response.status, 200, `${method} ${path}: ${answer}`);
+    return JSON.parse(answer);
+  }
+
+  async login(user: string): Promise<string> {
+    const body = { type: "m.login.password", identifier: { type: "m.id.user", user }, password: PASSWORD };
+    return String((await this.call("POST", "/_matrix/client/v3/login", { body })).access_token);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+}
+
+async function newSite(): Promise<Site> {
+  return new Site(await Deno.makeTempDir({ prefix: "synapse-ts-site-" }));
+}
+
+/** Returns the texts of the room's messages, oldest first. */
+async function messages(site: Site, { token, roomId }: { token: string; roomId: string }): Promise<string[]> {
+  const path = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/messages?dir=f&limit=100`;
+  const { chunk } = await site.call("GET", path, { token });
+  return (chunk as { type: string; content: { body?: string } }[])
+    .filter((event) => event.type === "m.room.message").map((event) => event.content.body ?? "");
+}
+
+async function send(
+  site: Site,
+  { token, roomId, text }: { token: string; roomId: string; text: string },
+): Promise<string> {
+  const path = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${encodeURIComponent(text)}`;
+  const answer = await site.call("PUT", path, { token, body: { msgtype: "m.text", body: text } });
+  return String(answer.event_id);
+}
+
+Deno.test("the executable is not larger than promised", async () => {
+  const { size } = await Deno.stat(EXECUTABLE);
+  ok(size <= MAX_BYTES, `${size} bytes`);
+});
+
+Deno.test("the executable says its version and its commands", async () => {
+  await using site = await newSite();
+  match((await site.run(["--version"])).stdout, /\d+\.\d+\.\d+/);
+  const help = await site.run(["--help"]);
+  equal(help.code, 0, help.stderr);
+  for (const command of ["generate-config", "serve", "register-user", "hash-password"]) {
+    ok(help.stdout.includes(command), `${command} is missing in:\n${help.stdout}`);
+  }
+});
+
+Deno.test("the executable hashes a password", async () => {
+  await using site = await newSite();
+  const { code, stdout, stderr } = await site.run(["hash-password", "-p", PASSWORD]);
+  equal(code, 0, stderr);
+  match(stdout.trim(), /^\$2[aby]\$12\$[./A-Za-z0-9]{53}$/);
+});
+
+Deno.test("an unknown command fails with a sentence, not with a stack trace", async () => {
+  await using site = await newSite();
+  const { code, stdout, stderr } = await site.run(["no-such-command"]);
+  notEqual(code, 0);
+  match(stdout + stderr, /no-such-command/);
+  ok(!/\n\s+at /.test(stdout + stderr), stdout + stderr);
+});
+
+Deno.test("a conversation survives a stop and a power failure", async () => {
+  await using site = await newSite();
+  const generated = await site.generateConfig();
+  equal(generated.code, 0, generated.stderr);
+  const startMs = await site.serve();
+  ok(startMs < MAX_START_MS, `took ${startMs} ms to start`);
+
+  for (const user of ["alice", "bob"]) {
+    const flags = ["-c", "homeserver.yaml", "-u", user, "-p", PASSWORD, "--no-admin"];
+    const { code, stdout, stderr } = await site.run(["register-user", ...flags, site.url]);
+    equal(code, 0, stdout + stderr);
+    match(stdout, /Success!/);
+  }
+  const alice = await site.login("alice");
+  const bob = await site.login("bob");
+  const room = { preset: "private_chat", invite: ["@bob:localhost"] };
+  const roomId = String(
+    (await site.call("POST", "/_matrix/client/v3/createRoom", { token: alice, body: room })).room_id,
+  );
+  await site.call("POST", `/_matrix/client/v3/join/${encodeURIComponent(roomId)}`, { token: bob, body: {} });
+  const first = await site.call("GET", "/_matrix/client/v3/sync?timeout=0", { token: bob });
+  const eventId = await send(site, { token: alice, roomId, text: "one" });
+
+  const next = await site.call("GET", `/_matrix/client/v3/sync?timeout=10000&since=${first.next_batch}`, {
+    token: bob,
+  });
+  const joined = (next.rooms as { join: Record<string, { timeline: { events: { event_id: string }[] } }> }).join;
+  deepEqual(joined[roomId]?.timeline.events.map((event) => event.event_id), [eventId]);
+
+  equal(await site.stop(), 0);
+  await site.serve();
+  await send(site, { token: bob, roomId, text: "two" });
+  await site.kill();
+  await site.serve();
+  await send(site, { token: alice, roomId, text: "three" });
+  deepEqual(await messages(site, { token: bob, roomId }), ["one", "two", "three"]);
+  equal(await site.stop(), 0);
+});
+
+Deno.test("generate-config writes private secrets and never overwrites", async () => {
+  await using site = await newSite();
+  await site.generateConfig();
+  const config = await Deno.readTextFile(site.path("homeserver.yaml"));
+  for (const option of ["registration_shared_secret", "macaroon_secret_key", "form_secret", "signing_key_path"]) {
+    match(config, new RegExp(`^${option}: `, "m"));
+  }
+  const key = await Deno.stat(site.path("localhost.signing.key"));
+  equal((key.mode ?? 0) & 0o027, 0, "the signing key can be read by others");
+  await site.generateConfig();
+  equal(await Deno.readTextFile(site.path("homeserver.yaml")), config);
+});
