@@ -52,11 +52,12 @@ const MAX_QUOTED_KEYS = 4096;
 const MAX_QUOTED_KEY_LENGTH = 64;
 // deno-lint-ignore no-control-regex
 const ASCII_ONLY = /^[\x00-\x7f]*$/;
+// deno-lint-ignore no-control-regex
 const NEEDS_ESCAPE = /["\\\u0000-\u001f\ud800-\udfff]/;
 
 /** Returns the canonical JSON text; throws `CanonicalJsonError` when `value` has none. */
 export function canonicalJson(value: JsonValue, options: CanonicalOptions = {}): string {
-  return checkWellFormed(write(value, options.lax === true, 0));
+  return checkWellFormed(new Writer(options.lax === true).write(value));
 }
 
 /** Returns the canonical JSON of `object` as if the keys in `omit` were absent. */
@@ -65,7 +66,7 @@ export function canonicalJsonWithout(
   { omit, lax = false }: { omit: ReadonlySet<string>; lax?: boolean },
 ): string {
   const keys = Object.keys(object).filter((key) => !omit.has(key));
-  return checkWellFormed(writeKeys(object, keys, { lax, depth: 0 }));
+  return checkWellFormed(new Writer(lax).writeKeys(object, keys));
 }
 
 /** Returns how many bytes `text` takes in UTF-8. */
@@ -154,60 +155,66 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-function write(value: JsonValue, lax: boolean, depth: number): string {
-  switch (typeof value) {
-    case "string":
-      return quote(value);
-    case "number":
-      return Number.isSafeInteger(value) ? String(value) : writeOddNumber(value, lax);
-    case "boolean":
-      return value ? "true" : "false";
-    case "object":
-      if (value === null) return "null";
-      if (depth >= MAX_JSON_DEPTH) throw new CanonicalJsonError("JSON is nested too deeply");
-      if (Array.isArray(value)) return writeArray(value, lax, depth);
-      if (rawApi.isRawJSON(value)) return writeExact(value.rawJSON, lax);
-      return writeKeys(value, Object.keys(value), { lax, depth });
-    default:
-      throw new CanonicalJsonError(`A ${typeof value} is not JSON`);
-  }
-}
+class Writer {
+  readonly #lax: boolean;
+  #depth = 0;
 
-function writeArray(values: readonly JsonValue[], lax: boolean, depth: number): string {
-  let out = "[";
-  for (let i = 0; i < values.length; i++) {
-    if (i > 0) out += ",";
-    out += write(values[i] as JsonValue, lax, depth + 1);
+  constructor(lax: boolean) {
+    this.#lax = lax;
   }
-  return out + "]";
-}
 
-function writeKeys(
-  object: Readonly<JsonObject>,
-  keys: string[],
-  { lax, depth }: { lax: boolean; depth: number },
-): string {
-  if (!isSorted(keys)) keys.sort();
-  let out = "{";
-  for (let i = 0; i < keys.length; i++) {
-    const key = keys[i] as string;
-    const quoted = QUOTED_KEYS.get(key) ?? quoteKey(key);
-    // UTF-16 order differs from code-point order only where there are surrogates, which no ASCII key has.
-    if (quoted === null) return writeKeysByCodePoint(object, keys, { lax, depth });
-    if (i > 0) out += ",";
-    out += quoted + write(object[key] as JsonValue, lax, depth + 1);
+  write(value: JsonValue): string {
+    switch (typeof value) {
+      case "string":
+        return quoteJson(value);
+      case "number":
+        return Number.isSafeInteger(value) ? String(value) : writeOddNumber(value, this.#lax);
+      case "boolean":
+        return value ? "true" : "false";
+      case "object":
+        return value === null ? "null" : this.#writeNested(value);
+      default:
+        throw new CanonicalJsonError(`A ${typeof value} is not JSON`);
+    }
   }
-  return out + "}";
-}
 
-function writeKeysByCodePoint(
-  object: Readonly<JsonObject>,
-  keys: string[],
-  { lax, depth }: { lax: boolean; depth: number },
-): string {
-  keys.sort(compareCodePoints);
-  const members = keys.map((key) => `${quote(key)}:${write(object[key] as JsonValue, lax, depth + 1)}`);
-  return `{${members.join(",")}}`;
+  /** Sorts `keys` in place. */
+  writeKeys(object: Readonly<JsonObject>, keys: string[]): string {
+    if (!isSorted(keys)) keys.sort();
+    let out = "{";
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i] as string;
+      const quoted = QUOTED_KEYS.get(key) ?? quoteKey(key);
+      // UTF-16 order differs from code-point order only where there are surrogates, which no ASCII key has.
+      if (quoted === null) return this.#writeKeysByCodePoint(object, keys);
+      if (i > 0) out += ",";
+      out += quoted + this.write(object[key] as JsonValue);
+    }
+    return out + "}";
+  }
+
+  #writeNested(value: JsonValue[] | JsonObject): string {
+    if (rawApi.isRawJSON(value)) return writeExact(value.rawJSON, this.#lax);
+    if (this.#depth >= MAX_JSON_DEPTH) throw new CanonicalJsonError("JSON is nested too deeply");
+    this.#depth++;
+    const text = Array.isArray(value) ? this.#writeArray(value) : this.writeKeys(value, Object.keys(value));
+    this.#depth--;
+    return text;
+  }
+
+  #writeArray(values: readonly JsonValue[]): string {
+    let out = "[";
+    for (let i = 0; i < values.length; i++) {
+      if (i > 0) out += ",";
+      out += this.write(values[i] as JsonValue);
+    }
+    return out + "]";
+  }
+
+  #writeKeysByCodePoint(object: Readonly<JsonObject>, keys: string[]): string {
+    keys.sort(compareCodePoints);
+    return `{${keys.map((key) => `${quoteJson(key)}:${this.write(object[key] as JsonValue)}`).join(",")}}`;
+  }
 }
 
 function isSorted(keys: readonly string[]): boolean {
@@ -242,7 +249,8 @@ function quoteKey(key: string): string | null {
   return quoted;
 }
 
-function quote(text: string): string {
+/** Writes a string as canonical JSON does, quotes included. */
+export function quoteJson(text: string): string {
   return NEEDS_ESCAPE.test(text) ? JSON.stringify(text) : `"${text}"`;
 }
 

@@ -40,22 +40,21 @@ const POWER_LEVELS_SINCE_V11: readonly string[] = [...POWER_LEVELS_BEFORE_V11, "
 /** Returns the redacted copy of a PDU; `unsigned` is gone, hashes and signatures stay. */
 export function redactPdu(pdu: Readonly<Pdu>, rules: RoomVersionRules): Pdu {
   const redacted = pick(pdu, rules.updatedRedaction ? KEPT_SINCE_V11 : KEPT_BEFORE_V11);
-  redacted["content"] = redactContent(pdu.type, pdu.content, rules);
+  redacted["content"] = redactContent(pdu, rules);
   return redacted as Pdu;
 }
 
 /** Returns the event as it looks once redacted. Its id stays the same. */
 export function redactEvent(event: RoomEvent): RoomEvent {
   const pdu = redactPdu(event.pdu, event.rules);
-  const content = redactContent(event.type, event.content, event.rules);
+  const content = redactContent(event, event.rules);
   const redacts = typeof content["redacts"] === "string" ? event.redacts : null;
   return { ...event, content, redacts, pdu };
 }
 
 /** Returns what redaction leaves of the content; the same object where everything stays. */
 export function redactContent(
-  type: string,
-  content: Readonly<JsonObject>,
+  { type, content }: { readonly type: string; readonly content: Readonly<JsonObject> },
   rules: RoomVersionRules,
 ): JsonObject {
   if (type === "m.room.create" && rules.updatedRedaction) return content;

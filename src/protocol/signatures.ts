@@ -45,6 +45,16 @@ export interface SignatureCheck {
   readonly key: VerifyKey;
 }
 
+/** Who signs an event of which room version. */
+export interface EventSigner extends Signer {
+  readonly rules: RoomVersionRules;
+}
+
+/** Which signature of an event to check. */
+export interface EventSignatureCheck extends SignatureCheck {
+  readonly rules: RoomVersionRules;
+}
+
 const KEY_VERSION = /^[A-Za-z0-9_]+$/;
 const UNSIGNED_KEYS: ReadonlySet<string> = new Set(["signatures", "unsigned"]);
 // What precedes the raw 32 bytes in the DER forms of RFC 8410.
@@ -110,7 +120,10 @@ export function signJson<T extends JsonObject>(object: Readonly<T>, signer: Sign
 
 /** Tells whether `object` holds a valid signature of that server by that key; false also when it has no canonical form. */
 export function verifyJson(object: Readonly<JsonObject>, check: SignatureCheck): boolean {
-  return verifySignature(object, check, () => canonicalJsonWithout(object, { omit: UNSIGNED_KEYS, lax: true }));
+  return verifySignature(object, {
+    ...check,
+    textOf: () => canonicalJsonWithout(object, { omit: UNSIGNED_KEYS, lax: true }),
+  });
 }
 
 /** Returns the ids of the Ed25519 keys by which `serverName` claims to have signed. */
@@ -122,18 +135,18 @@ export function signatureKeyIds(object: Readonly<JsonObject>, serverName: string
 }
 
 /** Returns the event with a signature over its redacted form added. */
-export function signEvent(pdu: Readonly<Pdu>, rules: RoomVersionRules, signer: Signer): Pdu {
+export function signEvent(pdu: Readonly<Pdu>, { rules, ...signer }: EventSigner): Pdu {
   return addSignature(pdu, { ...signer, signature: signText(signedTextOf(pdu, rules), signer.key) });
 }
 
 /** Returns the event with its content hash set and a signature added: how an event template is completed. */
-export function hashAndSignEvent(pdu: Readonly<Pdu>, rules: RoomVersionRules, signer: Signer): Pdu {
-  return signEvent({ ...pdu, hashes: { sha256: contentHash(pdu) } }, rules, signer);
+export function hashAndSignEvent(pdu: Readonly<Pdu>, signer: EventSigner): Pdu {
+  return signEvent({ ...pdu, hashes: { sha256: contentHash(pdu) } }, signer);
 }
 
 /** Tells whether the event holds a valid signature of that server by that key, redacted or not. */
-export function verifyEventSignature(pdu: Readonly<Pdu>, rules: RoomVersionRules, check: SignatureCheck): boolean {
-  return verifySignature(pdu, check, () => signedTextOf(pdu, rules));
+export function verifyEventSignature(pdu: Readonly<Pdu>, check: EventSignatureCheck): boolean {
+  return verifySignature(pdu, { ...check, textOf: () => signedTextOf(pdu, check.rules) });
 }
 
 function verifyKeyFromBytes(bytes: Uint8Array): VerifyKey | null {
@@ -142,12 +155,12 @@ function verifyKeyFromBytes(bytes: Uint8Array): VerifyKey | null {
   return { keyObject, base64: encodeBase64(bytes) };
 }
 
-function verifySignature(object: Readonly<JsonObject>, check: SignatureCheck, textOf: () => string): boolean {
+function verifySignature(object: Readonly<JsonObject>, check: SignatureCheck & { textOf: () => string }): boolean {
   if (!check.keyId.startsWith("ed25519:")) return false;
   const signature = signaturesBy(object, check.serverName)[check.keyId];
   if (typeof signature !== "string") return false;
   try {
-    return verifyText(textOf(), { signature, key: check.key });
+    return verifyText(check.textOf(), { signature, key: check.key });
   } catch {
     return false;
   }
