@@ -1,0 +1,36 @@
+/** Brings a database to the schema of this program, and refuses one that is ahead of it. */
+import type { Database } from "./database.ts";
+import { DatabaseStartupError } from "./database_error.ts";
+import { type Migration, MIGRATIONS } from "./migrations.ts";
+import { Sql, sql } from "./sql.ts";
+import { splitStatements } from "./split_statements.ts";
+
+/**
+ * Applies the steps that are missing, each in a transaction of its own. On PostgreSQL the caller holds the advisory
+ * lock for upgrades. Throws `DatabaseStartupError` when the database has steps this program does not know.
+ */
+export async function migrate(db: Database, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
+  await db.transaction(async (tx) => {
+    await tx.run(sql`CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT NOT NULL PRIMARY KEY)`);
+  });
+  const rows = await db.all<{ name: string }>(sql`SELECT name FROM schema_migrations ORDER BY name`);
+  const applied = new Set(rows.map(({ name }) => name));
+  const known = new Set(migrations.map(({ name }) => name));
+  const newer = [...applied].filter((name) => !known.has(name));
+  if (newer.length > 0) {
+    throw new DatabaseStartupError(
+      `The database has a newer schema than this program knows (${newer.join(", ")}); use the newer program`,
+    );
+  }
+  for (const migration of migrations) {
+    if (!applied.has(migration.name)) await apply(db, migration);
+  }
+}
+
+async function apply(db: Database, { name, text }: Migration): Promise<void> {
+  const statements = splitStatements(typeof text === "string" ? text : text[db.dialect]);
+  await db.transaction(async (tx) => {
+    for (const statement of statements) await tx.run(new Sql([statement], []));
+    await tx.run(sql`INSERT INTO schema_migrations (name) VALUES (${name})`);
+  });
+}

@@ -1,0 +1,139 @@
+/**
+ * One connection to PostgreSQL over npm:postgres, held for as long as it lives.
+ *
+ * The driver's own pool would run what is left of a transaction on a new connection after the old one broke, outside
+ * of the transaction. So each connection here is a pool of one, reserved at once; when it breaks, everything on it
+ * fails and it is thrown away.
+ */
+import { Buffer } from "node:buffer";
+import postgres from "postgres";
+import { DatabaseError, postgresError } from "./database_error.ts";
+import { renderSql, type Sql, SqlList, type SqlValue } from "./sql.ts";
+
+/** Where the server is and who we are there. */
+export interface PostgresServer {
+  /** A host name, an address, or the folder of a unix socket. Several may be tried in turn. */
+  readonly host?: string;
+  readonly port?: number;
+  readonly user?: string;
+  readonly password?: string;
+  readonly database?: string;
+  /** As libpq's `sslmode`; `require` does not verify the certificate. */
+  readonly ssl?: "require" | "allow" | "prefer" | "verify-full" | false;
+}
+
+type Reserved = postgres.ReservedSql;
+type Value = string | number | boolean | null | Uint8Array;
+
+/** A connection. All its methods throw `DatabaseError`. */
+export class PostgresConnection {
+  readonly #client: postgres.Sql;
+  readonly #reserved: Reserved;
+  readonly #lost: Promise<never>;
+  #isLost = false;
+  /** Statements sent and not yet answered. */
+  inFlight = 0;
+
+  private constructor(client: postgres.Sql, { reserved, closed }: { reserved: Reserved; closed: Promise<void> }) {
+    this.#client = client;
+    this.#reserved = reserved;
+    this.#lost = closed.then(() => {
+      this.#isLost = true;
+      throw new DatabaseError("connection", "PostgreSQL: the connection was lost");
+    });
+    this.#lost.catch(() => {});
+  }
+
+  static async open(server: PostgresServer): Promise<PostgresConnection> {
+    const { promise: closed, resolve: onclose } = Promise.withResolvers<void>();
+    const client = postgres({
+      ...server,
+      max: 1,
+      idle_timeout: 0,
+      max_lifetime: null,
+      connect_timeout: 10,
+      fetch_types: false,
+      onnotice: () => {},
+      onclose: () => onclose(),
+      connection: { application_name: "synapse-ts", default_transaction_isolation: "read committed" },
+      types: TYPES,
+    } as postgres.Options<Record<string, postgres.PostgresType>>);
+    try {
+      return new PostgresConnection(client, { reserved: await client.reserve(), closed });
+    } catch (error) {
+      client.end({ timeout: 0 }).catch(() => {});
+      throw postgresError(error);
+    }
+  }
+
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  /** Sends a statement behind those already sent. */
+  async query(query: Sql): Promise<postgres.RowList<postgres.Row[]>> {
+    const { text, values } = renderSql(query, "postgres");
+    return await this.#send(() => this.#reserved.unsafe(text, bind(values), { prepare: true }));
+  }
+
+  /** Sends a command without parameters, such as COMMIT. Resolves with the tag the server answers with. */
+  async command(text: string): Promise<string> {
+    return (await this.#send(() => this.#reserved.unsafe(text))).command;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isLost) return;
+    this.#reserved.release();
+    await this.#client.end({ timeout: 1 });
+  }
+
+  async #send(
+    start: () => postgres.PendingQuery<postgres.Row[]>,
+  ): Promise<postgres.RowList<postgres.Row[]>> {
+    if (this.#isLost) await this.#lost;
+    this.inFlight++;
+    try {
+      return await Promise.race([start(), this.#lost]);
+    } catch (error) {
+      throw postgresError(error);
+    } finally {
+      this.inFlight--;
+    }
+  }
+}
+
+const toNumber = (text: string): number => Number(text);
+
+/** int8 and numeric (which sums of int8 are) as numbers, bytes as Uint8Array. */
+const TYPES = {
+  int8: { to: 20, from: [20, 1700], parse: toNumber, serialize: String },
+  bytea: {
+    to: 17,
+    from: [17],
+    parse(text: string): Uint8Array {
+      const { buffer, byteOffset, byteLength } = Buffer.from(text.slice(2), "hex");
+      return new Uint8Array(buffer, byteOffset, byteLength);
+    },
+    serialize(bytes: Uint8Array): string {
+      return `\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex")}`;
+    },
+  },
+};
+
+function bind(values: (SqlValue | SqlList)[]): Value[] {
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index];
+    if (value instanceof SqlList) values[index] = arrayLiteral(value.items);
+    else if (typeof value === "bigint") values[index] = value.toString();
+  }
+  return values as Value[];
+}
+
+/** An array in PostgreSQL's text form. */
+function arrayLiteral(items: readonly string[] | readonly number[]): string {
+  return `{${items.map((item) => typeof item === "number" ? item : quoteItem(item)).join(",")}}`;
+}
+
+function quoteItem(item: string): string {
+  return `"${item.replace(/["\\]/g, "\\$&")}"`;
+}

@@ -1,0 +1,264 @@
+/**
+ * PostgreSQL: half of the connections carry transactions, one at a time each; the other half carry reads, many at a
+ * time behind each other. Everything is READ COMMITTED: what must not race takes `lockRow` or a stream position.
+ */
+import type { Database, Tx } from "./database.ts";
+import { DatabaseError, postgresCode, postgresError } from "./database_error.ts";
+import { PostgresConnection, type PostgresServer } from "./postgres_connection.ts";
+import { preparePostgres } from "./postgres_startup.ts";
+import type { Sql } from "./sql.ts";
+
+const DEFAULT_MAX_CONNECTIONS = 10;
+const MAX_ATTEMPTS = 6;
+/** Reads wait behind each other on a connection up to this many before another connection is opened. */
+const READS_PER_CONNECTION = 8;
+
+/** How to reach the database. */
+export interface PostgresOptions {
+  readonly server: PostgresServer;
+  /** Synapse's `cp_max`: connections at most. */
+  readonly maxConnections?: number;
+  /** Synapse's `allow_unsafe_locale`. */
+  readonly allowUnsafeLocale?: boolean;
+}
+
+/** Connects, checks the server and upgrades the schema. Throws `DatabaseStartupError`. */
+export async function openPostgres(options: PostgresOptions): Promise<PostgresDatabase> {
+  const { server, maxConnections = DEFAULT_MAX_CONNECTIONS, allowUnsafeLocale = false } = options;
+  const db = new PostgresDatabase({ server, maxConnections });
+  try {
+    await preparePostgres(db, { server, allowUnsafeLocale });
+    return db;
+  } catch (error) {
+    await db[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** A database on a PostgreSQL server. */
+export class PostgresDatabase implements Database {
+  readonly dialect = "postgres";
+  readonly #server: PostgresServer;
+  readonly #writers: WriterPool;
+  readonly #maxReaders: number;
+  #readers: Promise<PostgresConnection>[] = [];
+  #openReaders: PostgresConnection[] = [];
+  #isClosed = false;
+
+  constructor({ server, maxConnections }: { server: PostgresServer; maxConnections: number }) {
+    this.#server = server;
+    this.#maxReaders = Math.max(1, Math.floor(maxConnections / 2));
+    this.#writers = new WriterPool(server, { max: Math.max(1, maxConnections - this.#maxReaders) });
+  }
+
+  async all<Row>(query: Sql): Promise<Row[]> {
+    return await this.#read(query) as unknown as Row[];
+  }
+
+  async get<Row>(query: Sql): Promise<Row | null> {
+    const rows = await this.#read(query);
+    return rows[0] as Row | undefined ?? null;
+  }
+
+  async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    for (let attempt = 1;; attempt++) {
+      const connection = await this.#writers.acquire();
+      try {
+        return await runTransaction(connection, work);
+      } catch (error) {
+        if (attempt >= MAX_ATTEMPTS || !isRetriable(error)) throw error;
+      } finally {
+        this.#writers.release(connection);
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#writers.close();
+    const readers = await Promise.allSettled(this.#readers);
+    await Promise.all(readers.map((reader) => reader.status === "fulfilled" ? reader.value.close() : null));
+  }
+
+  /** Reads are repeated once when the connection breaks under them. */
+  async #read(query: Sql): Promise<readonly unknown[]> {
+    try {
+      return await (await this.#reader()).query(query);
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || error.kind !== "connection" || this.#isClosed) throw error;
+      return await (await this.#reader()).query(query);
+    }
+  }
+
+  #reader(): PostgresConnection | Promise<PostgresConnection> {
+    if (this.#isClosed) throw new DatabaseError("connection", "The database is closed");
+    let best: PostgresConnection | null = null;
+    for (const reader of this.#openReaders) {
+      if (!reader.isLost && (best === null || reader.inFlight < best.inFlight)) best = reader;
+    }
+    if (best !== null && best.inFlight < READS_PER_CONNECTION) return best;
+    if (this.#openReaders.some(({ isLost }) => isLost)) this.#dropLostReaders();
+    if (this.#readers.length < this.#maxReaders) return this.#openReader();
+    return best ?? Promise.any(this.#readers);
+  }
+
+  #openReader(): Promise<PostgresConnection> {
+    const opening = PostgresConnection.open(this.#server);
+    this.#readers.push(opening);
+    opening.then((reader) => this.#openReaders.push(reader), () => {
+      this.#readers = this.#readers.filter((other) => other !== opening);
+    });
+    return opening;
+  }
+
+  #dropLostReaders(): void {
+    const lost = this.#openReaders.filter(({ isLost }) => isLost).length;
+    this.#openReaders = this.#openReaders.filter(({ isLost }) => !isLost);
+    const opening = this.#readers.length - lost - this.#openReaders.length;
+    this.#readers = [
+      ...this.#openReaders.map((reader) => Promise.resolve(reader)),
+      ...opening > 0 ? this.#readers.slice(-opening) : [],
+    ];
+  }
+}
+
+function isRetriable(error: unknown): boolean {
+  if (!(error instanceof DatabaseError)) return false;
+  const code = postgresCode(error.cause);
+  return code === "40001" || code === "40P01";
+}
+
+async function runTransaction<T>(connection: PostgresConnection, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const tx = new PostgresTx(connection);
+  let value: T;
+  try {
+    value = await work(tx);
+    tx.end();
+    const tag = tx.hasBegun ? await connection.command("COMMIT") : "COMMIT";
+    if (tag !== "COMMIT") throw new DatabaseError("driver", "The transaction failed before its end");
+  } catch (error) {
+    tx.end();
+    if (tx.hasBegun && !connection.isLost) await connection.command("ROLLBACK").catch(() => {});
+    throw error;
+  }
+  for (const callback of tx.callbacks) callback();
+  return value;
+}
+
+class PostgresTx implements Tx {
+  readonly dialect = "postgres";
+  readonly callbacks: (() => void)[] = [];
+  readonly #connection: PostgresConnection;
+  #begin: Promise<unknown> | null = null;
+  #hasEnded = false;
+
+  constructor(connection: PostgresConnection) {
+    this.#connection = connection;
+  }
+
+  get hasBegun(): boolean {
+    return this.#begin !== null;
+  }
+
+  async all<Row>(query: Sql): Promise<Row[]> {
+    return await this.#query(query) as unknown as Row[];
+  }
+
+  async get<Row>(query: Sql): Promise<Row | null> {
+    const rows = await this.#query(query);
+    return rows[0] as Row | undefined ?? null;
+  }
+
+  async run(query: Sql): Promise<number> {
+    return (await this.#query(query)).count;
+  }
+
+  async runMany(queries: readonly Sql[]): Promise<void> {
+    const results = await Promise.allSettled(queries.map((query) => this.#query(query)));
+    for (const result of results) {
+      if (result.status === "rejected") throw result.reason;
+    }
+  }
+
+  afterCommit(callback: () => void): void {
+    this.#assertOpen();
+    this.callbacks.push(callback);
+  }
+
+  end(): void {
+    this.#hasEnded = true;
+  }
+
+  /** BEGIN goes out in front of the first statement, without a round trip of its own. */
+  #query(query: Sql): ReturnType<PostgresConnection["query"]> {
+    this.#assertOpen();
+    if (this.#begin === null) {
+      this.#begin = this.#connection.command("BEGIN");
+      this.#begin.catch(() => {});
+    }
+    return this.#connection.query(query);
+  }
+
+  #assertOpen(): void {
+    if (this.#hasEnded) throw new DatabaseError("driver", "The transaction has ended");
+  }
+}
+
+class WriterPool {
+  readonly #server: PostgresServer;
+  readonly #max: number;
+  readonly #idle: PostgresConnection[] = [];
+  readonly #waiting: ((connection: PostgresConnection | null) => void)[] = [];
+  #count = 0;
+  #closing: (() => void) | null = null;
+
+  constructor(server: PostgresServer, { max }: { max: number }) {
+    this.#server = server;
+    this.#max = max;
+  }
+
+  async acquire(): Promise<PostgresConnection> {
+    for (;;) {
+      if (this.#closing !== null) throw new DatabaseError("connection", "The database is closed");
+      const idle = this.#idle.pop();
+      if (idle !== undefined && !idle.isLost) return idle;
+      if (idle !== undefined) this.#count--;
+      else if (this.#count < this.#max) return await this.#open();
+      else {
+        const given = await new Promise<PostgresConnection | null>((resolve) => this.#waiting.push(resolve));
+        if (given !== null) return given;
+      }
+    }
+  }
+
+  release(connection: PostgresConnection): void {
+    const next = this.#waiting.shift();
+    if (connection.isLost) {
+      this.#count--;
+      next?.(null);
+    } else if (next !== undefined) next(connection);
+    else this.#idle.push(connection);
+    if (this.#idle.length === this.#count) this.#closing?.();
+  }
+
+  /** Waits for the transactions that run, then closes every connection. */
+  async close(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#closing = resolve;
+      if (this.#idle.length === this.#count) resolve();
+    });
+    await Promise.all(this.#idle.map((connection) => connection.close()));
+  }
+
+  async #open(): Promise<PostgresConnection> {
+    this.#count++;
+    try {
+      return await PostgresConnection.open(this.#server);
+    } catch (error) {
+      this.#count--;
+      this.#waiting.shift()?.(null);
+      throw postgresError(error);
+    }
+  }
+}

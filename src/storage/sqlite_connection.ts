@@ -1,0 +1,131 @@
+/** One connection to an SQLite file: prepared statements by text, rows in the form `Database` promises. */
+import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { sqliteError } from "./database_error.ts";
+import { renderSql, type Sql, SqlList, type SqlValue } from "./sql.ts";
+
+const CACHED_STATEMENTS = 1000;
+
+interface Prepared {
+  readonly statement: StatementSync;
+  /** Names of the result columns that hold booleans, known after the first use. */
+  booleans: readonly string[] | null;
+}
+
+/** How to open a file. */
+export interface SqliteConnectionOptions {
+  readonly readOnly: boolean;
+  /** `PRAGMA synchronous`; FULL unless durability is of no interest, as in tests. */
+  readonly synchronous: "FULL" | "OFF";
+}
+
+/** A connection. All its methods throw `DatabaseError`. */
+export class SqliteConnection {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, Prepared>();
+
+  constructor(path: string, { readOnly, synchronous }: SqliteConnectionOptions) {
+    this.#db = new DatabaseSync(path, { readOnly, timeout: 5000 });
+    try {
+      if (!readOnly) this.#db.exec("PRAGMA journal_mode = WAL");
+      this.#db.exec(`PRAGMA synchronous = ${synchronous}`);
+      this.#db.exec("PRAGMA foreign_keys = ON");
+      this.#db.exec("PRAGMA cache_size = -65536");
+      this.#db.exec("PRAGMA temp_store = MEMORY");
+      this.#db.exec("PRAGMA journal_size_limit = 67108864");
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+  }
+
+  /** Whether a transaction is open. SQLite ends one by itself on errors such as a full disk. */
+  get inTransaction(): boolean {
+    return this.#db.isTransaction;
+  }
+
+  all<Row>(query: Sql): Row[] {
+    const { text, values } = renderSql(query, "sqlite");
+    try {
+      const prepared = this.#prepare(text);
+      const rows = prepared.statement.all(...bind(values)) as Record<string, unknown>[];
+      const booleans = prepared.booleans ??= booleanColumns(prepared.statement);
+      if (booleans.length > 0) { for (const row of rows) toBooleans(row, booleans); }
+      return rows as Row[];
+    } catch (error) {
+      throw sqliteError(error);
+    }
+  }
+
+  get<Row>(query: Sql): Row | null {
+    const { text, values } = renderSql(query, "sqlite");
+    try {
+      const prepared = this.#prepare(text);
+      const row = prepared.statement.get(...bind(values)) as Record<string, unknown> | undefined;
+      if (row === undefined) return null;
+      const booleans = prepared.booleans ??= booleanColumns(prepared.statement);
+      if (booleans.length > 0) toBooleans(row, booleans);
+      return row as Row;
+    } catch (error) {
+      throw sqliteError(error);
+    }
+  }
+
+  /** Runs one statement and returns the number of rows changed. */
+  run(query: Sql): number {
+    const { text, values } = renderSql(query, "sqlite");
+    try {
+      return Number(this.#prepare(text).statement.run(...bind(values)).changes);
+    } catch (error) {
+      throw sqliteError(error);
+    }
+  }
+
+  /** Runs a statement without parameters, prepared as all others. */
+  command(text: string): void {
+    try {
+      this.#prepare(text).statement.run();
+    } catch (error) {
+      throw sqliteError(error);
+    }
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+
+  #prepare(text: string): Prepared {
+    const found = this.#statements.get(text);
+    if (found !== undefined) return found;
+    if (this.#statements.size >= CACHED_STATEMENTS) {
+      const oldest = this.#statements.keys().next();
+      if (!oldest.done) this.#statements.delete(oldest.value);
+    }
+    const prepared: Prepared = { statement: this.#db.prepare(text), booleans: null };
+    this.#statements.set(text, prepared);
+    return prepared;
+  }
+}
+
+function bind(values: (SqlValue | SqlList)[]): SQLInputValue[] {
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index];
+    if (typeof value === "boolean") values[index] = value ? 1 : 0;
+    else if (value instanceof SqlList) values[index] = JSON.stringify(value.items);
+  }
+  return values as SQLInputValue[];
+}
+
+/** Columns declared BOOLEAN, and expressions whose name says so: PostgreSQL knows the type of those by itself. */
+function booleanColumns(statement: StatementSync): readonly string[] {
+  return statement.columns()
+    .filter(({ type, name }) => type === "BOOLEAN" || (type === null && /^(is|has|can)_/.test(name)))
+    .map(({ name }) => name);
+}
+
+function toBooleans(row: Record<string, unknown>, columns: readonly string[]): void {
+  for (const column of columns) {
+    const value = row[column];
+    if (value !== null) row[column] = value !== 0;
+  }
+}

@@ -1,0 +1,222 @@
+/**
+ * SQLite: one connection that writes and one that reads, both in the main thread, in WAL mode.
+ *
+ * Group commit. Write transactions queue. Each runs in a SAVEPOINT inside one BEGIN IMMEDIATE … COMMIT that serves all
+ * that have gathered, and its caller hears of it after that COMMIT, which is the only point where the disk is waited
+ * for. A transaction that throws is rolled back to its savepoint and fails alone; a COMMIT that fails fails everyone
+ * in it. Before the COMMIT the event loop gets one turn (about 6 µs), so that requests which arrived while the last
+ * commit waited for the disk take part in this one.
+ */
+import { setImmediate } from "node:timers";
+import type { Database, Tx } from "./database.ts";
+import { DatabaseError, sqliteError } from "./database_error.ts";
+import type { Sql } from "./sql.ts";
+import { SqliteConnection } from "./sqlite_connection.ts";
+import { claimSqliteFile, type SqliteClaim } from "./sqlite_file.ts";
+
+/** How many transactions may share a commit: bounds how long the first of them waits. */
+const MAX_BATCH = 200;
+
+interface Job {
+  readonly work: (tx: Tx) => Promise<unknown>;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Done {
+  readonly job: Job;
+  readonly value: unknown;
+  readonly callbacks: readonly (() => void)[];
+}
+
+/** Where the database is. */
+export interface SqliteOptions {
+  readonly path: string;
+  /** Gives up durability for speed; for tests. */
+  readonly unsafe?: boolean;
+}
+
+/** Opens the file and claims it for this process. Throws `DatabaseStartupError`. */
+export function openSqlite({ path, unsafe = false }: SqliteOptions): SqliteDatabase {
+  const synchronous = unsafe ? "OFF" : "FULL";
+  const claim = claimSqliteFile(path);
+  try {
+    const writer = claim.open({ readOnly: false, synchronous });
+    const reader = claim.open({ readOnly: true, synchronous });
+    return new SqliteDatabase({ writer, reader, claim });
+  } catch (error) {
+    claim.release();
+    throw error;
+  }
+}
+
+/** A database in one file. */
+export class SqliteDatabase implements Database {
+  readonly dialect = "sqlite";
+  readonly #writer: SqliteConnection;
+  readonly #reader: SqliteConnection;
+  readonly #claim: SqliteClaim;
+  #queue: Job[] = [];
+  #running: Promise<void> | null = null;
+  #isClosed = false;
+
+  constructor({ writer, reader, claim }: { writer: SqliteConnection; reader: SqliteConnection; claim: SqliteClaim }) {
+    this.#writer = writer;
+    this.#reader = reader;
+    this.#claim = claim;
+  }
+
+  // deno-lint-ignore require-await -- throws as a rejection, as the other dialect does
+  async all<Row>(query: Sql): Promise<Row[]> {
+    return this.#reader.all<Row>(query);
+  }
+
+  // deno-lint-ignore require-await -- throws as a rejection, as the other dialect does
+  async get<Row>(query: Sql): Promise<Row | null> {
+    return this.#reader.get<Row>(query);
+  }
+
+  transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new DatabaseError("connection", "The database is closed"));
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#queue.push({ work, resolve: (value) => resolve(value as T), reject });
+    this.#running ??= this.#runQueue();
+    return promise;
+  }
+
+  /** Finishes the transactions that wait, checkpoints and lets the file go. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    while (this.#running !== null) await this.#running;
+    this.#reader.close();
+    this.#writer.close();
+    this.#claim.release();
+  }
+
+  async #runQueue(): Promise<void> {
+    await Promise.resolve();
+    try {
+      while (this.#queue.length > 0) await this.#runBatch();
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  async #runBatch(): Promise<void> {
+    try {
+      this.#writer.command("BEGIN IMMEDIATE");
+    } catch (error) {
+      for (const job of this.#queue.splice(0)) job.reject(error);
+      return;
+    }
+    const done: Done[] = [];
+    let failure: DatabaseError | null = null;
+    let mayGather = true;
+    while (failure === null && done.length < MAX_BATCH) {
+      const job = this.#queue.shift();
+      if (job !== undefined) {
+        failure = await this.#runJob(job, done);
+      } else if (mayGather) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        mayGather = false;
+      } else {
+        break;
+      }
+    }
+    this.#settle(done, failure ?? this.#commit());
+  }
+
+  /** Runs one transaction to its savepoint. Returns an error only when the whole batch is lost. */
+  async #runJob(job: Job, done: Done[]): Promise<DatabaseError | null> {
+    const tx = new SqliteTx(this.#writer);
+    try {
+      this.#writer.command("SAVEPOINT job");
+      const value = await job.work(tx);
+      tx.end();
+      this.#writer.command("RELEASE job");
+      done.push({ job, value, callbacks: tx.callbacks });
+      return null;
+    } catch (error) {
+      tx.end();
+      job.reject(error);
+      if (!this.#writer.inTransaction) return sqliteError(error);
+      try {
+        this.#writer.command("ROLLBACK TO job");
+        this.#writer.command("RELEASE job");
+        return null;
+      } catch (rollbackError) {
+        return sqliteError(rollbackError);
+      }
+    }
+  }
+
+  #commit(): DatabaseError | null {
+    try {
+      this.#writer.command("COMMIT");
+      return null;
+    } catch (error) {
+      return sqliteError(error);
+    }
+  }
+
+  #settle(done: readonly Done[], failure: DatabaseError | null): void {
+    if (failure !== null) {
+      if (this.#writer.inTransaction) this.#writer.command("ROLLBACK");
+      for (const { job } of done) job.reject(failure);
+      return;
+    }
+    for (const { job, value, callbacks } of done) {
+      try {
+        for (const callback of callbacks) callback();
+      } finally {
+        job.resolve(value);
+      }
+    }
+  }
+}
+
+class SqliteTx implements Tx {
+  readonly dialect = "sqlite";
+  readonly callbacks: (() => void)[] = [];
+  #connection: SqliteConnection | null;
+
+  constructor(connection: SqliteConnection) {
+    this.#connection = connection;
+  }
+
+  // deno-lint-ignore require-await -- throws as a rejection
+  async all<Row>(query: Sql): Promise<Row[]> {
+    return this.#open().all<Row>(query);
+  }
+
+  // deno-lint-ignore require-await -- throws as a rejection
+  async get<Row>(query: Sql): Promise<Row | null> {
+    return this.#open().get<Row>(query);
+  }
+
+  // deno-lint-ignore require-await -- throws as a rejection
+  async run(query: Sql): Promise<number> {
+    return this.#open().run(query);
+  }
+
+  // deno-lint-ignore require-await -- throws as a rejection
+  async runMany(queries: readonly Sql[]): Promise<void> {
+    const connection = this.#open();
+    for (const query of queries) connection.run(query);
+  }
+
+  afterCommit(callback: () => void): void {
+    this.#open();
+    this.callbacks.push(callback);
+  }
+
+  end(): void {
+    this.#connection = null;
+  }
+
+  #open(): SqliteConnection {
+    if (this.#connection === null) throw new DatabaseError("driver", "The transaction has ended");
+    return this.#connection;
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * The database file: who may use it, and what a person is told when it cannot be opened.
+ *
+ * A process that serves a file holds a lock on `FILE.lock`, which the operating system lets go when the process ends
+ * in whatever way, so two servers cannot serve one file and no stale lock has to be removed by hand.
+ */
+import { DatabaseStartupError } from "./database_error.ts";
+import { SqliteConnection, type SqliteConnectionOptions } from "./sqlite_connection.ts";
+
+/** The right to use a file, held until `release`. */
+export interface SqliteClaim {
+  open(options: SqliteConnectionOptions): SqliteConnection;
+  release(): void;
+}
+
+/** Claims the file for this process. Throws `DatabaseStartupError` when another has it or it cannot be written. */
+export function claimSqliteFile(path: string): SqliteClaim {
+  const lock = openLockFile(path);
+  if (!lock.tryLockSync(true)) {
+    lock.close();
+    throw new DatabaseStartupError(`The database ${path} is in use by another process`);
+  }
+  return {
+    open(options: SqliteConnectionOptions): SqliteConnection {
+      try {
+        return new SqliteConnection(path, options);
+      } catch (error) {
+        throw startupError(path, error);
+      }
+    },
+    release(): void {
+      lock.close();
+    },
+  };
+}
+
+function openLockFile(path: string): Deno.FsFile {
+  try {
+    return Deno.openSync(`${path}.lock`, { create: true, write: true, mode: 0o600 });
+  } catch (error) {
+    throw startupError(path, error);
+  }
+}
+
+function startupError(path: string, error: unknown): DatabaseStartupError {
+  return new DatabaseStartupError(`${reason(path, error)}`, { cause: error });
+}
+
+function reason(path: string, error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return `The folder of the database ${path} does not exist`;
+  if (error instanceof Deno.errors.PermissionDenied) return `The database ${path} cannot be written: permission denied`;
+  const message = error instanceof Error ? error.message : String(error);
+  if (/not a database/.test(message)) return `The file ${path} is not an SQLite database`;
+  if (/readonly|read-only/i.test(message)) return `The database ${path} cannot be written: it is read-only`;
+  if (/locked/.test(message)) return `The database ${path} is in use by another process`;
+  return `The database ${path} cannot be opened: ${message}`;
+}
