@@ -12,7 +12,6 @@ import {
   type AuthDecision,
   type AuthorizeInput,
   domainOf,
-  isUserId,
   levelsOf,
   mayPerform,
   membershipOf,
@@ -20,6 +19,7 @@ import {
 } from "./auth_rules_context.ts";
 import { authorizePowerLevels } from "./auth_rules_power_levels.ts";
 import type { RoomEvent } from "./event.ts";
+import { parseUserId } from "./ids.ts";
 import { authorizeMembership } from "./membership_rules.ts";
 import { getRequiredLevel, getUserLevel } from "./power_levels.ts";
 import { getRoomVersion } from "./room_versions.ts";
@@ -95,7 +95,7 @@ function authorizeCreate(event: RoomEvent): AuthDecision {
   const additional = content["additional_creators"];
   if (rules.privilegedCreators && additional !== undefined) {
     const valid = Array.isArray(additional) &&
-      additional.every((user) => typeof user === "string" && isUserId(user));
+      additional.every((user) => typeof user === "string" && parseUserId(user) !== null);
     if (!valid) return reject("The additional creators are not a list of user ids");
   }
   // Rule 1.5.

@@ -8,10 +8,14 @@ import { getActionLevel, getUserLevel, type PowerLevelAction, type PowerLevelSou
 /** The outcome of a check; the reason is a sentence for logs and error messages. */
 export type AuthDecision = { readonly allowed: true } | { readonly allowed: false; readonly reason: string };
 
-/** Tells whether any signature in `signed` was made with one of the keys, which are in unpadded Base64. */
-export type VerifyThirdPartyInvite = (
-  check: { readonly signed: Readonly<JsonObject>; readonly publicKeys: readonly string[] },
-) => boolean;
+/** The signed part of a third-party invite, and the keys any of which may have signed it, in Base64. */
+export interface ThirdPartyInviteCheck {
+  readonly signed: Readonly<JsonObject>;
+  readonly publicKeys: readonly string[];
+}
+
+/** Tells whether any signature in `signed` was made with one of the keys. */
+export type VerifyThirdPartyInvite = (check: ThirdPartyInviteCheck) => boolean;
 
 /** What `authorizeEvent` decides on. */
 export interface AuthorizeInput {
@@ -20,16 +24,14 @@ export interface AuthorizeInput {
   readonly create: RoomEvent | null;
   /** The room state to check against. The create event is not asked for. */
   readonly authState: (type: string, stateKey: string) => RoomEvent | undefined;
-  readonly verifyThirdPartyInvite: VerifyThirdPartyInvite;
+  /** Replaces the check of third-party invites' signatures. */
+  readonly verifyThirdPartyInvite?: VerifyThirdPartyInvite | undefined;
 }
 
 /** `AuthorizeInput` of an event other than `m.room.create`. */
 export interface AuthContext extends AuthorizeInput {
   readonly create: RoomEvent;
 }
-
-const UTF8 = new TextEncoder();
-const MAX_USER_ID_BYTES = 255;
 
 /** The decision to let an event pass. */
 export const ALLOWED: AuthDecision = { allowed: true };
@@ -39,16 +41,10 @@ export function reject(reason: string): AuthDecision {
   return { allowed: false, reason };
 }
 
-/** Returns the server part of a user id, event id, room id or alias; null when it has none. */
+/** Returns what follows the first colon of an id, however it looks; null when there is none. */
 export function domainOf(id: string): string | null {
   const cut = id.indexOf(":");
   return cut === -1 ? null : id.slice(cut + 1);
-}
-
-/** Tells whether `id` is a user id in the historical grammar, which all room versions accept in events. */
-export function isUserId(id: string): boolean {
-  const domain = id.startsWith("@") ? domainOf(id) : null;
-  return domain !== null && domain !== "" && UTF8.encode(id).length <= MAX_USER_ID_BYTES;
 }
 
 /** Returns a user's membership in the room state; null when there is none. */

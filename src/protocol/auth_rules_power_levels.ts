@@ -1,7 +1,8 @@
 /**
  * The authorization rule on `m.room.power_levels`. Spec: "Room versions", rule 10.
  */
-import { ALLOWED, type AuthContext, type AuthDecision, isUserId, levelsOf, reject } from "./auth_rules_context.ts";
+import { ALLOWED, type AuthContext, type AuthDecision, levelsOf, reject } from "./auth_rules_context.ts";
+import { parseUserId } from "./ids.ts";
 import { isJsonObject, type JsonObject } from "./json.ts";
 import { getCreators, getUserLevel, parsePowerLevel, readLevelMap, SINGLE_LEVELS } from "./power_levels.ts";
 import type { RoomVersionRules } from "./room_versions.ts";
@@ -53,7 +54,7 @@ export function findPowerLevelsFlaw(rules: RoomVersionRules, content: Readonly<J
   }
   // Rule 10.1; 10.3 since v10.
   const users = content["users"];
-  const wrong = isJsonObject(users) ? Object.keys(users).find((user) => !isUserId(user)) : undefined;
+  const wrong = isJsonObject(users) ? Object.keys(users).find((user) => parseUserId(user) === null) : undefined;
   return wrong === undefined ? null : `"users" has a key that is not a user id: "${wrong}"`;
 }
 

@@ -11,6 +11,7 @@ import {
   thirdPartyInviteKeys,
 } from "./auth_rules_context.ts";
 import { isJsonObject } from "./json.ts";
+import { verifyThirdPartyInvite } from "./membership_invite_signature.ts";
 
 /** Decides on an `m.room.member` event with membership `invite`. */
 export function authorizeInvite(context: AuthContext, target: string): AuthDecision {
@@ -30,7 +31,8 @@ export function authorizeInvite(context: AuthContext, target: string): AuthDecis
 }
 
 function authorizeThirdPartyInvite(context: AuthContext, target: string): AuthDecision {
-  const { event, authState, verifyThirdPartyInvite } = context;
+  const { event, authState } = context;
+  const verify = context.verifyThirdPartyInvite ?? verifyThirdPartyInvite;
   // Rule 5.4.1.1.
   if (membershipOf(context, target) === "ban") return reject("The user is banned");
   // Rule 5.4.1.2.
@@ -50,7 +52,7 @@ function authorizeThirdPartyInvite(context: AuthContext, target: string): AuthDe
   // Rule 5.4.1.6.
   if (issued.sender !== event.sender) return reject("The third-party invite was issued by another user");
   // Rules 5.4.1.7 and 5.4.1.8.
-  return verifyThirdPartyInvite({ signed, publicKeys: thirdPartyInviteKeys(issued.content) })
+  return verify({ signed, publicKeys: thirdPartyInviteKeys(issued.content) })
     ? ALLOWED
     : reject("The signature of the third-party invite is not valid");
 }

@@ -6,13 +6,13 @@ import {
   ALLOWED,
   type AuthContext,
   type AuthDecision,
-  isUserId,
   joinRuleOf,
   levelsOf,
   mayPerform,
   membershipOf,
   reject,
 } from "./auth_rules_context.ts";
+import { parseUserId } from "./ids.ts";
 import { authorizeInvite } from "./membership_invite_rules.ts";
 import { getActionLevel, getCreator, getUserLevel, type PowerLevelAction } from "./power_levels.ts";
 
@@ -26,7 +26,7 @@ export function authorizeMembership(context: AuthContext): AuthDecision {
   // Rule 5.2 since v8; whether the user's server signed is checked by who receives the event: see `requiredSigners`.
   const authorizer = content["join_authorised_via_users_server"];
   if (rules.restrictedJoinRule && authorizer !== undefined) {
-    if (typeof authorizer !== "string" || !isUserId(authorizer)) {
+    if (typeof authorizer !== "string" || parseUserId(authorizer) === null) {
       return reject("The user who authorizes the join is not a user id");
     }
   }

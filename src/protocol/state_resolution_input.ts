@@ -20,12 +20,18 @@ export interface StateResolutionInput {
    * None was, where this is absent.
    */
   readonly isRejected?: (id: EventId) => boolean;
-  /** Returns the auth difference of the complete sets: events in the full auth chain of some sets, but not of all. */
+  /**
+   * Returns the auth difference of the complete sets: events in the full auth chain of some sets, but not of all.
+   *
+   * The events of a set count as part of its auth chain. The spec does not say so, but all servers do: it keeps an
+   * event that all sets have, but that only some of their other events rest on, out of the conflict.
+   */
   readonly authDifference: () => Promise<readonly EventId[]>;
   /** Returns the events on paths between the given ones along `auth_events`, with or without the ends (v2.1 only). */
   readonly conflictedSubgraph: (conflicted: readonly EventId[]) => Promise<readonly EventId[]>;
   readonly createEvent: RoomEvent;
-  readonly verifyThirdPartyInvite: VerifyThirdPartyInvite;
+  /** Replaces the check of third-party invites' signatures. */
+  readonly verifyThirdPartyInvite?: VerifyThirdPartyInvite;
   /** Awaited now and then in long runs, so that the event loop is not held up. */
   readonly yieldToLoop?: () => Promise<void>;
 }
