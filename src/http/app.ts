@@ -16,6 +16,7 @@
 import { type Context, Hono } from "hono";
 import type { Requester } from "../rooms/types.ts";
 import { MatrixError, missingToken, unrecognized } from "../protocol/errors.ts";
+import type { Session } from "../services/tokens.ts";
 import { renderError } from "./middleware/errors.ts";
 
 /** What travels with one request: set by the listener, completed by the guards, read by the access log. */
@@ -23,17 +24,10 @@ export interface RequestInfo {
   readonly requestId: string;
   /** The address of the client: the first of `X-Forwarded-For` on listeners that trust it. */
   readonly clientIp: string;
-  /** The access token's row and the account behind it, once an `auth` guard has passed. */
+  /** The access token and the account behind it, once an `auth` guard has passed. */
   session: Session | null;
   /** The response of a request that failed for no fault of the client carries its cause to the log here. */
   failure: unknown;
-}
-
-/** The access token of a request and who it stands for. */
-export interface Session {
-  readonly requester: Requester;
-  /** Row id of the access token; null for tokens that have no row (application services). */
-  readonly tokenId: number | null;
 }
 
 /** Hono's environment of this server: `c.env` is the request's own `RequestInfo`. */

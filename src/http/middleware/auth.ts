@@ -1,0 +1,128 @@
+/**
+ * Who may call. Spec: client-server API, "Client authentication".
+ *
+ * The token comes in the `Authorization` header or, deprecated but in the spec, in the query as `access_token`.
+ */
+import { forbidden, MatrixError, missingToken } from "../../protocol/errors.ts";
+import type { LastSeen } from "../../services/last_seen.ts";
+import type { Session, Tokens } from "../../services/tokens.ts";
+import type { Ctx, Guard } from "../app.ts";
+import { searchParams } from "./params.ts";
+
+/** What the guards are built from. */
+export interface AuthDeps {
+  readonly tokens: Tokens;
+  readonly lastSeen: LastSeen;
+}
+
+/** Limits on who passes. */
+export interface AuthOptions {
+  /** Lets locked accounts in: only to log out. */
+  readonly allowLocked?: boolean;
+}
+
+/** Returns the request's access token, or null when it has none. */
+export function tokenOf(c: Ctx): string | null {
+  const header = c.req.raw.headers.get("authorization");
+  if (header !== null) {
+    if (header.startsWith("Bearer ")) return header.slice(7).trim();
+    if (/^bearer +/i.test(header)) return header.replace(/^bearer +/i, "").trim();
+    return null;
+  }
+  return c.req.raw.url.includes("access_token=") ? searchParams(c).get("access_token") : null;
+}
+
+/** Makes guards that say who may call an endpoint. */
+export class Auth {
+  readonly #tokens: Tokens;
+  readonly #lastSeen: LastSeen;
+  readonly #user: Guard;
+  readonly #userOrLocked: Guard;
+  readonly #guestOk: Guard;
+
+  constructor({ tokens, lastSeen }: AuthDeps) {
+    this.#tokens = tokens;
+    this.#lastSeen = lastSeen;
+    this.#user = this.#guard((session) => {
+      refuseLocked(session);
+      refuseGuest(session);
+    });
+    this.#userOrLocked = this.#guard(() => {});
+    this.#guestOk = this.#guard(refuseLocked);
+  }
+
+  /** Users with an account; guests get `M_GUEST_ACCESS_FORBIDDEN`. */
+  user({ allowLocked = false }: AuthOptions = {}): Guard {
+    return allowLocked ? this.#userOrLocked : this.#user;
+  }
+
+  /** Users and guests. */
+  guestOk(): Guard {
+    return this.#guestOk;
+  }
+
+  /** Users who are not suspended: for everything that others would see. */
+  active(): Guard {
+    return this.#guard((session) => {
+      refuseLocked(session);
+      refuseGuest(session);
+      refuseSuspended(session);
+    });
+  }
+
+  /** Users and guests who are not suspended. */
+  activeGuestOk(): Guard {
+    return this.#guard((session) => {
+      refuseLocked(session);
+      refuseSuspended(session);
+    });
+  }
+
+  /** Anyone; a token is looked up when there is one, and must then be good. */
+  optional(): Guard {
+    return (c) => tokenOf(c) === null ? undefined : this.#guestOk(c);
+  }
+
+  /** Server administrators. */
+  admin(): Guard {
+    return this.#guard((session) => {
+      refuseLocked(session);
+      if (!session.requester.isAdmin) throw forbidden("You are not a server admin");
+    });
+  }
+
+  #guard(check: (session: Session) => void): Guard {
+    return (c) => {
+      const token = tokenOf(c);
+      if (token === null || token === "") throw missingToken();
+      const found = this.#tokens.resolve(token);
+      if (found instanceof Promise) return found.then((session) => this.#admit(c, { session, check }));
+      return this.#admit(c, { session: found, check });
+    };
+  }
+
+  #admit(c: Ctx, { session, check }: { session: Session; check: (session: Session) => void }): void {
+    // Set first, so that the access log names the user of a refused request too.
+    c.env.session = session;
+    check(session);
+    const ip = c.env.clientIp;
+    if (this.#lastSeen.isDue(session, ip)) {
+      this.#lastSeen.note(session, { ip, userAgent: c.req.raw.headers.get("user-agent") ?? "" });
+    }
+  }
+}
+
+function refuseLocked(session: Session): void {
+  if (!session.isLocked) return;
+  throw new MatrixError(401, "M_USER_LOCKED", "User account has been locked", { soft_logout: true });
+}
+
+function refuseGuest(session: Session): void {
+  if (!session.requester.isGuest) return;
+  throw new MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed");
+}
+
+function refuseSuspended(session: Session): void {
+  if (!session.isSuspended) return;
+  throw new MatrixError(403, "M_USER_SUSPENDED", "Sending is not allowed while the account is suspended");
+}

@@ -1,0 +1,52 @@
+/**
+ * Where and when users were last seen: gathered in memory and written in batches, so that no request waits for it.
+ *
+ * A crash loses at most one interval of it, which nobody is told was kept.
+ */
+import type { Clock } from "../lib/clock.ts";
+import type { Database } from "../storage/database.ts";
+import { type Sighting, writeSightings } from "../storage/devices.ts";
+import type { Session } from "./tokens.ts";
+
+const MAX_USER_AGENT_LENGTH = 512;
+/** A device seen again at the same address this soon is not noted again. */
+const GRANULARITY_MS = 120_000;
+const MAX_PENDING = 10_000;
+const MAX_RECENT = 20_000;
+
+/** Notes sightings. */
+export class LastSeen {
+  readonly #db: Database;
+  readonly #clock: Clock;
+  readonly #recent = new Map<string, { ip: string; at: number }>();
+  #pending: Sighting[] = [];
+
+  constructor({ db, clock }: { db: Database; clock: Clock }) {
+    this.#db = db;
+    this.#clock = clock;
+  }
+
+  /** Tells whether a request by this session from this address is news; cheap enough to ask on every request. */
+  isDue(session: Session, ip: string): boolean {
+    const recent = this.#recent.get(session.tokenHash);
+    return recent === undefined || recent.ip !== ip || this.#clock.monotonic() - recent.at >= GRANULARITY_MS;
+  }
+
+  /** Notes a sighting for the next batch. */
+  note(session: Session, { ip, userAgent }: { ip: string; userAgent: string }): void {
+    const { userId, deviceId } = session.requester;
+    if (this.#recent.size >= MAX_RECENT) this.#recent.clear();
+    this.#recent.set(session.tokenHash, { ip, at: this.#clock.monotonic() });
+    if (deviceId === null || this.#pending.length >= MAX_PENDING) return;
+    const agent = userAgent.slice(0, MAX_USER_AGENT_LENGTH);
+    this.#pending.push({ userId, deviceId, ip, userAgent: agent, seenTs: this.#clock.now() });
+  }
+
+  /** Writes what was noted; called every few seconds and at shutdown. */
+  async flush(): Promise<void> {
+    if (this.#pending.length === 0) return;
+    const batch = this.#pending;
+    this.#pending = [];
+    await this.#db.transaction((tx) => writeSightings(tx, batch));
+  }
+}

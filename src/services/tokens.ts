@@ -1,0 +1,274 @@
+/**
+ * Access, refresh and login tokens. Spec: client-server API, "Using access tokens", "Refreshing access tokens".
+ *
+ * Tokens are random text handed out once; the database has their hashes. The way from token to session is on the path
+ * of every request, so sessions are cached by token; whatever changes an account or removes a token drops the cached
+ * sessions after its commit. `#generation` keeps a read that was under way meanwhile from caching what it found.
+ *
+ * A refresh token may be used again until its successor (or the access token that came with it) is used: then the
+ * tokens before it end. So a client that lost the answer to a refresh is not logged out.
+ */
+import type { Clock } from "../lib/clock.ts";
+import { hashSecret } from "../lib/digest.ts";
+import { LruCache } from "../lib/lru.ts";
+import { randomString } from "../lib/random.ts";
+import { forbidden, unknownToken } from "../protocol/errors.ts";
+import type { DeviceId, UserId } from "../protocol/ids.ts";
+import type { Requester } from "../rooms/types.ts";
+import {
+  deleteExpiredLoginTokens,
+  deleteLoginToken,
+  deleteRefreshToken,
+  deleteTokensBefore,
+  insertAccessToken,
+  insertLoginToken,
+  insertRefreshToken,
+  lockRefreshToken,
+  type RefreshToken,
+  selectAccessToken,
+  updateAccessTokenUsed,
+  updateNextRefreshToken,
+} from "../storage/access_tokens.ts";
+import type { Database, Tx } from "../storage/database.ts";
+
+/** An access token in use and who it stands for. */
+export interface Session {
+  readonly requester: Requester;
+  readonly tokenHash: string;
+  /** Null for a token that does not expire. */
+  readonly expiresTs: number | null;
+  /** A locked account can only log out. */
+  readonly isLocked: boolean;
+  /** A suspended account reads, and sends nothing. */
+  readonly isSuspended: boolean;
+}
+
+/** Lifetimes in milliseconds by Synapse's options; null is for ever. */
+export interface TokenLifetimes {
+  readonly sessionLifetime: number | null;
+  readonly refreshableAccessTokenLifetime: number | null;
+  readonly refreshTokenLifetime: number | null;
+  readonly nonrefreshableAccessTokenLifetime: number | null;
+}
+
+/** Tokens as a client gets them. */
+export interface IssuedTokens {
+  readonly accessToken: string;
+  readonly refreshToken: string | null;
+  /** From now; null for a token that does not expire. */
+  readonly expiresInMs: number | null;
+}
+
+/** What the service is built from. */
+export interface TokensDeps {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly lifetimes: TokenLifetimes;
+  /** Sessions kept in memory. */
+  readonly cacheEntries?: number;
+}
+
+/** Longer than any token of ours; longer ones are not even hashed. */
+const MAX_TOKEN_LENGTH = 512;
+const TOKEN_RANDOM_LENGTH = 40;
+
+function earliest(...times: (number | null)[]): number | null {
+  const known = times.filter((time) => time !== null);
+  return known.length === 0 ? null : Math.min(...known);
+}
+
+function later(now: number, lifetime: number | null): number | null {
+  return lifetime === null ? null : now + lifetime;
+}
+
+/** Gives out tokens and recognizes them. */
+export class Tokens {
+  readonly #db: Database;
+  readonly #clock: Clock;
+  readonly #lifetimes: TokenLifetimes;
+  readonly #sessions: LruCache<string, Session>;
+  #generation = 0;
+
+  constructor({ db, clock, lifetimes, cacheEntries = 10_000 }: TokensDeps) {
+    this.#db = db;
+    this.#clock = clock;
+    this.#lifetimes = lifetimes;
+    this.#sessions = new LruCache({ maxEntries: cacheEntries });
+  }
+
+  /** Returns the session of an access token, at once when it is cached; throws `M_UNKNOWN_TOKEN`. */
+  resolve(accessToken: string): Session | Promise<Session> {
+    const cached = this.#sessions.get(accessToken);
+    if (cached === undefined) return this.#load(accessToken);
+    this.#assertNotExpired(cached.expiresTs);
+    return cached;
+  }
+
+  /** Makes tokens for a new login of a device. */
+  async issue(
+    tx: Tx,
+    { userId, deviceId, withRefresh }: { userId: UserId; deviceId: DeviceId; withRefresh: boolean },
+  ): Promise<IssuedTokens> {
+    const now = this.#clock.now();
+    const sessionExpiresTs = later(now, this.#lifetimes.sessionLifetime);
+    if (withRefresh) return await this.#issuePair(tx, { userId, deviceId, sessionExpiresTs });
+    const expiresTs = earliest(later(now, this.#lifetimes.nonrefreshableAccessTokenLifetime), sessionExpiresTs);
+    const accessToken = await this.#issueAccess(tx, { userId, deviceId, expiresTs });
+    return { accessToken, refreshToken: null, expiresInMs: expiresTs === null ? null : expiresTs - now };
+  }
+
+  /** Makes a token without a device, for an admin to act as a user. */
+  async issuePuppet(
+    { userId, admin, expiresTs }: { userId: UserId; admin: UserId; expiresTs: number | null },
+  ): Promise<string> {
+    return await this.#db.transaction((tx) =>
+      this.#issueAccess(tx, { userId, deviceId: null, expiresTs, puppetedBy: admin })
+    );
+  }
+
+  /** Exchanges a refresh token; throws `M_UNKNOWN_TOKEN` when it is unknown, used up or expired. */
+  async refresh(refreshToken: string): Promise<IssuedTokens> {
+    const tokenHash = hashSecret(refreshToken.slice(0, MAX_TOKEN_LENGTH));
+    return await this.#db.transaction(async (tx) => {
+      const current = await lockRefreshToken(tx, tokenHash);
+      if (current === null) throw unknownToken({ softLogout: false });
+      this.#assertNotExpired(earliest(current.expiresTs, current.sessionExpiresTs));
+      const ended = await deleteTokensBefore(tx, tokenHash);
+      // An earlier use of this token gave tokens that nobody has used since: they are replaced.
+      if (current.nextHash !== null) ended.push(...await deleteRefreshToken(tx, current.nextHash));
+      const issued = await this.#issuePair(tx, { ...current, previous: current });
+      if (ended.length > 0) tx.afterCommit(() => this.forgetTokens(ended));
+      return issued;
+    });
+  }
+
+  /** Makes a token that logs its bearer in as `userId`, once. */
+  async issueLoginToken(userId: UserId, lifetimeMs: number): Promise<string> {
+    const token = `syl_${randomString(TOKEN_RANDOM_LENGTH)}`;
+    const now = this.#clock.now();
+    await this.#db.transaction(async (tx) => {
+      await deleteExpiredLoginTokens(tx, now);
+      await insertLoginToken(tx, { tokenHash: hashSecret(token), userId, expiresTs: now + lifetimeMs });
+    });
+    return token;
+  }
+
+  /** Uses up a login token and returns whose it is; throws `M_FORBIDDEN`. */
+  async consumeLoginToken(token: string): Promise<UserId> {
+    const tokenHash = hashSecret(token.slice(0, MAX_TOKEN_LENGTH));
+    const found = await this.#db.transaction((tx) => deleteLoginToken(tx, tokenHash));
+    if (found === null || found.expiresTs < this.#clock.now()) throw forbidden("Invalid login token");
+    return found.userId;
+  }
+
+  /** Drops cached sessions by token hash. Call after the commit that removed the tokens. */
+  forgetTokens(hashes: Iterable<string>): void {
+    const gone = new Set(hashes);
+    this.#forget((session) => gone.has(session.tokenHash));
+  }
+
+  /** Drops a user's cached sessions. Call after the commit that changed the account. */
+  forgetUser(userId: UserId): void {
+    this.#forget((session) => session.requester.userId === userId);
+  }
+
+  #forget(matches: (session: Session) => boolean): void {
+    this.#generation++;
+    for (const token of [...this.#sessions.keys()]) {
+      const session = this.#sessions.peek(token);
+      if (session !== undefined && matches(session)) this.#sessions.delete(token);
+    }
+  }
+
+  async #load(accessToken: string): Promise<Session> {
+    if (accessToken.length > MAX_TOKEN_LENGTH) throw unknownToken({ softLogout: false });
+    const generation = this.#generation;
+    const tokenHash = hashSecret(accessToken);
+    const found = await selectAccessToken(this.#db, tokenHash);
+    if (found === null) throw unknownToken({ softLogout: false });
+    this.#assertNotExpired(found.expiresTs);
+    if (!found.isUsed && found.refreshHash !== null) await this.#endPredecessors(tokenHash, found.refreshHash);
+    const session: Session = {
+      requester: {
+        userId: found.userId,
+        deviceId: found.deviceId,
+        isGuest: found.isGuest,
+        isAdmin: found.isAdmin,
+        isShadowBanned: found.isShadowBanned,
+        appserviceId: null,
+      },
+      tokenHash,
+      expiresTs: found.expiresTs,
+      isLocked: found.isLocked,
+      isSuspended: found.isSuspended,
+    };
+    if (generation === this.#generation) this.#sessions.set(accessToken, session);
+    return session;
+  }
+
+  async #endPredecessors(tokenHash: string, refreshHash: string): Promise<void> {
+    await this.#db.transaction(async (tx) => {
+      if (!await updateAccessTokenUsed(tx, tokenHash)) return;
+      const ended = await deleteTokensBefore(tx, refreshHash);
+      if (ended.length > 0) tx.afterCommit(() => this.forgetTokens(ended));
+    });
+  }
+
+  #assertNotExpired(expiresTs: number | null): void {
+    if (expiresTs !== null && expiresTs <= this.#clock.now()) throw unknownToken({ softLogout: true });
+  }
+
+  async #issueAccess(
+    tx: Tx,
+    { userId, deviceId, expiresTs, refreshHash = null, puppetedBy = null }: {
+      userId: UserId;
+      deviceId: DeviceId | null;
+      expiresTs: number | null;
+      refreshHash?: string | null;
+      puppetedBy?: UserId | null;
+    },
+  ): Promise<string> {
+    const token = `syt_${randomString(TOKEN_RANDOM_LENGTH)}`;
+    const createdTs = this.#clock.now();
+    await insertAccessToken(tx, {
+      tokenHash: hashSecret(token),
+      userId,
+      deviceId,
+      createdTs,
+      expiresTs,
+      refreshHash,
+      puppetedBy,
+    });
+    return token;
+  }
+
+  async #issuePair(
+    tx: Tx,
+    { userId, deviceId, sessionExpiresTs, previous = null }: {
+      userId: UserId;
+      deviceId: DeviceId;
+      sessionExpiresTs: number | null;
+      previous?: RefreshToken | null;
+    },
+  ): Promise<IssuedTokens> {
+    const now = this.#clock.now();
+    const refreshToken = `syr_${randomString(TOKEN_RANDOM_LENGTH)}`;
+    const refreshHash = hashSecret(refreshToken);
+    const refreshExpiresTs = later(now, this.#lifetimes.refreshTokenLifetime);
+    const lifetime = this.#lifetimes.refreshableAccessTokenLifetime;
+    const expiresTs = earliest(later(now, lifetime), sessionExpiresTs);
+    await insertRefreshToken(tx, {
+      tokenHash: refreshHash,
+      userId,
+      deviceId,
+      expiresTs: refreshExpiresTs,
+      sessionExpiresTs,
+      nextHash: null,
+    });
+    if (previous !== null) {
+      await updateNextRefreshToken(tx, { tokenHash: previous.tokenHash, nextHash: refreshHash });
+    }
+    const accessToken = await this.#issueAccess(tx, { userId, deviceId, expiresTs, refreshHash });
+    return { accessToken, refreshToken, expiresInMs: expiresTs === null ? null : expiresTs - now };
+  }
+}
