@@ -59,6 +59,8 @@ export class PostgresConnection {
       types: TYPES,
     } as postgres.Options<Record<string, postgres.PostgresType>>);
     try {
+      // With fetch_types off, the driver reserves open connections only.
+      await client.unsafe("SELECT 1");
       return new PostgresConnection(client, { reserved: await client.reserve(), closed });
     } catch (error) {
       client.end({ timeout: 0 }).catch(() => {});
