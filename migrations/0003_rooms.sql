@@ -41,6 +41,8 @@ CREATE TABLE events (
   is_soft_failed BOOLEAN NOT NULL,
   -- Root of the state before the event; null for outliers.
   state_before BIGINT,
+  -- Root of the state after the event: the same as before, unless it is an accepted state event.
+  state_after BIGINT,
   -- 1 + the highest rank among its auth events, so that every auth edge leads to a lower rank.
   auth_rank BIGINT NOT NULL,
   -- The redaction in force, if any.

@@ -158,6 +158,7 @@ function toStoredEvent(row: EventRow, { roomId, rules }: RoomIdentity): StoredEv
     isRejected: row.isRejected,
     isSoftFailed: row.isSoftFailed,
     stateBefore: row.stateBefore,
+    stateAfter: row.stateAfter,
     stateKeyNid: row.stateKeyNid,
     authRank: row.authRank,
     redactedByNid: row.redactedByNid,

@@ -33,6 +33,8 @@ export interface StoredEvent {
   readonly isSoftFailed: boolean;
   /** Root in the state tree; null for outliers. */
   readonly stateBefore: number | null;
+  /** Root of the state after it: the same as before, unless it is an accepted state event. Null for outliers. */
+  readonly stateAfter: number | null;
   readonly stateKeyNid: number | null;
   readonly authRank: number;
   /** The redaction in force. `event` and `json` are still the unredacted form: readers prune. */

@@ -24,6 +24,7 @@ export interface NewEvent {
   readonly isRejected: boolean;
   readonly isSoftFailed: boolean;
   readonly stateBefore: number | null;
+  readonly stateAfter: number | null;
   readonly authRank: number;
   readonly redactedByNid: number | null;
 }
@@ -63,10 +64,10 @@ export async function insertEvents(tx: Tx, events: readonly NewEvent[]): Promise
   await tx.runMany(events.map((event) =>
     sql`
     INSERT INTO events (event_nid, event_id, room_nid, type, state_key_nid, sender, depth, position, origin_server_ts,
-      received_ts, is_outlier, is_rejected, is_soft_failed, state_before, auth_rank, redacted_by_nid)
+      received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid)
     VALUES (${event.nid}, ${event.eventId}, ${event.roomNid}, ${event.type}, ${event.stateKeyNid}, ${event.sender},
       ${event.depth}, ${event.position}, ${event.originServerTs}, ${event.receivedTs}, ${event.isOutlier},
-      ${event.isRejected}, ${event.isSoftFailed}, ${event.stateBefore}, ${event.authRank}, ${event.redactedByNid})`
+      ${event.isRejected}, ${event.isSoftFailed}, ${event.stateBefore}, ${event.stateAfter}, ${event.authRank}, ${event.redactedByNid})`
   ));
 }
 
@@ -76,7 +77,7 @@ export async function updateOutliers(tx: Tx, events: readonly NewEvent[]): Promi
     sql`
     UPDATE events
     SET position = ${event.position}, is_outlier = ${event.isOutlier}, is_rejected = ${event.isRejected},
-      is_soft_failed = ${event.isSoftFailed}, state_before = ${event.stateBefore},
+      is_soft_failed = ${event.isSoftFailed}, state_before = ${event.stateBefore}, state_after = ${event.stateAfter},
       redacted_by_nid = ${event.redactedByNid}
     WHERE event_nid = ${event.nid}`
   ));

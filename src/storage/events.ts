@@ -15,6 +15,7 @@ export interface EventRow {
   readonly isRejected: boolean;
   readonly isSoftFailed: boolean;
   readonly stateBefore: number | null;
+  readonly stateAfter: number | null;
   readonly authRank: number;
   readonly redactedByNid: number | null;
   readonly json: string;
@@ -31,13 +32,14 @@ interface Row {
   is_rejected: boolean;
   is_soft_failed: boolean;
   state_before: number | null;
+  state_after: number | null;
   auth_rank: number;
   redacted_by_nid: number | null;
   json: string;
 }
 
 const COLUMNS: Sql = sql`e.event_nid, e.event_id, e.room_nid, e.state_key_nid, e.position, e.received_ts, e.is_outlier,
-  e.is_rejected, e.is_soft_failed, e.state_before, e.auth_rank, e.redacted_by_nid, j.json`;
+  e.is_rejected, e.is_soft_failed, e.state_before, e.state_after, e.auth_rank, e.redacted_by_nid, j.json`;
 
 /** Returns the events with these numeric ids, in no order; unknown ones are left out. */
 export async function selectEventsByNid(db: Db, nids: readonly number[]): Promise<EventRow[]> {
@@ -80,6 +82,7 @@ function toEventRow(row: Row): EventRow {
     isRejected: row.is_rejected,
     isSoftFailed: row.is_soft_failed,
     stateBefore: row.state_before,
+    stateAfter: row.state_after,
     authRank: row.auth_rank,
     redactedByNid: row.redacted_by_nid,
     json: row.json,
