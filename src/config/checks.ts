@@ -1,0 +1,82 @@
+/** Rules that concern several options, or the meaning of one beyond its type. */
+import { getRoomVersion, listRoomVersions } from "../protocol/room_versions.ts";
+import type { SectionValues } from "./config.ts";
+import type { Report } from "./schema.ts";
+import { isServerName } from "./values.ts";
+
+/** Reports what contradicts itself or could not work. */
+export function checkConfig(values: SectionValues, report: Report): void {
+  checkServer(values, report);
+  checkRegistration(values, report);
+  checkListeners(values, report);
+  checkMedia(values, report);
+  if (values.email.email !== null && values.email.email.notifFrom === null) {
+    report.problem(["email", "notif_from"], "is missing; mails need a sender");
+  }
+  if (Object.keys(values.database.databases).length > 0) {
+    report.problem(["databases"], 'cannot be used; name one database in "database"');
+  }
+}
+
+/** Says what is wrong with a server name, or returns null. */
+export function explainServerName(name: string): string | null {
+  if (name === "") return "it is empty";
+  if (isServerName(name)) {
+    const port = /:(\d+)$/.exec(name.replace(/^\[.*\]/, ""))?.[1];
+    if (port !== undefined && Number(port) > 65535) return "the port is above 65535";
+    return /[A-Z]/.test(name) ? "it has capital letters" : null;
+  }
+  if (name.includes("://")) return 'it is a URL; leave out "https://" and everything after the host name';
+  if (name.includes("/")) return "it has a slash";
+  if (name.startsWith("@")) return "it is a user id";
+  if (/\s/.test(name)) return "it has a space";
+  if (name.length > 230) return "it is longer than 230 characters";
+  return "it may only have letters, digits, dots and hyphens, then perhaps a colon and a port";
+}
+
+function checkServer({ server }: SectionValues, report: Report): void {
+  const wrong = explainServerName(server.serverName);
+  if (wrong !== null) report.problem(["server_name"], `is not a valid server name: ${wrong}`);
+  if (server.publicBaseurl !== null && !/^https?:\/\/./i.test(server.publicBaseurl)) {
+    report.problem(["public_baseurl"], 'must start with "https://" or "http://"');
+  }
+  if (getRoomVersion(server.defaultRoomVersion) === null) {
+    const known = listRoomVersions().map(({ id }) => id).join(", ");
+    report.problem(["default_room_version"], `is not a known room version; known are ${known}`);
+  }
+}
+
+function checkRegistration({ registration, captcha }: SectionValues, report: Report): void {
+  const verified = captcha.enableRegistrationCaptcha || registration.registrationsRequire3pid.length > 0 ||
+    registration.registrationRequiresToken;
+  if (registration.enableRegistration && !verified && !registration.enableRegistrationWithoutVerification) {
+    report.problem(
+      ["enable_registration"],
+      'lets anyone register without verification, which invites abuse; ask for a captcha, e-mail or token, or set "enable_registration_without_verification: true"',
+    );
+  }
+  for (const [i, alias] of registration.autoJoinRooms.entries()) {
+    if (!/^#[^:]*:./.test(alias)) {
+      report.problem(["auto_join_rooms", i], 'must be a room alias such as "#room:example.org"');
+    }
+  }
+}
+
+function checkListeners({ listeners, tls }: SectionValues, report: Report): void {
+  const needsTls = listeners.listeners.findIndex((listener) => listener.tls);
+  if (needsTls >= 0 && (tls.tlsCertificatePath === null || tls.tlsPrivateKeyPath === null)) {
+    report.problem(
+      ["listeners", needsTls, "tls"],
+      'needs "tls_certificate_path" and "tls_private_key_path" to be set',
+    );
+  }
+}
+
+function checkMedia({ media }: SectionValues, report: Report): void {
+  if (media.urlPreviewEnabled && media.urlPreviewIpRangeBlacklist === null) {
+    report.problem(
+      ["url_preview_enabled"],
+      'needs "url_preview_ip_range_blacklist", so that previews cannot reach private networks',
+    );
+  }
+}

@@ -1,0 +1,59 @@
+/** Options of the manual's sections "Metrics", "Opentracing", "Background Updates", and `stats`. */
+import {
+  anything,
+  boolean,
+  integer,
+  list,
+  noEffect,
+  notYet,
+  nullable,
+  object,
+  option,
+  record,
+  string,
+  works,
+} from "./schema.ts";
+
+const REPORTS_NOTHING = "this server reports nothing to anyone";
+
+const OPENTRACING = {
+  enabled: option(boolean, false),
+  homeserver_whitelist: option(list(string), []),
+  force_tracing_for_users: option(list(string), []),
+  jaeger_config: option(record(anything), {}),
+};
+
+const BACKGROUND_UPDATES = {
+  background_update_duration_ms: option(integer({ min: 1 }), 100),
+  sleep_enabled: option(boolean, true),
+  sleep_duration_ms: option(integer(), 1000),
+  min_batch_size: option(integer({ min: 1 }), 1),
+  default_batch_size: option(integer({ min: 1 }), 100),
+};
+
+/** The table of the sections. */
+export const METRICS_OPTIONS = {
+  enable_metrics: option(boolean, false, notYet("Collect metrics, for listeners that serve them.")),
+  sentry: option(
+    nullable(object({ dsn: option(nullable(string), null), environment: option(nullable(string), null) })),
+    null,
+    noEffect("Send errors to Sentry.", "there is no Sentry client; errors go to the log"),
+  ),
+  metrics_flags: option(object({ known_servers: option(boolean, false) }), {}, notYet("Metrics that cost more.")),
+  report_stats: option(
+    nullable(boolean),
+    null,
+    noEffect(
+      "Report usage to matrix.org. Synapse insists on an answer; here it may be left out.",
+      REPORTS_NOTHING,
+    ),
+  ),
+  report_stats_endpoint: option(
+    string,
+    "https://matrix.org/report-usage-stats/push",
+    noEffect("Where usage is reported.", REPORTS_NOTHING),
+  ),
+  opentracing: option(object(OPENTRACING), {}, noEffect("Traces to Jaeger.", "Deno's OTEL_DENO=true traces instead")),
+  stats: option(object({ enabled: option(boolean, true) }), {}, works("Count members and events of rooms.")),
+  background_updates: option(object(BACKGROUND_UPDATES), {}, notYet("How hard long changes of the database work.")),
+};

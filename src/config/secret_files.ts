@@ -1,0 +1,64 @@
+/** Secrets that stand in files of their own: `NAME_path` in place of `NAME`. */
+import { StartupError } from "../lib/startup_error.ts";
+import { isMap, type Report } from "./schema.ts";
+import { reasonOf } from "./source.ts";
+
+const MAX_SECRET_BYTES = 64 * 1024;
+
+/** Secrets of the top level. Sorted. */
+const SECRETS = [
+  "form_secret",
+  "macaroon_secret_key",
+  "recaptcha_private_key",
+  "recaptcha_public_key",
+  "registration_shared_secret",
+  "turn_shared_secret",
+  "worker_replication_secret",
+];
+
+/** Secrets within other options. Sorted. */
+const INNER_SECRETS: readonly (readonly [string, string])[] = [
+  ["matrix_authentication_service", "secret"],
+  ["redis", "password"],
+];
+
+/** Returns the configuration with secrets read from their files. A secret given both ways is a problem. */
+export async function resolveSecretFiles(
+  raw: Readonly<Record<string, unknown>>,
+  report: Report,
+): Promise<Record<string, unknown>> {
+  const result: Record<string, unknown> = { ...raw };
+  for (const name of SECRETS) await resolve(result, { name, within: [], report });
+  for (const [parent, name] of INNER_SECRETS) {
+    const options = result[parent];
+    if (!isMap(options)) continue;
+    const copy = { ...options };
+    await resolve(copy, { name, within: [parent], report });
+    result[parent] = copy;
+  }
+  return result;
+}
+
+async function resolve(
+  options: Record<string, unknown>,
+  { name, within, report }: { name: string; within: readonly string[]; report: Report },
+): Promise<void> {
+  const path = options[`${name}_path`];
+  if (typeof path !== "string") return;
+  if (options[name] !== undefined && options[name] !== null) {
+    const problem = [...within, name].join(".");
+    throw new StartupError(`Options "${problem}" and "${problem}_path" are both set; leave one of them out`);
+  }
+  options[name] = await readSecret(path, `${[...within, name].join(".")}_path`);
+  if (options[name] === "") report.warning([...within, `${name}_path`], "names an empty file");
+}
+
+async function readSecret(path: string, option: string): Promise<string> {
+  try {
+    const info = await Deno.stat(path);
+    if (info.size > MAX_SECRET_BYTES) throw new Error("it is too large for a secret");
+    return (await Deno.readTextFile(path)).trim();
+  } catch (error) {
+    throw new StartupError(`Cannot read ${path}, named by option "${option}": ${reasonOf(error)}`);
+  }
+}
