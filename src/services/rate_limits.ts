@@ -32,6 +32,7 @@ export type LimitName =
   | "rc_media_create"
   | "rc_message"
   | "rc_presence.per_user"
+  | "rc_profile"
   | "rc_registration"
   | "rc_registration_token_validity"
   | "rc_reports"
@@ -40,6 +41,53 @@ export type LimitName =
 
 /** A limit for each name. */
 export type Limits = Readonly<Record<LimitName, Limit>>;
+
+/** The rate limits of the configuration, as far as they apply to clients. */
+export interface LimitOptions {
+  readonly rcAdminRedaction: Limit | null;
+  readonly rcDelayedEventMgmt: Limit;
+  readonly rcInvites: { readonly perIssuer: Limit; readonly perRoom: Limit; readonly perUser: Limit };
+  readonly rcJoins: { readonly local: Limit; readonly remote: Limit };
+  readonly rcJoinsPerRoom: Limit;
+  readonly rcKeyRequests: Limit;
+  readonly rcLogin: { readonly account: Limit; readonly address: Limit; readonly failedAttempts: Limit };
+  readonly rcMediaCreate: Limit;
+  readonly rcMessage: Limit;
+  readonly rcPresence: { readonly perUser: Limit };
+  readonly rcProfile: Limit;
+  readonly rcRegistration: Limit;
+  readonly rcRegistrationTokenValidity: Limit;
+  readonly rcReports: Limit;
+  readonly rcRoomCreation: Limit;
+  readonly rcUserDirectory: Limit;
+}
+
+/** Names the limits of the configuration as the limiters are named. */
+export function limitsOf(options: LimitOptions): Limits {
+  return {
+    "rc_admin_redaction": options.rcAdminRedaction ?? options.rcMessage,
+    "rc_delayed_event_mgmt": options.rcDelayedEventMgmt,
+    "rc_invites.per_issuer": options.rcInvites.perIssuer,
+    "rc_invites.per_room": options.rcInvites.perRoom,
+    "rc_invites.per_user": options.rcInvites.perUser,
+    "rc_joins.local": options.rcJoins.local,
+    "rc_joins.remote": options.rcJoins.remote,
+    "rc_joins_per_room": options.rcJoinsPerRoom,
+    "rc_key_requests": options.rcKeyRequests,
+    "rc_login.account": options.rcLogin.account,
+    "rc_login.address": options.rcLogin.address,
+    "rc_login.failed_attempts": options.rcLogin.failedAttempts,
+    "rc_media_create": options.rcMediaCreate,
+    "rc_message": options.rcMessage,
+    "rc_presence.per_user": options.rcPresence.perUser,
+    "rc_profile": options.rcProfile,
+    "rc_registration": options.rcRegistration,
+    "rc_registration_token_validity": options.rcRegistrationTokenValidity,
+    "rc_reports": options.rcReports,
+    "rc_room_creation": options.rcRoomCreation,
+    "rc_user_directory": options.rcUserDirectory,
+  };
+}
 
 interface Bucket {
   tokens: number;

@@ -12,7 +12,7 @@ export function pathIds<T extends Record<string, unknown>>(
   parsers: { readonly [K in keyof T]: ParamParser<T[K]> },
 ): T {
   const parsed: Partial<T> = {};
-  for (const name in parsers) {
+  for (const name of Object.keys(parsers) as (keyof T & string)[]) {
     const text = c.req.param(name) ?? "";
     const value = parsers[name](text);
     if (value === null) throw invalidParam(`Invalid ${name} "${text.slice(0, 255)}"`);

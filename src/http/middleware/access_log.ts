@@ -1,0 +1,47 @@
+/** One log line for each request, in which no token can appear. */
+import type { RequestInfo } from "../app.ts";
+
+/** The log as the HTTP layer uses it. */
+export interface RequestLog {
+  info(message: string, fields: Record<string, unknown>): void;
+  error(message: string, fields: Record<string, unknown>): void;
+}
+
+/** What is known when a request has been answered. */
+export interface AnsweredRequest {
+  readonly request: Request;
+  readonly path: string;
+  readonly response: Response;
+  readonly info: RequestInfo;
+  readonly durationMs: number;
+  /** The listener's tag or port. */
+  readonly listener: string;
+}
+
+/** Query parameters whose values are secrets. */
+const SECRET_PARAMS = /([?&](?:access_token|loginToken|token|client_secret|sid)=)[^&#]*/gi;
+const MAX_LOGGED_PATH = 1024;
+
+/** Returns the path and query as they may be logged. */
+export function loggablePath(url: string, path: string): string {
+  const at = url.indexOf("?");
+  const text = at < 0 ? path : path + url.slice(at).replace(SECRET_PARAMS, "$1<redacted>");
+  return text.length > MAX_LOGGED_PATH ? `${text.slice(0, MAX_LOGGED_PATH)}…` : text;
+}
+
+/** Writes the line, and the cause of a failure that the client was not told. */
+export function logRequest(log: RequestLog, answered: AnsweredRequest): void {
+  const { request, info, response } = answered;
+  const fields = {
+    request: info.requestId,
+    listener: answered.listener,
+    ip: info.clientIp,
+    user: info.session?.requester.userId ?? null,
+    method: request.method,
+    path: loggablePath(request.url, answered.path),
+    status: response.status,
+    ms: Math.round(answered.durationMs * 10) / 10,
+  };
+  if (info.failure !== null) log.error("Request failed", { ...fields, error: info.failure });
+  log.info("Processed request", fields);
+}

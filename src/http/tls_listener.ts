@@ -1,0 +1,148 @@
+/**
+ * A listener with TLS, on node:https: unlike `Deno.serve` it limits how long a client may take over its headers and its
+ * request and how long it may idle, and it changes certificates without dropping a connection.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { RequestHandler } from "./handler.ts";
+import type { Listener } from "./listeners.ts";
+import type { RequestLog } from "./middleware/access_log.ts";
+
+/** A certificate chain and its key, in PEM. */
+export interface Certificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** How to listen. */
+export interface TlsListenerOptions {
+  readonly handler: RequestHandler;
+  readonly hostname: string;
+  readonly port: number;
+  readonly certificate: Certificate;
+  readonly log: RequestLog;
+}
+
+const HEADERS_TIMEOUT_MS = 30_000;
+/** Long enough for a large upload on a slow line. */
+const REQUEST_TIMEOUT_MS = 600_000;
+const KEEP_ALIVE_TIMEOUT_MS = 70_000;
+const MAX_HEADER_BYTES = 65_536;
+
+/** Serves HTTPS until it is stopped. */
+export class TlsListener implements Listener {
+  readonly #server: Server;
+  readonly #hostname: string;
+
+  /** Opens the socket. */
+  static async listen({ handler, hostname, port, certificate, log }: TlsListenerOptions): Promise<TlsListener> {
+    const server = createServer({
+      cert: certificate.cert,
+      key: certificate.key,
+      minVersion: "TLSv1.2",
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    }, (request, response) => {
+      serve(handler, { request, response }).catch((error) => {
+        log.error("Answer could not be sent", { error });
+        response.destroy();
+      });
+    });
+    // A failed handshake is the client's affair.
+    server.on("tlsClientError", () => {});
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ host: hostname, port }, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+    server.on("error", (error) => log.error("Listener failed", { error }));
+    return new TlsListener(server, hostname);
+  }
+
+  private constructor(server: Server, hostname: string) {
+    this.#server = server;
+    this.#hostname = hostname;
+  }
+
+  /** The port it listens on. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Where it listens, as a URL. */
+  get address(): string {
+    const host = this.#hostname;
+    return `https://${host.includes(":") ? `[${host}]` : host}:${this.port}`;
+  }
+
+  /** Uses another certificate for connections from now on. */
+  setCertificate(certificate: Certificate): void {
+    this.#server.setSecureContext({ cert: certificate.cert, key: certificate.key });
+  }
+
+  /** Stops accepting, waits up to `graceMs` for running requests, then closes every connection. */
+  async stop(graceMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeIdleConnections();
+    const timer = setTimeout(() => this.#server.closeAllConnections(), graceMs);
+    await closed;
+    clearTimeout(timer);
+  }
+}
+
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+async function serve(handler: RequestHandler, { request, response }: Exchange): Promise<void> {
+  const gone = new AbortController();
+  response.once("close", () => {
+    if (!response.writableFinished) gone.abort();
+  });
+  const incoming = toWebRequest(request, gone.signal);
+  if (incoming === null) {
+    response.writeHead(400, { "content-type": "application/json" });
+    response.end('{"errcode":"M_UNRECOGNIZED","error":"Unrecognized request"}');
+    return;
+  }
+  const answer = await handler(incoming, request.socket.remoteAddress?.replace(/^::ffff:(?=.*\.)/, "") ?? "");
+  response.writeHead(answer.status, [...answer.headers].flat());
+  if (answer.body === null || request.method === "HEAD") {
+    response.end();
+    return;
+  }
+  await pipeline(Readable.fromWeb(answer.body as import("node:stream/web").ReadableStream), response)
+    .catch((error) => {
+      if (!gone.signal.aborted) throw error;
+    });
+}
+
+/** Makes a web request; the host is not taken from the client, since nothing may rely on it. */
+function toWebRequest(request: IncomingMessage, signal: AbortSignal): Request | null {
+  const target = request.url ?? "/";
+  const path = target.startsWith("/") ? target : target.replace(/^[a-z]+:\/\/[^/?#]*/i, "");
+  const headers = new Headers();
+  const raw = request.rawHeaders;
+  for (let index = 0; index + 1 < raw.length; index += 2) headers.append(raw[index] ?? "", raw[index + 1] ?? "");
+  const method = request.method ?? "GET";
+  const hasBody = method !== "GET" && method !== "HEAD" &&
+    (headers.has("content-length") || headers.has("transfer-encoding"));
+  try {
+    return new Request(`https://server.invalid${path.startsWith("/") ? path : `/${path}`}`, {
+      method,
+      headers,
+      body: hasBody ? Readable.toWeb(request) as unknown as ReadableStream<Uint8Array> : null,
+      signal,
+    });
+  } catch {
+    return null;
+  }
+}
