@@ -5,13 +5,12 @@
  * graph later: the writer calls `put` for those after its commit.
  */
 import { LruCache } from "../lib/lru.ts";
-import type { Pdu } from "../protocol/event.ts";
+import { roomEventFromJson } from "../protocol/event_format.ts";
 import type { EventId, RoomId } from "../protocol/ids.ts";
 import { getRoomVersion, type RoomVersionRules } from "../protocol/room_versions.ts";
 import type { Db } from "../storage/database.ts";
 import { type EventRow, selectEventsById, selectEventsByNid } from "../storage/events.ts";
 import { selectRoomById, selectRoomByNid } from "../storage/rooms.ts";
-import { makeRoomEvent } from "./room_event.ts";
 import type { StoredEvent } from "./types.ts";
 
 const DEFAULT_CACHE_BYTES = 48 * 1024 * 1024;
@@ -146,11 +145,10 @@ export class EventStore {
 }
 
 function toStoredEvent(row: EventRow, { roomId, rules }: RoomIdentity): StoredEvent {
-  const pdu = JSON.parse(row.json) as Pdu;
   return {
     nid: row.eventNid,
     roomNid: row.roomNid,
-    event: makeRoomEvent(pdu, { eventId: row.eventId, roomId, rules }),
+    event: roomEventFromJson(row.json, { eventId: row.eventId, roomId, rules }),
     json: row.json,
     position: row.position,
     receivedTs: row.receivedTs,
