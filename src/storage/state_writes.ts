@@ -1,0 +1,79 @@
+/** Writing what follows from events: the current state, its history, and the memberships of local users. */
+import type { UserId } from "../protocol/ids.ts";
+import type { Tx } from "./database.ts";
+import { sql } from "./sql.ts";
+
+/** How the current state changed at one key. */
+export interface StateDeltaRow {
+  readonly roomNid: number;
+  readonly position: number;
+  readonly stateKeyNid: number;
+  readonly type: string;
+  readonly stateKey: string;
+  /** Null when the key is gone. */
+  readonly eventNid: number | null;
+  readonly prevEventNid: number | null;
+  /** The new event's `membership`; of `m.room.member` only. */
+  readonly membership: string | null;
+}
+
+/** A local user's membership in a room. */
+export interface LocalMembershipRow {
+  readonly userId: UserId;
+  readonly roomNid: number;
+  readonly membership: string;
+  readonly eventNid: number;
+  readonly sender: UserId;
+  readonly position: number;
+  /** A JSON array, or null where the room's own state serves. */
+  readonly strippedState: string | null;
+}
+
+/** Records how the current state changed. One key occurs once for each position. */
+export async function insertStateDeltas(tx: Tx, deltas: readonly StateDeltaRow[]): Promise<void> {
+  await tx.runMany(deltas.map((delta) =>
+    sql`
+    INSERT INTO state_deltas (room_nid, position, state_key_nid, type, state_key, event_nid, prev_event_nid)
+    VALUES (${delta.roomNid}, ${delta.position}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey},
+      ${delta.eventNid}, ${delta.prevEventNid})`
+  ));
+}
+
+/** Makes the current state what the deltas lead to. */
+export async function applyStateDeltas(tx: Tx, deltas: readonly StateDeltaRow[]): Promise<void> {
+  await tx.runMany(
+    deltas.map((delta) =>
+      delta.eventNid === null
+        ? sql`DELETE FROM current_state WHERE room_nid = ${delta.roomNid} AND state_key_nid = ${delta.stateKeyNid}`
+        : sql`
+    INSERT INTO current_state (room_nid, state_key_nid, type, state_key, event_nid, membership)
+    VALUES (${delta.roomNid}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey}, ${delta.eventNid},
+      ${delta.membership})
+    ON CONFLICT (room_nid, state_key_nid)
+    DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership`
+    ),
+  );
+}
+
+/** Sets the memberships of local users; a membership that is set again is no longer forgotten. */
+export async function upsertLocalMemberships(tx: Tx, rows: readonly LocalMembershipRow[]): Promise<void> {
+  await tx.runMany(rows.map((row) =>
+    sql`
+    INSERT INTO local_memberships (user_id, room_nid, membership, event_nid, sender, position, forgotten, stripped_state)
+    VALUES (${row.userId}, ${row.roomNid}, ${row.membership}, ${row.eventNid}, ${row.sender}, ${row.position},
+      ${false}, ${row.strippedState})
+    ON CONFLICT (user_id, room_nid)
+    DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, sender = excluded.sender,
+      position = excluded.position, forgotten = excluded.forgotten, stripped_state = excluded.stripped_state`
+  ));
+}
+
+/** Removes memberships that the room's state no longer has. */
+export async function deleteLocalMemberships(
+  tx: Tx,
+  { roomNid, userIds }: { roomNid: number; userIds: readonly UserId[] },
+): Promise<void> {
+  await tx.runMany(
+    userIds.map((userId) => sql`DELETE FROM local_memberships WHERE user_id = ${userId} AND room_nid = ${roomNid}`),
+  );
+}
