@@ -1,0 +1,112 @@
+/**
+ * Measures this server with load.mjs, and Synapse after it in the same run where there is one: `make bench`.
+ *
+ *   compare.ts [--executable dist/synapse-ts] [--synapse VENV | --install-synapse] [--scenarios LIST] [--n N] [--json FILE]
+ *
+ * SYNAPSE_VENV names the virtual environment too. ROOMS and MEMBERS set the size of the sync scenarios.
+ */
+import { parseArgs } from "node:util";
+import { runProcess } from "../tests/harness/process.ts";
+import { type LoadResults, type Measurement, renderTable } from "./figures.ts";
+import {
+  ownProgram,
+  prepare,
+  processIds,
+  type Program,
+  REGISTRATION_SECRET,
+  residentMb,
+  start,
+  synapseProgram,
+} from "./servers.ts";
+
+const SYNAPSE_VERSION = "1.163.2";
+const SCENARIOS = "send,sendc,send1c,fanout,rooms,messages,todevice,initsync,incsync";
+const REST_MS = 3_000;
+const STEP_TIMEOUT_MS = 3_600_000;
+
+interface LoadOptions {
+  readonly scenarios: string;
+  readonly n: string;
+}
+
+/** Runs one server through all scenarios. Its start is measured on a database that exists, as a restart is. */
+async function measure(program: Program, options: LoadOptions): Promise<Measurement> {
+  const folder = await Deno.makeTempDir({ prefix: "synapse-ts-bench-" });
+  try {
+    const port = await prepare(program, folder);
+    await (await start(program, { folder, port })).process.stop();
+    const server = await start(program, { folder, port });
+    await using process = server.process;
+    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+    const pids = await processIds(server);
+    const restMb = await residentMb(pids);
+    console.log(`== ${program.name}: started in ${server.startMs.toFixed(0)} ms, ${restMb.toFixed(0)} MB at rest`);
+    const load = await runLoad(server.url, { ...options, pids, json: `${folder}/load.json` });
+    await process.stop();
+    return { name: program.name, startMs: server.startMs, restMb, load };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function runLoad(
+  url: string,
+  { scenarios, n, pids, json }: LoadOptions & { pids: readonly number[]; json: string },
+): Promise<LoadResults> {
+  const script = new URL("load.mjs", import.meta.url).pathname;
+  const options = ["--secret", REGISTRATION_SECRET, "--pid", pids.join(","), "--json", json];
+  const { code } = await new Deno.Command("node", {
+    args: [script, url, ...options, "--scenarios", scenarios, "--n", n],
+    env: { ROOMS: Deno.env.get("ROOMS") ?? "40", MEMBERS: Deno.env.get("MEMBERS") ?? "30" },
+    stdin: "null",
+  }).output().then((output) => {
+    console.log(new TextDecoder().decode(output.stdout) + new TextDecoder().decode(output.stderr));
+    return output;
+  });
+  if (code !== 0) throw new Error(`load.mjs ended with ${code}`);
+  return JSON.parse(await Deno.readTextFile(json));
+}
+
+/** Makes a virtual environment with Synapse beside the project's data and returns its path. */
+async function installSynapse(): Promise<string> {
+  const venv = "data/synapse-venv";
+  await Deno.mkdir("data", { recursive: true });
+  const steps: [string, string[]][] = [
+    ["python3", ["-m", "venv", venv]],
+    [`${venv}/bin/pip`, ["install", "--quiet", `matrix-synapse==${SYNAPSE_VERSION}`]],
+  ];
+  for (const [command, args] of steps) {
+    const { code, stdout, stderr } = await runProcess(command, { args, timeoutMs: STEP_TIMEOUT_MS });
+    if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`);
+  }
+  return venv;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      executable: { type: "string" },
+      synapse: { type: "string" },
+      "install-synapse": { type: "boolean", default: false },
+      scenarios: { type: "string", default: SCENARIOS },
+      n: { type: "string", default: "1000" },
+      json: { type: "string" },
+    },
+  });
+  const { scenarios, n } = values;
+  const given = values.synapse ?? Deno.env.get("SYNAPSE_VENV");
+  const venv = values["install-synapse"] ? await installSynapse() : given;
+  const ours = await measure(ownProgram(values.executable), { scenarios, n });
+  const synapse = venv === undefined ? null : await measure(synapseProgram(venv), { scenarios, n });
+  console.log(renderTable(ours, synapse));
+  if (synapse === null) console.log("\nSYNAPSE_VENV=PATH or BENCH=--install-synapse measures Synapse beside it.");
+  if (values.json !== undefined) await Deno.writeTextFile(values.json, JSON.stringify({ ours, synapse }, null, 2));
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : String(error));
+  Deno.exit(1);
+}
