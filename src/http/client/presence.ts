@@ -10,7 +10,7 @@ import { type App, client, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
 import { pathIds } from "../middleware/params.ts";
-import { perUser, type RateLimitDeps } from "../middleware/rate_limit.ts";
+import type { RequestLimits } from "../middleware/rate_limit.ts";
 import { json } from "../middleware/responses.ts";
 
 const PresenceBody = z.looseObject({
@@ -21,11 +21,11 @@ const PresenceBody = z.looseObject({
 /** Registers the presence endpoints. */
 export function presenceRoutes(app: App, { auth, limits, presence }: {
   readonly auth: Auth;
-  readonly limits: RateLimitDeps;
+  readonly limits: RequestLimits;
   readonly presence: PresenceService;
 }): void {
   client(app)
-    .put("/presence/:userId/status", auth.user(), perUser(limits, "rc_presence.per_user"), async (c) => {
+    .put("/presence/:userId/status", auth.user(), limits.perUser("rc_presence.per_user"), async (c) => {
       const { userId } = pathIds(c, { userId: parseUserId });
       const body = await readJson(c, PresenceBody);
       if (userId !== requester(c).userId) throw forbidden("Cannot set the presence of another user");

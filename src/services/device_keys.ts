@@ -1,0 +1,245 @@
+/**
+ * Device keys, one-time keys and fallback keys. Spec: client-server API, "End-to-end encryption", "Key management API".
+ */
+import type { Clock } from "../lib/clock.ts";
+import { canonicalJson } from "../protocol/canonical_json.ts";
+import { badJson, MatrixError } from "../protocol/errors.ts";
+import type { DeviceId, UserId } from "../protocol/ids.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
+import {
+  type CrossSigningKey,
+  type KeySignature,
+  selectCrossSigningKeys,
+  selectKeySignatures,
+} from "../storage/cross_signing.ts";
+import type { Database, Tx } from "../storage/database.ts";
+import {
+  countOneTimeKeys,
+  deleteKeysOfDevice,
+  type DeviceRef,
+  insertOneTimeKeys,
+  type PublishedKey,
+  selectDeviceKeyJson,
+  selectDeviceKeys,
+  selectOneTimeKeys,
+  selectUnusedFallbackAlgorithms,
+  takeOneTimeKey,
+  upsertDeviceKeys,
+  upsertFallbackKey,
+  useFallbackKey,
+} from "../storage/device_keys.ts";
+import type { Notifier } from "../streams/notifier.ts";
+import type { DeviceListsService } from "./device_lists.ts";
+
+/** What the service is built from. */
+export interface DeviceKeysDeps {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly notifier: Notifier;
+  readonly deviceLists: DeviceListsService;
+  readonly isLocal: (userId: UserId) => boolean;
+}
+
+/** The parts of `POST /keys/upload`. */
+export interface KeyUpload {
+  readonly deviceKeys?: JsonObject | undefined;
+  readonly oneTimeKeys?: JsonObject | undefined;
+  readonly fallbackKeys?: JsonObject | undefined;
+}
+
+/** The algorithm whose count is always reported, so that clients never take its absence for "unknown". */
+const DEFAULT_ALGORITHM = "signed_curve25519";
+const MAX_KEYS_PER_UPLOAD = 1_000;
+const MAX_KEY_BYTES = 16_384;
+
+/** Publishes and hands out the keys of devices. */
+export class DeviceKeysService {
+  readonly #deps: DeviceKeysDeps;
+
+  constructor(deps: DeviceKeysDeps) {
+    this.#deps = deps;
+  }
+
+  /** Stores what a device uploads and returns how many one-time keys of each algorithm it has now. */
+  async upload(
+    device: DeviceRef,
+    { deviceKeys, oneTimeKeys, fallbackKeys }: KeyUpload,
+  ): Promise<Record<string, number>> {
+    if (deviceKeys) assertOwnDeviceKeys(device, deviceKeys);
+    const oneTime = parseKeys(oneTimeKeys);
+    const fallback = parseKeys(fallbackKeys);
+    await this.#deps.db.transaction(async (tx) => {
+      if (oneTime.length > 0) await this.#addOneTimeKeys(tx, { device, keys: oneTime });
+      for (const key of fallback) await upsertFallbackKey(tx, { ...device, key });
+      if (deviceKeys) await this.#setDeviceKeys(tx, { device, deviceKeys });
+    });
+    return await this.oneTimeKeyCounts(device);
+  }
+
+  /** Returns how many one-time keys of each algorithm a device has. */
+  async oneTimeKeyCounts(device: DeviceRef): Promise<Record<string, number>> {
+    return { [DEFAULT_ALGORITHM]: 0, ...await countOneTimeKeys(this.#deps.db, device) };
+  }
+
+  /** Returns the algorithms of a device's unused fallback keys. */
+  unusedFallbackKeyTypes(device: DeviceRef): Promise<string[]> {
+    return selectUnusedFallbackAlgorithms(this.#deps.db, device);
+  }
+
+  /** Answers `POST /keys/query` for local users; an empty list of devices asks for all of them. */
+  async query(requester: UserId, wanted: ReadonlyMap<UserId, readonly string[]>): Promise<JsonObject> {
+    const local = [...wanted.keys()].filter(this.#deps.isLocal);
+    const { db } = this.#deps;
+    const [devices, crossSigning, signatures] = await Promise.all([
+      selectDeviceKeys(db, local),
+      selectCrossSigningKeys(db, local),
+      selectKeySignatures(db, local),
+    ]);
+    const deviceKeys: Record<string, JsonObject> = Object.fromEntries(local.map((userId) => [userId, {}]));
+    for (const { userId, deviceId, keyJson, displayName } of devices) {
+      const only = wanted.get(userId) ?? [];
+      if (only.length > 0 && !only.includes(deviceId)) continue;
+      const key = withSignatures(parseObject(keyJson), { userId, target: deviceId, signatures, viewer: requester });
+      if (displayName !== null) key.unsigned = { device_display_name: displayName };
+      const ofUser = deviceKeys[userId];
+      if (ofUser) ofUser[deviceId] = key;
+    }
+    return {
+      device_keys: deviceKeys,
+      failures: {},
+      ...renderCrossSigning(crossSigning, { signatures, viewer: requester }),
+    };
+  }
+
+  /** Hands out one key for each device and algorithm asked for; devices without any are left out. */
+  async claim(
+    wanted: readonly { userId: UserId; deviceId: DeviceId; algorithm: string }[],
+  ): Promise<Record<string, JsonObject>> {
+    const local = wanted.filter(({ userId }) => this.#deps.isLocal(userId));
+    const claimed: Record<string, JsonObject> = {};
+    await this.#deps.db.transaction(async (tx) => {
+      for (const device of local) {
+        const key = await takeOneTimeKey(tx, device) ?? await useFallbackKey(tx, device);
+        if (!key) continue;
+        const ofUser = claimed[device.userId] ??= {};
+        const parsed: JsonValue = JSON.parse(key.keyJson);
+        ofUser[device.deviceId] = { [`${key.algorithm}:${key.keyId}`]: parsed };
+        // The owner's next /sync tells it how many keys are left.
+        tx.afterCommit(() => this.#deps.notifier.publish("to_device", 0, [device.userId]));
+      }
+    });
+    return claimed;
+  }
+
+  /** Removes all keys of a device that is being deleted. */
+  async deleteDevice(tx: Tx, device: DeviceRef): Promise<void> {
+    if (await deleteKeysOfDevice(tx, device)) await this.#deps.deviceLists.noteChange(tx, device.userId);
+  }
+
+  async #addOneTimeKeys(
+    tx: Tx,
+    { device, keys }: { device: DeviceRef; keys: readonly PublishedKey[] },
+  ): Promise<void> {
+    const stored = await selectOneTimeKeys(tx, { ...device, keyIds: keys.map((key) => key.keyId) });
+    const known = new Map(stored.map((key) => [`${key.algorithm}:${key.keyId}`, key.keyJson]));
+    const fresh = keys.filter((key) => {
+      const old = known.get(`${key.algorithm}:${key.keyId}`);
+      if (old === undefined) return true;
+      if (old === key.keyJson) return false;
+      throw new MatrixError(400, "M_INVALID_PARAM", `One-time key "${key.algorithm}:${key.keyId}" already exists`);
+    });
+    await insertOneTimeKeys(tx, { ...device, keys: fresh, addedTs: this.#deps.clock.now() });
+  }
+
+  async #setDeviceKeys(tx: Tx, { device, deviceKeys }: { device: DeviceRef; deviceKeys: JsonObject }): Promise<void> {
+    const { unsigned: _unsigned, ...keys } = deviceKeys;
+    const keyJson = canonicalText(keys);
+    if (keyJson === await selectDeviceKeyJson(tx, device)) return;
+    await upsertDeviceKeys(tx, { ...device, keyJson });
+    await this.#deps.deviceLists.noteChange(tx, device.userId);
+  }
+}
+
+function parseObject(text: string): JsonObject {
+  const value: JsonValue = JSON.parse(text);
+  return isJsonObject(value) ? value : {};
+}
+
+function canonicalText(value: JsonValue): string {
+  try {
+    return canonicalJson(value);
+  } catch {
+    throw badJson("Keys must be canonical JSON");
+  }
+}
+
+/** Parses `{"algorithm:id": key}`. */
+function parseKeys(keys: JsonObject | undefined): PublishedKey[] {
+  const entries = Object.entries(keys ?? {});
+  if (entries.length > MAX_KEYS_PER_UPLOAD) throw new MatrixError(413, "M_TOO_LARGE", "Too many keys in one upload");
+  return entries.map(([name, key]) => {
+    const [algorithm, keyId, ...rest] = name.split(":");
+    if (!algorithm || !keyId || rest.length > 0 || name.length > 255) {
+      throw badJson(`Invalid key id "${name.slice(0, 255)}"`);
+    }
+    if (typeof key !== "string" && !isJsonObject(key)) throw badJson(`Key "${name}" is neither a string nor an object`);
+    const keyJson = canonicalText(key);
+    if (keyJson.length > MAX_KEY_BYTES) throw new MatrixError(413, "M_TOO_LARGE", `Key "${name}" is too large`);
+    return { algorithm, keyId, keyJson };
+  });
+}
+
+function assertOwnDeviceKeys({ userId, deviceId }: DeviceRef, keys: JsonObject): void {
+  if (keys.user_id !== userId || keys.device_id !== deviceId) {
+    throw new MatrixError(400, "M_INVALID_PARAM", "Device keys must name the user and the device that upload them");
+  }
+  if (!Array.isArray(keys.algorithms) || !isJsonObject(keys.keys) || !isJsonObject(keys.signatures)) {
+    throw badJson("Device keys need algorithms, keys and signatures");
+  }
+  if (canonicalText(keys).length > MAX_KEY_BYTES) {
+    throw new MatrixError(413, "M_TOO_LARGE", "Device keys are too large");
+  }
+}
+
+interface SignatureView {
+  readonly signatures: readonly KeySignature[];
+  /** Sees the signatures of the key's owner and its own, nobody else's. */
+  readonly viewer: UserId;
+}
+
+function withSignatures(
+  key: JsonObject,
+  { userId, target, signatures, viewer }: SignatureView & { userId: UserId; target: string },
+): JsonObject {
+  const merged = new Map(
+    Object.entries(isJsonObject(key.signatures) ? key.signatures : {})
+      .map(([signer, own]) => [signer, isJsonObject(own) ? { ...own } : {}]),
+  );
+  for (const signature of signatures) {
+    if (signature.targetUserId !== userId || signature.targetKey !== target) continue;
+    if (signature.signerUserId !== userId && signature.signerUserId !== viewer) continue;
+    const own = merged.get(signature.signerUserId) ?? {};
+    own[signature.signerKeyId] = signature.signature;
+    merged.set(signature.signerUserId, own);
+  }
+  return { ...key, ...(merged.size > 0 ? { signatures: Object.fromEntries(merged) } : {}) };
+}
+
+function renderCrossSigning(keys: readonly CrossSigningKey[], view: SignatureView): JsonObject {
+  const master: JsonObject = {};
+  const selfSigning: JsonObject = {};
+  const userSigning: JsonObject = {};
+  const places = { master, self_signing: selfSigning, user_signing: userSigning };
+  for (const { userId, usage, keyJson } of keys) {
+    if (usage === "user_signing" && userId !== view.viewer) continue;
+    const key = parseObject(keyJson);
+    places[usage][userId] = withSignatures(key, { ...view, userId, target: publicKeyOf(key) });
+  }
+  return { master_keys: master, self_signing_keys: selfSigning, user_signing_keys: userSigning };
+}
+
+/** Returns the public key of a cross-signing key object: the value of its only entry. */
+export function publicKeyOf(key: JsonObject): string {
+  const [value] = Object.values(isJsonObject(key.keys) ? key.keys : {});
+  return typeof value === "string" ? value : "";
+}

@@ -1,0 +1,75 @@
+/**
+ * Who must refresh whose device keys. Spec: client-server API, "Tracking the device list for a user".
+ *
+ * `changed` is whose keys changed and who has come to share a room; `left` is who no longer shares one.
+ */
+import type { UserId } from "../protocol/ids.ts";
+import type { Database, Tx } from "../storage/database.ts";
+import { insertDeviceListChange, selectDeviceListChanges } from "../storage/cross_signing.ts";
+import { filterUsersSharingRoom, selectLocalUsersSharingRoom } from "../storage/shared_rooms.ts";
+import { advanceStream } from "../storage/streams.ts";
+import type { Notifier } from "../streams/notifier.ts";
+
+/** Who joined and who left the rooms that a user is in, between two positions of the events stream. */
+export interface MembershipMoves {
+  /** Users who joined a room that the user is in, and the members of rooms that the user joined. */
+  readonly joined: ReadonlySet<UserId>;
+  /** Users who left such a room, and the members of rooms that the user left. */
+  readonly left: ReadonlySet<UserId>;
+}
+
+/** What the service is built from. */
+export interface DeviceListsDeps {
+  readonly db: Database;
+  readonly notifier: Notifier;
+  readonly membershipMoves: (range: { userId: UserId; after: number; upTo: number }) => Promise<MembershipMoves>;
+}
+
+/** A span of the two streams that matter here. */
+export interface DeviceListRange {
+  readonly deviceLists: { readonly after: number; readonly upTo: number };
+  readonly events: { readonly after: number; readonly upTo: number };
+}
+
+/** Past this many changes a client is better off asking for everybody it knows. */
+const MAX_CHANGES = 50_000;
+
+/** Records and reads changes of device lists. */
+export class DeviceListsService {
+  readonly #deps: DeviceListsDeps;
+
+  constructor(deps: DeviceListsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Notes that a user's device keys or cross-signing keys changed, and wakes who needs to know. */
+  async noteChange(tx: Tx, userId: UserId): Promise<void> {
+    const audience = new Set([userId, ...await selectLocalUsersSharingRoom(tx, userId)]);
+    const position = await advanceStream(tx, "device_lists", 1);
+    await insertDeviceListChange(tx, { userId, position });
+    tx.afterCommit(() => this.#deps.notifier.publish("device_lists", position, audience));
+  }
+
+  /** Returns whose lists a user must refresh or may forget. Sorted. */
+  async changes(userId: UserId, range: DeviceListRange): Promise<{ changed: UserId[]; left: UserId[] }> {
+    const { deviceLists, events } = range;
+    const changed = new Set<UserId>();
+    if (deviceLists.upTo > deviceLists.after) {
+      const users = await selectDeviceListChanges(this.#deps.db, { ...deviceLists, limit: MAX_CHANGES });
+      const shared = await filterUsersSharingRoom(this.#deps.db, { userId, others: users });
+      for (const user of users) if (user === userId || shared.has(user)) changed.add(user);
+    }
+    const left = new Set<UserId>();
+    if (events.upTo > events.after) {
+      const moves = await this.#deps.membershipMoves({ userId, ...events });
+      const concerned = [...new Set([...moves.joined, ...moves.left])].filter((user) => user !== userId);
+      const shared = await filterUsersSharingRoom(this.#deps.db, { userId, others: concerned });
+      for (const user of concerned) {
+        if (shared.has(user)) { if (moves.joined.has(user)) changed.add(user); }
+        else if (moves.left.has(user)) left.add(user);
+      }
+    }
+    for (const user of left) changed.delete(user);
+    return { changed: [...changed].sort(), left: [...left].sort() };
+  }
+}

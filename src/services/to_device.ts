@@ -1,0 +1,107 @@
+/**
+ * Messages from device to device. Spec: client-server API, "Send-to-Device messaging".
+ *
+ * A message waits in the recipient's inbox until a /sync whose token is at or past it: giving it out does not remove
+ * it, acknowledging does, so nothing is lost when an answer does not arrive.
+ */
+import type { Clock } from "../lib/clock.ts";
+import type { DeviceId, UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import type { Requester } from "../rooms/types.ts";
+import type { Database, Tx } from "../storage/database.ts";
+import { advanceStream } from "../storage/streams.ts";
+import {
+  deleteToDeviceMessages,
+  insertToDeviceMessages,
+  insertToDeviceTransaction,
+  selectToDeviceMessages,
+} from "../storage/to_device.ts";
+import type { Notifier } from "../streams/notifier.ts";
+
+/** What the service is built from. */
+export interface ToDeviceDeps {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly notifier: Notifier;
+  /** Returns the ids of a local user's devices; empty for an unknown user. */
+  readonly deviceIds: (userId: UserId) => Promise<readonly DeviceId[]>;
+  readonly isLocal: (userId: UserId) => boolean;
+}
+
+/** Contents by recipient and device; the device `*` stands for all of the user's devices. */
+export type ToDeviceContents = ReadonlyMap<UserId, ReadonlyMap<string, JsonObject>>;
+
+/** Delivers messages to inboxes and reads them back. */
+export class ToDeviceService {
+  readonly #deps: ToDeviceDeps;
+
+  constructor(deps: ToDeviceDeps) {
+    this.#deps = deps;
+  }
+
+  /** Sends one type of message to many devices, once per transaction id of the sending device. */
+  async send(
+    requester: Requester,
+    { type, txnId, messages }: { type: string; txnId: string; messages: ToDeviceContents },
+  ): Promise<void> {
+    const recipients = await this.#recipients(requester.userId, { type, messages });
+    await this.#deps.db.transaction(async (tx) => {
+      const isNew = await insertToDeviceTransaction(tx, {
+        userId: requester.userId,
+        deviceId: requester.deviceId ?? "",
+        txnId,
+        createdTs: this.#deps.clock.now(),
+      });
+      if (isNew) await this.deliver(tx, recipients);
+    });
+  }
+
+  /** Puts events into inboxes of local devices within a transaction. */
+  async deliver(
+    tx: Tx,
+    recipients: readonly { userId: UserId; deviceId: DeviceId; json: string }[],
+  ): Promise<void> {
+    if (recipients.length === 0) return;
+    const first = await advanceStream(tx, "to_device", recipients.length);
+    await insertToDeviceMessages(tx, recipients.map((message, index) => ({ ...message, position: first + index })));
+    const users = new Set(recipients.map((message) => message.userId));
+    tx.afterCommit(() => this.#deps.notifier.publish("to_device", first + recipients.length - 1, users));
+  }
+
+  /** Returns the texts of the messages for a device in `(after, upTo]`, and up to which position they reach. */
+  async messages(
+    range: { userId: UserId; deviceId: DeviceId; after: number; upTo: number; limit: number },
+  ): Promise<{ events: string[]; upTo: number }> {
+    if (range.upTo <= range.after) return { events: [], upTo: range.upTo };
+    const rows = await selectToDeviceMessages(this.#deps.db, range);
+    const last = rows.at(-1);
+    return {
+      events: rows.map((row) => row.json),
+      upTo: last && rows.length === range.limit ? last.position : range.upTo,
+    };
+  }
+
+  /** Forgets the messages up to a position that the device has acknowledged. */
+  async acknowledge(range: { userId: UserId; deviceId: DeviceId; upTo: number }): Promise<void> {
+    const waiting = await selectToDeviceMessages(this.#deps.db, { ...range, after: 0, limit: 1 });
+    if (waiting.length > 0) await this.#deps.db.transaction((tx) => deleteToDeviceMessages(tx, range));
+  }
+
+  async #recipients(
+    sender: UserId,
+    { type, messages }: { type: string; messages: ToDeviceContents },
+  ): Promise<{ userId: UserId; deviceId: DeviceId; json: string }[]> {
+    const recipients: { userId: UserId; deviceId: DeviceId; json: string }[] = [];
+    for (const [userId, byDevice] of messages) {
+      if (!this.#deps.isLocal(userId)) continue;
+      const devices = await this.#deps.deviceIds(userId);
+      for (const [target, content] of byDevice) {
+        const json = JSON.stringify({ type, sender, content });
+        for (const deviceId of devices) {
+          if (target === "*" || target === deviceId) recipients.push({ userId, deviceId, json });
+        }
+      }
+    }
+    return recipients;
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Who is typing where. Spec: client-server API, "Typing Notifications". Lives in memory only.
+ */
+import type { Clock } from "../lib/clock.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { Notifier } from "../streams/notifier.ts";
+
+/** What the service is built from. */
+export interface TypingDeps {
+  readonly clock: Clock;
+  readonly notifier: Notifier;
+  /** Returns the local users joined to a room: those to wake. */
+  readonly localJoinedUsers: (roomId: RoomId) => Promise<Iterable<UserId>>;
+}
+
+interface RoomTyping {
+  readonly until: Map<UserId, number>;
+  position: number;
+}
+
+/** The longest a client may ask for, in milliseconds. */
+const MAX_TIMEOUT_MS = 120_000;
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** How often expired entries are looked for, in milliseconds. */
+const EXPIRY_CHECK_MS = 5_000;
+
+/** Keeps typing notifications and lets them expire. */
+export class TypingService implements AsyncDisposable {
+  readonly #deps: TypingDeps;
+  readonly #rooms = new Map<RoomId, RoomTyping>();
+  readonly #stop = new AbortController();
+  #expiry: Promise<void> | null = null;
+
+  constructor(deps: TypingDeps) {
+    this.#deps = deps;
+  }
+
+  /** Sets or clears a user's typing; `timeoutMs` counts only while typing. */
+  async set(
+    { roomId, userId, typing, timeoutMs }: { roomId: RoomId; userId: UserId; typing: boolean; timeoutMs?: number },
+  ): Promise<void> {
+    const room = this.#rooms.get(roomId) ?? { until: new Map(), position: 0 };
+    const wasTyping = room.until.has(userId);
+    if (typing) {
+      const timeout = Math.min(Math.max(timeoutMs ?? DEFAULT_TIMEOUT_MS, 0), MAX_TIMEOUT_MS);
+      room.until.set(userId, this.#deps.clock.now() + timeout);
+      this.#rooms.set(roomId, room);
+      this.#startExpiry();
+    } else {
+      room.until.delete(userId);
+    }
+    if (typing !== wasTyping) await this.#publish(roomId, room);
+  }
+
+  /** Returns who is typing in a room, sorted. */
+  typingIn(roomId: RoomId): UserId[] {
+    return [...this.#rooms.get(roomId)?.until.keys() ?? []].sort();
+  }
+
+  /** Returns the rooms, among those given, whose typing changed in `(after, upTo]`. */
+  changedRooms({ roomIds, after, upTo }: { roomIds: ReadonlySet<RoomId>; after: number; upTo: number }): RoomId[] {
+    if (upTo <= after) return [];
+    const changed: RoomId[] = [];
+    for (const [roomId, room] of this.#rooms) {
+      if (room.position > after && room.position <= upTo && roomIds.has(roomId)) changed.push(roomId);
+    }
+    return changed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#expiry;
+  }
+
+  async #publish(roomId: RoomId, room: RoomTyping): Promise<void> {
+    const users = await this.#deps.localJoinedUsers(roomId);
+    // The position is set before anyone wakes, so that a reader that sees it also sees the change.
+    room.position = this.#deps.notifier.position("typing") + 1;
+    this.#deps.notifier.advance("typing", users);
+  }
+
+  #startExpiry(): void {
+    this.#expiry ??= this.#expireLoop().finally(() => {
+      this.#expiry = null;
+    });
+  }
+
+  /** Runs while anyone types. A room is kept for a while after, so that slow readers still learn that it went quiet. */
+  async #expireLoop(): Promise<void> {
+    while (!this.#stop.signal.aborted && this.#rooms.size > 0) {
+      await this.#deps.clock.sleep(EXPIRY_CHECK_MS, this.#stop.signal);
+      const now = this.#deps.clock.now();
+      for (const [roomId, room] of this.#rooms) {
+        let changed = false;
+        for (const [userId, until] of room.until) {
+          if (until > now) continue;
+          room.until.delete(userId);
+          changed = true;
+        }
+        if (changed) await this.#publish(roomId, room);
+        else if (room.until.size === 0 && this.#deps.notifier.position("typing") - room.position > FORGET_AFTER) {
+          this.#rooms.delete(roomId);
+        }
+      }
+      if ([...this.#rooms.values()].every((room) => room.until.size === 0)) return;
+    }
+  }
+}
+
+/** How many later changes a quiet room is remembered for. */
+const FORGET_AFTER = 1_000;
