@@ -1,0 +1,199 @@
+/**
+ * Events as clients get them: JSON text. Spec: client-server API, "Room event format".
+ *
+ * The text of an event is built once and kept; what depends on the reader (`room_id`, `unsigned`) is spliced in when it
+ * is used, so that a sync of thousands of events parses and stringifies nothing. A stored event that a redaction
+ * replaced is another object, for which the kept text does not count.
+ */
+import type { Clock } from "../lib/clock.ts";
+import { LruCache } from "../lib/lru.ts";
+import { pickFields } from "../protocol/filter.ts";
+import type { UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import { redactContent, redactPdu } from "../protocol/redaction.ts";
+import type { EventStore } from "./event_store.ts";
+import type { StateReader } from "./state_reader.ts";
+import type { Sender, TransactionIds } from "./transaction_ids.ts";
+import type { Membership, StoredEvent } from "./types.ts";
+
+/** How a reader wants events. */
+export interface RenderView {
+  /** Whose request it is; null for a reader without a device. */
+  readonly requester: Sender | null;
+  /** Leave `room_id` out where the response already says it, as in sync. */
+  readonly roomId: boolean;
+  /** Add what the event replaced: for timelines. Lists of state leave it out. */
+  readonly previous: boolean;
+  /** `unsigned.membership` by event. */
+  readonly memberships?: ReadonlyMap<number, Membership>;
+  /** Bundled aggregations (the text of `unsigned.m.relations`) by event. */
+  readonly relations?: ReadonlyMap<number, string>;
+  readonly format?: "client" | "federation";
+  /** Spec: `event_fields` of a filter. */
+  readonly fields?: readonly (readonly string[])[] | null;
+}
+
+/** What the renderer is built from. */
+export interface RendererDeps {
+  readonly events: EventStore;
+  readonly state: StateReader;
+  readonly transactions: TransactionIds;
+  readonly clock: Clock;
+  readonly cacheBytes?: number;
+}
+
+interface Rendered {
+  readonly stored: StoredEvent;
+  /** The event without the closing brace, `room_id` and `unsigned`. */
+  readonly text: string;
+  /** Members of `unsigned` that are the same for all, each with a comma before it; null until asked for. */
+  previous: string | null;
+  readonly redaction: string;
+}
+
+const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
+const ENTRY_OVERHEAD_BYTES = 200;
+/** Top-level keys of an event, beyond the spec's, that clients know (sticky events, MSC4354). */
+const EXTRA_KEYS = ["msc4354_sticky"] as const;
+
+/** Renders events, keeping their text. */
+export class EventRenderer {
+  readonly #deps: RendererDeps;
+  readonly #cache: LruCache<number, Rendered>;
+
+  constructor(deps: RendererDeps) {
+    this.#deps = deps;
+    this.#cache = new LruCache({
+      maxBytes: deps.cacheBytes ?? DEFAULT_CACHE_BYTES,
+      sizeOf: ({ text, redaction }) => ENTRY_OVERHEAD_BYTES + (text.length + redaction.length) * 2,
+    });
+  }
+
+  /** Returns the text of each event, in order. */
+  async render(events: readonly StoredEvent[], view: RenderView): Promise<string[]> {
+    if (events.length === 0) return [];
+    if (view.format === "federation") return this.#renderPdus(events, view);
+    const transactions = view.requester === null ? null : await this.#deps.transactions.of(events, view.requester);
+    const now = this.#deps.clock.now();
+    const texts: string[] = [];
+    for (const stored of events) {
+      const rendered = this.#find(stored) ?? await this.#make(stored);
+      if (view.previous && rendered.previous === null) rendered.previous = await this.#previous(stored);
+      texts.push(compose(rendered, { view, now, txnId: transactions?.get(stored.nid) }));
+    }
+    return view.fields ? texts.map((text) => pickText(text, view.fields ?? [])) : texts;
+  }
+
+  /** Returns the text of one event. */
+  async renderOne(stored: StoredEvent, view: RenderView): Promise<string> {
+    const [text] = await this.render([stored], view);
+    return text ?? "null";
+  }
+
+  /** Returns the text of an event's content as it may be shown. */
+  contentText(stored: StoredEvent): string {
+    return JSON.stringify(shownContent(stored));
+  }
+
+  /** Returns the stripped form of a state event. Spec: "Stripped state". */
+  strippedText({ event, redactedByNid }: StoredEvent): string {
+    const content = redactedByNid === null ? event.content : redactContent(event, event.rules);
+    return `{"content":${JSON.stringify(content)},"sender":${JSON.stringify(event.sender)},"state_key":${
+      JSON.stringify(event.stateKey)
+    },"type":${JSON.stringify(event.type)}}`;
+  }
+
+  #find(stored: StoredEvent): Rendered | undefined {
+    const cached = this.#cache.get(stored.nid);
+    return cached?.stored === stored ? cached : undefined;
+  }
+
+  async #make(stored: StoredEvent): Promise<Rendered> {
+    const redaction = await this.#redactedBecause(stored);
+    const rendered: Rendered = { stored, text: eventText(stored), previous: null, redaction };
+    if (stored.event.stateKey === null) rendered.previous = "";
+    this.#cache.set(stored.nid, rendered);
+    return rendered;
+  }
+
+  async #redactedBecause({ redactedByNid }: StoredEvent): Promise<string> {
+    if (redactedByNid === null) return "";
+    const redaction = await this.#deps.events.getByNid(redactedByNid);
+    if (redaction === null) return "";
+    const id = JSON.stringify(redaction.event.eventId);
+    const room = JSON.stringify(redaction.event.roomId);
+    return `,"redacted_by":${id},"redacted_because":${eventText(redaction)},"room_id":${room},"unsigned":{}}`;
+  }
+
+  async #previous({ event, stateBefore }: StoredEvent): Promise<string> {
+    if (event.stateKey === null || stateBefore === null) return "";
+    const old = await this.#deps.state.get(stateBefore, event.type, event.stateKey);
+    if (old === null) return "";
+    return `,"replaces_state":${JSON.stringify(old.event.eventId)},"prev_content":${
+      JSON.stringify(shownContent(old))
+    },"prev_sender":${JSON.stringify(old.event.sender)}`;
+  }
+
+  #renderPdus(events: readonly StoredEvent[], { fields }: RenderView): string[] {
+    return events.map((stored) => {
+      const text = stored.redactedByNid === null
+        ? stored.json
+        : JSON.stringify(redactPdu(stored.event.pdu, stored.event.rules));
+      return fields ? pickText(text, fields) : text;
+    });
+  }
+}
+
+/** Returns an event's sender as long as it names one; used to tell whose member events a reader needs. */
+export function sendersOf(events: readonly StoredEvent[]): Set<UserId> {
+  const senders = new Set<UserId>();
+  for (const { event } of events) senders.add(event.sender);
+  return senders;
+}
+
+function pickText(text: string, fields: readonly (readonly string[])[]): string {
+  return JSON.stringify(pickFields(JSON.parse(text) as JsonObject, fields));
+}
+
+function compose(
+  { text, previous, redaction, stored }: Rendered,
+  { view, now, txnId }: { view: RenderView; now: number; txnId: string | undefined },
+): string {
+  const age = now - stored.event.originServerTs;
+  let unsigned = `,"unsigned":{"age":${age}`;
+  const membership = view.memberships?.get(stored.nid);
+  if (membership !== undefined) unsigned += `,"membership":"${membership}"`;
+  if (txnId !== undefined) unsigned += `,"transaction_id":${JSON.stringify(txnId)}`;
+  if (view.previous && previous !== null) unsigned += previous;
+  const relations = view.relations?.get(stored.nid);
+  if (relations !== undefined) unsigned += `,"m.relations":${relations}`;
+  const room = view.roomId ? `,"room_id":${JSON.stringify(stored.event.roomId)}` : "";
+  return `${text}${room}${unsigned}${redaction}}}`;
+}
+
+function shownContent({ event, redactedByNid }: StoredEvent): Readonly<JsonObject> {
+  return redactedByNid === null ? event.content : redactContent(event, event.rules);
+}
+
+/** Builds the part that all readers share; the closing brace is for the caller. */
+function eventText(stored: StoredEvent): string {
+  const { event } = stored;
+  const redacted = stored.redactedByNid !== null;
+  const content = shownContent(stored);
+  const redacts = redacted && content.redacts === undefined ? null : event.redacts;
+  let text = `{"content":${
+    JSON.stringify(redacts !== null && content.redacts === undefined ? { ...content, redacts } : content)
+  },"event_id":${JSON.stringify(event.eventId)},"origin_server_ts":${event.originServerTs}`;
+  // Both places, so that clients written for older and for newer room versions find it.
+  if (redacts !== null) text += `,"redacts":${JSON.stringify(redacts)}`;
+  text += `,"sender":${JSON.stringify(event.sender)}`;
+  if (event.stateKey !== null) text += `,"state_key":${JSON.stringify(event.stateKey)}`;
+  text += `,"type":${JSON.stringify(event.type)}`;
+  if (!redacted) {
+    for (const key of EXTRA_KEYS) {
+      const value = event.pdu[key];
+      if (value !== undefined) text += `,"${key}":${JSON.stringify(value)}`;
+    }
+  }
+  return text;
+}
