@@ -101,7 +101,7 @@ async function startDatabase(): Promise<{ url: string; stop: () => Promise<void>
   try {
     const { startPostgres } = await import("./harness/postgres.ts");
     const server = await startPostgres();
-    return { url: server.url, stop: () => server[Symbol.asyncDispose]() };
+    return { url: server.url, stop: async () => await server[Symbol.asyncDispose]() };
   } catch (error) {
     return { problem: `PostgreSQL did not start: ${error instanceof Error ? error.message : String(error)}` };
   }

@@ -73,7 +73,7 @@ experimental_features:
   msc4354_enabled: true
 YAML
 
-set -- serve -c "$data/homeserver.yaml" -c "$project/tests/fixtures/no_rate_limits.yaml"
+set -- serve -c "$project/tests/fixtures/no_rate_limits.yaml" -c "$data/homeserver.yaml"
 if [ -n "${SYNAPSE_TS:-}" ]; then exec "$SYNAPSE_TS" "$@"; fi
 exec "$project/node_modules/deno/deno" run --no-check --config "$project/deno.json" --allow-net --allow-read --allow-write \
   --allow-env --allow-sys --allow-run "$project/main.ts" "$@"
