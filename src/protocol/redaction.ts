@@ -86,7 +86,7 @@ function keptContentKeys(type: string, rules: RoomVersionRules): readonly string
   }
 }
 
-/** Since v11 a member event keeps `third_party_invite`, of which only `signed` stays. */
+/** Since v11 a member event keeps `third_party_invite`, of which only `signed` stays: `{}` where there is none. */
 function keepSignedInvite(content: Readonly<JsonObject>, kept: JsonObject): void {
   const invite = content["third_party_invite"];
   if (isJsonObject(invite)) kept["third_party_invite"] = pick(invite, ["signed"]);
