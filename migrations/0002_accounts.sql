@@ -40,10 +40,13 @@ CREATE TABLE access_tokens (
   refresh_hash TEXT,
   -- False until the first request with it, which ends the refresh token before it.
   is_used BOOLEAN NOT NULL,
+  -- When its user last proved who they are with it: by logging in or by interactive authentication.
+  validated_ts BIGINT,
   -- The admin who made it.
   puppeted_by TEXT
 );
 CREATE INDEX access_tokens_device ON access_tokens (user_id, device_id);
+CREATE INDEX access_tokens_puppets ON access_tokens (puppeted_by) WHERE puppeted_by IS NOT NULL;
 CREATE INDEX access_tokens_refresh ON access_tokens (refresh_hash) WHERE refresh_hash IS NOT NULL;
 
 CREATE TABLE refresh_tokens (
@@ -86,8 +89,8 @@ CREATE TABLE uia_sessions (
   request TEXT NOT NULL,
   -- Completed stages and what each one proved, as JSON.
   completed TEXT NOT NULL,
-  -- The answer, once the request has been carried out: a repeated request gets it again.
-  response TEXT,
+  -- What the request came to, once carried out, as JSON without secrets: a repeated request answers from it.
+  outcome TEXT,
   last_used_ts BIGINT NOT NULL
 );
 CREATE INDEX uia_sessions_last_used ON uia_sessions (last_used_ts);

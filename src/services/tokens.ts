@@ -113,7 +113,7 @@ export class Tokens {
     const sessionExpiresTs = later(now, this.#lifetimes.sessionLifetime);
     if (withRefresh) return await this.#issuePair(tx, { userId, deviceId, sessionExpiresTs });
     const expiresTs = earliest(later(now, this.#lifetimes.nonrefreshableAccessTokenLifetime), sessionExpiresTs);
-    const accessToken = await this.#issueAccess(tx, { userId, deviceId, expiresTs });
+    const accessToken = await this.#issueAccess(tx, { userId, deviceId, expiresTs, validatedTs: now });
     return { accessToken, refreshToken: null, expiresInMs: expiresTs === null ? null : expiresTs - now };
   }
 
@@ -220,11 +220,12 @@ export class Tokens {
 
   async #issueAccess(
     tx: Tx,
-    { userId, deviceId, expiresTs, refreshHash = null, puppetedBy = null }: {
+    { userId, deviceId, expiresTs, refreshHash = null, validatedTs = null, puppetedBy = null }: {
       userId: UserId;
       deviceId: DeviceId | null;
       expiresTs: number | null;
       refreshHash?: string | null;
+      validatedTs?: number | null;
       puppetedBy?: UserId | null;
     },
   ): Promise<string> {
@@ -237,6 +238,7 @@ export class Tokens {
       createdTs,
       expiresTs,
       refreshHash,
+      validatedTs,
       puppetedBy,
     });
     return token;
@@ -268,7 +270,8 @@ export class Tokens {
     if (previous !== null) {
       await updateNextRefreshToken(tx, { tokenHash: previous.tokenHash, nextHash: refreshHash });
     }
-    const accessToken = await this.#issueAccess(tx, { userId, deviceId, expiresTs, refreshHash });
+    const validatedTs = previous === null ? now : null;
+    const accessToken = await this.#issueAccess(tx, { userId, deviceId, expiresTs, refreshHash, validatedTs });
     return { accessToken, refreshToken, expiresInMs: expiresTs === null ? null : expiresTs - now };
   }
 }

@@ -39,6 +39,8 @@ export interface NewAccessToken {
   /** Null for one that does not expire. */
   readonly expiresTs: number | null;
   readonly refreshHash: string | null;
+  /** When the user proved who they are with it; null for tokens made otherwise. */
+  readonly validatedTs: number | null;
   readonly puppetedBy: UserId | null;
 }
 
@@ -78,9 +80,10 @@ export async function selectAccessToken(db: Db, tokenHash: string): Promise<Acce
 /** Adds an access token. */
 export async function insertAccessToken(tx: Tx, token: NewAccessToken): Promise<void> {
   await tx.run(sql`
-    INSERT INTO access_tokens (token_hash, user_id, device_id, created_ts, expires_ts, refresh_hash, is_used, puppeted_by)
+    INSERT INTO access_tokens (token_hash, user_id, device_id, created_ts, expires_ts, refresh_hash, is_used, validated_ts,
+      puppeted_by)
     VALUES (${token.tokenHash}, ${token.userId}, ${token.deviceId}, ${token.createdTs}, ${token.expiresTs},
-      ${token.refreshHash}, ${false}, ${token.puppetedBy})`);
+      ${token.refreshHash}, ${false}, ${token.validatedTs}, ${token.puppetedBy})`);
 }
 
 /** Marks an access token as used; returns whether it was not before. */
@@ -88,6 +91,28 @@ export async function updateAccessTokenUsed(tx: Tx, tokenHash: string): Promise<
   const changed = await tx.run(sql`
     UPDATE access_tokens SET is_used = ${true} WHERE token_hash = ${tokenHash} AND NOT is_used`);
   return changed === 1;
+}
+
+/** Returns when the user last proved who they are with this token; null for never. */
+export async function selectValidatedTs(db: Db, tokenHash: string): Promise<number | null> {
+  const row = await db.get<{ validated_ts: number | null }>(sql`
+    SELECT validated_ts FROM access_tokens WHERE token_hash = ${tokenHash}`);
+  return row?.validated_ts ?? null;
+}
+
+/** Notes that the user proved who they are with this token. */
+export async function updateValidatedTs(
+  tx: Tx,
+  { tokenHash, validatedTs }: { tokenHash: string; validatedTs: number },
+): Promise<void> {
+  await tx.run(sql`UPDATE access_tokens SET validated_ts = ${validatedTs} WHERE token_hash = ${tokenHash}`);
+}
+
+/** Removes the tokens an admin made to act as others, and returns their hashes. */
+export async function deletePuppetTokens(tx: Tx, admin: UserId): Promise<string[]> {
+  const rows = await tx.all<{ token_hash: string }>(sql`
+    DELETE FROM access_tokens WHERE puppeted_by = ${admin} RETURNING token_hash`);
+  return rows.map((row) => row.token_hash);
 }
 
 /** Removes one access token. */
