@@ -24,6 +24,11 @@ export function decodeBase64Url(text: string): Uint8Array | null {
   return URL_SAFE.test(text) ? decode(text, "base64url") : null;
 }
 
+/** Decodes either alphabet, but not a mix: how keys and signatures of other parties are read. */
+export function decodeAnyBase64(text: string): Uint8Array | null {
+  return decodeBase64(text) ?? decodeBase64Url(text);
+}
+
 /** Removes trailing `=`. */
 export function trimPadding(text: string): string {
   if (!text.endsWith("=")) return text;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { decodeBase64, decodeBase64Url, encodeBase64, encodeBase64Url } from "./base64.ts";
+import { decodeAnyBase64, decodeBase64, decodeBase64Url, encodeBase64, encodeBase64Url } from "./base64.ts";
 
 const VECTORS: readonly [string, string][] = [
   ["", ""],
@@ -30,6 +30,9 @@ Deno.test("the two alphabets differ and are not mixed", () => {
   assert.deepEqual(decodeBase64Url("-__-"), bytes);
   assert.equal(decodeBase64("-__-"), null);
   assert.equal(decodeBase64Url("+//+"), null);
+  assert.deepEqual(decodeAnyBase64("-__-"), bytes);
+  assert.deepEqual(decodeAnyBase64("+//+"), bytes);
+  assert.equal(decodeAnyBase64("-_/+"), null);
 });
 
 Deno.test("decodeBase64() refuses what is not base64", () => {

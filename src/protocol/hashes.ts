@@ -15,7 +15,8 @@ import { redactPdu } from "./redaction.ts";
 import type { RoomVersionRules } from "./room_versions.ts";
 
 const NOT_CONTENT_HASHED: ReadonlySet<string> = new Set(["unsigned", "signatures", "hashes"]);
-const NOT_SIGNED: ReadonlySet<string> = new Set(["unsigned", "signatures"]);
+// Redaction has taken `unsigned` away already.
+const NOT_SIGNED: ReadonlySet<string> = new Set(["signatures"]);
 
 /** Returns the SHA-256 of text in standard unpadded base64. */
 export function sha256Base64(text: string): string {

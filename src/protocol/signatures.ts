@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import { createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import { decodeBase64, encodeBase64 } from "./base64.ts";
+import { decodeAnyBase64, decodeBase64, encodeBase64 } from "./base64.ts";
 import { canonicalJsonWithout } from "./canonical_json.ts";
 import type { Pdu } from "./event.ts";
 import { contentHash, signedTextOf } from "./hashes.ts";
@@ -95,9 +95,9 @@ export function formatSigningKey(key: SigningKey): string {
   return `ed25519 ${key.version} ${key.seed}\n`;
 }
 
-/** Returns a published key; null unless it is 32 bytes of base64. */
+/** Returns a published key; null unless it is 32 bytes of base64, in either alphabet. */
 export function parseVerifyKey(base64: string): VerifyKey | null {
-  const bytes = decodeBase64(base64);
+  const bytes = decodeAnyBase64(base64);
   return bytes === null ? null : verifyKeyFromBytes(bytes);
 }
 
@@ -108,7 +108,7 @@ export function signText(text: string, key: SigningKey): string {
 
 /** Tells whether `signature` (base64) is `key`'s over `text`. */
 export function verifyText(text: string, { signature, key }: { signature: string; key: VerifyKey }): boolean {
-  const bytes = decodeBase64(signature);
+  const bytes = decodeAnyBase64(signature);
   return bytes !== null && bytes.byteLength === 64 && verify(null, Buffer.from(text), key.keyObject, bytes);
 }
 
