@@ -6,7 +6,7 @@
  * SYNAPSE_VENV names the virtual environment too. ROOMS and MEMBERS set the size of the sync scenarios.
  */
 import { parseArgs } from "node:util";
-import { runProcess } from "../tests/harness/process.ts";
+import { endChildrenOnSignals, runProcess } from "../tests/harness/process.ts";
 import { type LoadResults, type Measurement, renderTable } from "./figures.ts";
 import {
   ownProgram,
@@ -83,6 +83,7 @@ async function installSynapse(): Promise<string> {
 }
 
 async function main(): Promise<void> {
+  endChildrenOnSignals();
   const { values } = parseArgs({
     args: Deno.args,
     options: {

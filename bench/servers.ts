@@ -80,7 +80,11 @@ export async function start(program: Program, { folder, port }: { folder: string
   const files = ["homeserver.yaml", "over.yaml", "no_limits.yaml"].flatMap((name) => ["-c", name]);
   const url = `http://127.0.0.1:${port}`;
   const started = performance.now();
-  const process = new RunningProcess(program.command, { args: [...program.serve, ...files], cwd: folder });
+  const process = new RunningProcess(program.command, {
+    args: [...program.serve, ...files],
+    cwd: folder,
+    ownGroup: true,
+  });
   let hasEnded = false;
   process.exited.catch(() => null).finally(() => hasEnded = true);
   for (;;) {

@@ -6,7 +6,7 @@
  * Ends with the line `N passed, N failed`. What could not run at all counts as failed, and so does an empty group.
  */
 import { parseArgs } from "node:util";
-import { runProcess } from "./harness/process.ts";
+import { endChildrenOnSignals, runProcess } from "./harness/process.ts";
 import { type Cases, parseJunit } from "./junit.ts";
 import { EXECUTABLE_GROUP, GROUPS, planTasks, type Task } from "./tasks.ts";
 
@@ -27,7 +27,7 @@ async function runTask(task: Task, { scratch, index, env }: RunOptions): Promise
   const report = `${scratch}/${index}.xml`;
   const args = task.kind === "test" ? [task.args[0] ?? "", `--junit-path=${report}`, ...task.args.slice(1)] : task.args;
   const started = performance.now();
-  const result = await runProcess(Deno.execPath(), { args, env, timeoutMs: TASK_TIMEOUT_MS });
+  const result = await runProcess(Deno.execPath(), { args, env, ownGroup: true, timeoutMs: TASK_TIMEOUT_MS });
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   const cases = await readCases(task, { report, hasFailed: result.code !== 0 });
   const ignored = cases.ignored > 0 ? `, ${cases.ignored} ignored` : "";
@@ -46,10 +46,10 @@ async function readCases(task: Task, { report, hasFailed }: { report: string; ha
   const none: Cases = { passed: 0, failed: 0, ignored: 0, failures: [] };
   const cases = task.kind === "check" ? none : parseJunit(await Deno.readTextFile(report).catch(() => ""));
   // A file that does not load, a crash and a kill leave no failed case behind.
-  if (hasFailed && cases.failed === 0) return { ...cases, failed: 1, failures: [`${task.title}: did not finish`] };
+  if (hasFailed && cases.failed === 0) return { ...cases, failed: 1, failures: ["did not succeed"] };
   if (!hasFailed && task.kind === "check") return { ...cases, passed: 1 };
   if (!hasFailed && cases.passed + cases.ignored === 0) {
-    return { ...cases, failed: 1, failures: [`${task.title}: no test`] };
+    return { ...cases, failed: 1, failures: ["no test"] };
   }
   return cases;
 }
@@ -108,6 +108,7 @@ async function startDatabase(): Promise<{ url: string; stop: () => Promise<void>
 }
 
 async function main(): Promise<number> {
+  endChildrenOnSignals();
   const { values, positionals } = parseArgs({
     args: Deno.args,
     allowPositionals: true,

@@ -73,7 +73,7 @@ function checks(): Task[] {
     needsPostgres: false,
   });
   return [
-    check("types", ["check", "."]),
+    check("types", ["check", "--quiet", "."]),
     check("format", ["fmt", "--check", "--quiet"]),
     check("lint", ["lint", "--quiet"]),
   ];

@@ -8,7 +8,7 @@
  * Needs root (mount namespaces), Go and openssl. Exit code 1 when a test passed before and does not now.
  */
 import { parseArgs } from "node:util";
-import { RunningProcess } from "../harness/process.ts";
+import { endChildrenOnSignals, RunningProcess } from "../harness/process.ts";
 import { countTopLevel, formatStanding, mergeStanding, parseGoTest, parseStanding } from "./standing.ts";
 
 const STANDING_FILE = "tests/complement.tsv";
@@ -108,6 +108,7 @@ function printEvent(line: string, verbose: boolean): void {
 }
 
 async function main(): Promise<number> {
+  endChildrenOnSignals();
   const settings = readSettings();
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-complement-" });
   let lines: string[];

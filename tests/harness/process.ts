@@ -1,5 +1,8 @@
 /**
- * Child processes for tests and tools. Each has a process group of its own, so that ending it ends what it started.
+ * Child processes for tests and tools.
+ *
+ * A child belongs to the process group of its parent, so that the test runner, which gives each test file a group of
+ * its own, ends with it whatever it started.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
@@ -11,6 +14,8 @@ export interface ProcessOptions {
   /** The whole environment when `clearEnv` is set, else additions to this process's own. */
   readonly env?: Readonly<Record<string, string>>;
   readonly clearEnv?: boolean;
+  /** Makes a process group, so that a signal reaches what the program starts too. See `endChildrenOnSignals`. */
+  readonly ownGroup?: boolean;
 }
 
 /** What a finished program left. */
@@ -22,12 +27,17 @@ export interface ProcessResult {
   readonly timedOut: boolean;
 }
 
+const SIGNAL_GRACE_MS = 8_000;
+const DRAIN_MS = 500;
+const alive = new Set<RunningProcess>();
+
 /** A program that runs until it is stopped. */
 export class RunningProcess implements AsyncDisposable {
   readonly pid: number;
   /** Resolves with the exit code, null after a signal; rejects when the program could not be started. */
   readonly exited: Promise<number | null>;
-  #child: ChildProcess;
+  readonly #child: ChildProcess;
+  readonly #ownGroup: boolean;
   #stdout = "";
   #stderr = "";
   #changed: (() => void)[] = [];
@@ -37,18 +47,27 @@ export class RunningProcess implements AsyncDisposable {
     this.#child = spawn(command, [...options.args ?? []], {
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       env: options.clearEnv ? { ...options.env } : { ...Deno.env.toObject(), ...options.env },
-      detached: true,
+      detached: options.ownGroup ?? false,
       stdio: ["pipe", "pipe", "pipe"],
     });
     this.pid = this.#child.pid ?? 0;
+    this.#ownGroup = options.ownGroup ?? false;
+    alive.add(this);
     this.#collect("stdout", (text) => this.#stdout += text);
     this.#collect("stderr", (text) => this.#stderr += text);
     this.exited = new Promise((resolve, reject) => {
       this.#child.once("error", reject);
-      this.#child.once("close", (code) => resolve(code));
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      this.#child.once("close", (code) => {
+        clearTimeout(timer);
+        resolve(code);
+      });
+      // What the program started may outlive it and keep its outputs open.
+      this.#child.once("exit", (code) => timer = setTimeout(() => resolve(code), DRAIN_MS));
     });
     this.exited.catch(() => {}).finally(() => {
       this.#hasEnded = true;
+      alive.delete(this);
       this.#wake();
     });
     // A program that ends without reading its input breaks the pipe.
@@ -85,13 +104,13 @@ export class RunningProcess implements AsyncDisposable {
     }
   }
 
-  /** Sends a signal to the program and all it started; does nothing when it has ended. */
+  /** Sends a signal to the program, and to its group when it has one; does nothing when it has ended. */
   signal(name: NodeJS.Signals): void {
-    if (this.pid === 0) return;
+    if (this.pid === 0 || (this.#hasEnded && !this.#ownGroup)) return;
     try {
-      process.kill(-this.pid, name);
+      process.kill(this.#ownGroup ? -this.pid : this.pid, name);
     } catch {
-      // The group is gone already.
+      // It is gone already.
     }
   }
 
@@ -154,5 +173,15 @@ export async function runProcess(
     return { code, stdout: running.stdout, stderr: running.stderr, timedOut };
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** Makes SIGINT, SIGTERM and SIGHUP stop the children, which a group of their own would keep alive, and then exit. */
+export function endChildrenOnSignals(): void {
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, () => {
+      const stopping = [...alive].map((child) => child.stop({ graceMs: SIGNAL_GRACE_MS }).catch(() => null));
+      Promise.all(stopping).finally(() => Deno.exit(130));
+    });
   }
 }

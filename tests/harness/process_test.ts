@@ -8,7 +8,7 @@ Deno.test("runProcess() returns the exit code and both outputs, and passes the i
 });
 
 Deno.test("runProcess() kills what takes too long, with its children", async () => {
-  const result = await runProcess("sh", { args: ["-c", "sleep 60 & echo $!; wait"], timeoutMs: 200 });
+  const result = await runProcess("sh", { args: ["-c", "sleep 60 & echo $!; wait"], timeoutMs: 200, ownGroup: true });
   equal(result.timedOut, true);
   const alive = await runProcess("sh", {
     args: ["-c", `kill -0 ${result.stdout.trim()} && ! grep -q 'State:.Z' /proc/${result.stdout.trim()}/status`],
@@ -26,7 +26,7 @@ Deno.test("an environment that is cleared holds nothing else", async () => {
 });
 
 Deno.test("RunningProcess waits for output and stops", async () => {
-  await using running = new RunningProcess("sh", { args: ["-c", "echo ready on 42; sleep 60"] });
+  await using running = new RunningProcess("sh", { args: ["-c", "echo ready on 42; exec sleep 60"] });
   equal((await running.waitFor(/ready on (\d+)/))[1], "42");
   await rejects(running.waitFor(/never/, { timeoutMs: 50 }), /time is up/);
   equal(await running.stop({ graceMs: 5000 }), null);
