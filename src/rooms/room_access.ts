@@ -1,0 +1,84 @@
+/**
+ * Which part of a room a user may read: all of it while joined, up to the end of their stay once they left, what is
+ * world-readable when they peek.
+ */
+import { forbidden } from "../protocol/errors.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { EventStore, RoomIdentity } from "./event_store.ts";
+import type { LocalMemberships } from "./local_memberships.ts";
+import type { StateReader } from "./state_reader.ts";
+import type { Viewer, Visibility } from "./visibility.ts";
+
+/** What a user may read of a room. */
+export interface RoomAccess {
+  readonly room: RoomIdentity;
+  readonly kind: "joined" | "left" | "peeking";
+  /** The state to show: the current one, or the one in which the user left. */
+  readonly root: number;
+  /** The position of the event by which the user left; null when there is no end. */
+  readonly upTo: number | null;
+}
+
+/** What access is decided from. */
+export interface RoomAccessDeps {
+  readonly events: EventStore;
+  readonly state: StateReader;
+  readonly visibility: Visibility;
+  readonly memberships: LocalMemberships;
+  /** Returns the users whom a user ignores. */
+  readonly ignoredUsers: (userId: UserId) => Promise<ReadonlySet<string>>;
+}
+
+/** Decides who may read what. */
+export class RoomReaders {
+  readonly #deps: RoomAccessDeps;
+
+  constructor(deps: RoomAccessDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns what a user may read, or null when that is nothing. */
+  async find(userId: UserId, roomId: RoomId): Promise<RoomAccess | null> {
+    const { events, state, visibility, memberships } = this.#deps;
+    const room = await events.roomById(roomId);
+    if (room === null) return null;
+    const root = await state.currentRoot(roomId);
+    if (root === null) return null;
+    const entry = (await memberships.forUser(userId)).all.get(room.roomNid);
+    if (entry?.membership === "join") return { room, kind: "joined", root, upTo: null };
+    if (entry !== undefined && !entry.forgotten && (entry.membership === "leave" || entry.membership === "ban")) {
+      const left = await this.stay(userId, entry.eventNid);
+      if (left !== null) return { room, kind: "left", ...left };
+    }
+    const setting = await visibility.settingAt(root);
+    return setting === "world_readable" ? { room, kind: "peeking", root, upTo: null } : null;
+  }
+
+  /** As `find`, but throws 403 when that is nothing; whether the room exists is not told. */
+  async require(userId: UserId, roomId: RoomId): Promise<RoomAccess> {
+    const access = await this.find(userId, roomId);
+    if (access === null) {
+      throw forbidden(`User ${userId} not in room ${roomId}, and room previews are disabled`);
+    }
+    return access;
+  }
+
+  /** Returns the filter for a user's reading. */
+  async viewer(userId: UserId, access: RoomAccess): Promise<Viewer> {
+    return {
+      userId,
+      isMember: access.kind !== "peeking",
+      upTo: access.upTo,
+      ignored: await this.#deps.ignoredUsers(userId),
+    };
+  }
+
+  /** Returns the state and position in which a user left by an event; null unless they were joined until then. */
+  async stay(userId: UserId, eventNid: number): Promise<{ root: number; upTo: number } | null> {
+    const { events, visibility } = this.#deps;
+    const stored = await events.getByNid(eventNid);
+    if (stored === null || stored.position === null || stored.stateBefore === null) return null;
+    if (await visibility.membershipAt(stored.stateBefore, userId) !== "join") return null;
+    return { root: stored.stateAfter ?? stored.stateBefore, upTo: stored.position };
+  }
+}
