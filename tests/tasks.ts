@@ -74,7 +74,7 @@ function checks(): Task[] {
   });
   return [
     check("types", ["check", "--quiet", "."]),
-    check("format", ["fmt", "--check", "--quiet"]),
+    check("format", ["fmt", "--check"]),
     check("lint", ["lint", "--quiet"]),
   ];
 }

@@ -181,7 +181,11 @@ export function endChildrenOnSignals(): void {
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     Deno.addSignalListener(name, () => {
       const stopping = [...alive].map((child) => child.stop({ graceMs: SIGNAL_GRACE_MS }).catch(() => null));
-      Promise.all(stopping).finally(() => Deno.exit(130));
+      Promise.all(stopping).finally(() => {
+        // Those that were started meanwhile.
+        for (const child of alive) child.signal("SIGKILL");
+        Deno.exit(130);
+      });
     });
   }
 }
