@@ -23,10 +23,14 @@ const DEFAULT_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s";
 export const plainFormat: LogFormat = pythonFormat(DEFAULT_FORMAT);
 
 /** Synapse's `TerseJsonFormatter`: one JSON object a line, with the time in seconds. */
-export const terseJsonFormat: LogFormat = (record) => jsonLine(record, { time: Math.round(record.time) / 1000 });
+export function terseJsonFormat(record: LogRecord): string {
+  return jsonLine(record, { time: Math.round(record.time) / 1000 });
+}
 
 /** Synapse's `JsonFormatter`: the same without the time, for collectors that add theirs. */
-export const jsonFormat: LogFormat = (record) => jsonLine(record, {});
+export function jsonFormat(record: LogRecord): string {
+  return jsonLine(record, {});
+}
 
 /**
  * Returns the form of a Python format string (`%(asctime)s - %(message)s`).
