@@ -1,0 +1,214 @@
+/**
+ * Walking through a room's history. Spec: client-server API, `GET /rooms/{roomId}/messages`.
+ *
+ * History is in graph order: by depth, then by stream position. A token is a place between two events. A token of sync
+ * is a place in the stream: it bounds what is shown by position, and the walk enters the graph at the depth found there.
+ */
+import type { EventFilter } from "../protocol/filter.ts";
+import type { UserId } from "../protocol/ids.ts";
+import type { Db } from "../storage/database.ts";
+import {
+  type HistoryRange,
+  MAX_POSITION,
+  MIN_POSITION,
+  selectDepthAfter,
+  selectDepthBefore,
+  selectHistoryBackward,
+  selectHistoryForward,
+  type TimelineRow,
+} from "../storage/timeline.ts";
+import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
+import type { EventStore } from "./event_store.ts";
+import type { MemberLoader } from "./lazy_members.ts";
+import type { EventRenderer } from "./renderer.ts";
+import type { RoomAccess, RoomReaders } from "./room_access.ts";
+import type { Sender } from "./transaction_ids.ts";
+import type { Membership, StoredEvent } from "./types.ts";
+import type { Viewer, Visibility, VisibleEvent } from "./visibility.ts";
+
+/** What pagination is built from. */
+export interface PaginationDeps {
+  readonly db: Db;
+  readonly events: EventStore;
+  readonly visibility: Visibility;
+  readonly readers: RoomReaders;
+  readonly renderer: EventRenderer;
+  readonly members: MemberLoader;
+  /** Returns the position of the events stream. */
+  readonly streamPosition: () => number;
+  readonly bundle?: Bundler;
+}
+
+/** Returns the text of `unsigned.m.relations` for those of the events that have any, by event. */
+export type Bundler = (events: readonly StoredEvent[], userId: UserId) => Promise<ReadonlyMap<number, string>>;
+
+/** A page as asked for. */
+export interface PageRequest {
+  readonly direction: "b" | "f";
+  readonly from: RoomToken | null;
+  readonly to: RoomToken | null;
+  readonly limit: number;
+  readonly filter: EventFilter | null;
+}
+
+/** A part of a room's history. */
+export interface Page {
+  readonly events: readonly VisibleEvent[];
+  readonly start: RoomToken;
+  /** Null when there is nothing beyond. */
+  readonly end: RoomToken | null;
+}
+
+/** How many events one request looks at, when a filter or visibility hides most of them. */
+const MAX_SCANNED = 2_000;
+const MIN_CHUNK = 20;
+const MAX_CHUNK = 500;
+
+/** Reads pages of history. */
+export class Pagination {
+  readonly #deps: PaginationDeps;
+
+  constructor(deps: PaginationDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns the response body of `/messages`, as text. */
+  async messages(requester: Sender, access: RoomAccess, request: PageRequest): Promise<string> {
+    const { readers, renderer, members, bundle } = this.#deps;
+    const viewer = await readers.viewer(requester.userId, access);
+    const page = await this.page(access, { viewer, request });
+    const events = page.events.map(({ stored }) => stored);
+    const relations = await bundle?.(events, requester.userId);
+    const chunk = await renderer.render(events, {
+      requester,
+      roomId: true,
+      previous: true,
+      memberships: membershipsOf(page.events),
+      ...(relations && { relations }),
+    });
+    let text = `{"chunk":[${chunk.join(",")}],"start":"${formatRoomToken(page.start)}"`;
+    if (page.end !== null) text += `,"end":"${formatRoomToken(page.end)}"`;
+    if (request.filter?.lazyLoadMembers && events.length > 0) {
+      const state = await members.membersFor(events, request.direction === "b" ? "before" : "after");
+      const rendered = await renderer.render(state, { requester, roomId: true, previous: false });
+      text += `,"state":[${rendered.join(",")}]`;
+    }
+    return `${text}}`;
+  }
+
+  /** Returns a page of what a viewer may see. */
+  async page(
+    access: RoomAccess,
+    { viewer, request }: { viewer: Viewer; request: PageRequest },
+  ): Promise<Page> {
+    const backward = request.direction === "b";
+    const start = request.from ?? this.#edge(backward);
+    let range = await this.#range(access, { start, request });
+    const found: VisibleEvent[] = [];
+    let end: RoomToken | null = null;
+    let scanned = 0;
+    while (range !== null) {
+      const limit = Math.min(Math.max(request.limit - found.length, MIN_CHUNK), MAX_CHUNK);
+      // One more than wanted tells whether anything lies beyond.
+      const select = backward ? selectHistoryBackward : selectHistoryForward;
+      const rows = await select(this.#deps.db, { ...range, limit: limit + 1 });
+      const chunk = rows.slice(0, limit);
+      const taken = await this.#take(chunk, { viewer, request, found });
+      scanned += chunk.length;
+      const more = taken < chunk.length || rows.length > limit;
+      const last = chunk[taken - 1];
+      if (last === undefined) {
+        end = more ? start : null;
+        break;
+      }
+      end = more ? beside(last, backward) : null;
+      if (!more || found.length >= request.limit || scanned >= MAX_SCANNED) break;
+      range = { ...range, from: next(last, backward) };
+    }
+    return { events: found, start, end };
+  }
+
+  /** Adds to `found` what may be shown of the rows, up to the limit; returns how many rows that took. */
+  async #take(
+    rows: readonly TimelineRow[],
+    { viewer, request, found }: { viewer: Viewer; request: PageRequest; found: VisibleEvent[] },
+  ): Promise<number> {
+    if (request.limit <= found.length) return 0;
+    const { events, visibility } = this.#deps;
+    const stored = await events.byNid(rows.map(({ nid }) => nid));
+    const wanted = rows.map(({ nid }) => stored.get(nid)).filter((event): event is StoredEvent =>
+      event !== undefined && (request.filter === null || request.filter.matches(event.event))
+    );
+    const visible = await visibility.filter(wanted, viewer);
+    const room = request.limit - found.length;
+    found.push(...visible.slice(0, room));
+    const lastShown = visible[room - 1];
+    if (lastShown === undefined) return rows.length;
+    return rows.findIndex(({ nid }) => nid === lastShown.stored.nid) + 1;
+  }
+
+  #edge(backward: boolean): RoomToken {
+    return { kind: "stream", position: backward ? this.#deps.streamPosition() : MIN_POSITION };
+  }
+
+  /** Turns tokens into bounds; null when nothing lies in that direction. */
+  async #range(
+    { room: { roomNid }, upTo }: RoomAccess,
+    { start, request }: { start: RoomToken; request: PageRequest },
+  ): Promise<Omit<HistoryRange, "limit"> | null> {
+    const backward = request.direction === "b";
+    let minPosition = MIN_POSITION;
+    let maxPosition = upTo ?? MAX_POSITION;
+    const from = { ...(backward ? LAST : FIRST) };
+    const to = { ...(backward ? FIRST : LAST) };
+    if (start.kind === "topological") {
+      from.depth = start.depth;
+      from.position = backward ? start.position : start.position + 1;
+    } else if (backward) {
+      maxPosition = Math.min(maxPosition, start.position);
+      const depth = await selectDepthBefore(this.#deps.db, { roomNid, position: maxPosition });
+      if (depth === null) return null;
+      from.depth = depth;
+    } else {
+      minPosition = start.position === MIN_POSITION ? MIN_POSITION : start.position + 1;
+      if (start.position !== MIN_POSITION) {
+        const depth = await selectDepthAfter(this.#deps.db, { roomNid, position: start.position });
+        if (depth === null) return null;
+        from.depth = depth;
+      }
+    }
+    if (request.to?.kind === "topological") {
+      to.depth = request.to.depth;
+      to.position = backward ? request.to.position + 1 : request.to.position;
+    } else if (request.to !== null && backward) minPosition = Math.max(minPosition, request.to.position + 1);
+    else if (request.to !== null) maxPosition = Math.min(maxPosition, request.to.position);
+    return { roomNid, from, to, minPosition, maxPosition };
+  }
+}
+
+const FIRST = { depth: MIN_POSITION, position: MIN_POSITION } as const;
+const LAST = { depth: MAX_POSITION, position: MAX_POSITION } as const;
+
+/** Returns what the viewer was at each event, for `unsigned.membership`. */
+export function membershipsOf(events: readonly VisibleEvent[]): ReadonlyMap<number, Membership> {
+  return new Map(events.map(({ stored, membership }) => [stored.nid, membership]));
+}
+
+/** Returns the place just before an event, in graph order. */
+export function tokenBefore({ depth, position }: { depth: number; position: number }): RoomToken {
+  return { kind: "topological", depth, position: position - 1 };
+}
+
+/** Returns the place just after an event, in graph order. */
+export function tokenAfter({ depth, position }: { depth: number; position: number }): RoomToken {
+  return { kind: "topological", depth, position };
+}
+
+function beside(row: TimelineRow, backward: boolean): RoomToken {
+  return backward ? tokenBefore(row) : tokenAfter(row);
+}
+
+/** Returns the bound that goes on after a row. */
+function next({ depth, position }: TimelineRow, backward: boolean): { depth: number; position: number } {
+  return { depth, position: backward ? position - 1 : position + 1 };
+}
