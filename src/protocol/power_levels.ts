@@ -116,21 +116,6 @@ export function getNotificationLevel({ powerLevels }: PowerLevelSource, key: str
   return readEntry(powerLevels, { property: "notifications", key }) ?? NOTIFICATION_DEFAULT;
 }
 
-/** Returns the levels of one map of a power levels content; entries the version does not allow are left out. */
-export function readLevelMap(
-  rules: RoomVersionRules,
-  { content, property }: { content: Readonly<JsonObject>; property: "events" | "notifications" | "users" },
-): Map<string, number> {
-  const levels = new Map<string, number>();
-  const map = ownValue(content, property);
-  if (!isJsonObject(map)) return levels;
-  for (const [key, value] of Object.entries(map)) {
-    const level = parsePowerLevel(rules, value);
-    if (level !== null) levels.set(key, level);
-  }
-  return levels;
-}
-
 function readSingle(event: RoomEvent, property: string): number | null {
   return parsePowerLevel(event.rules, ownValue(event.content, property));
 }
