@@ -137,7 +137,8 @@ Deno.test("the executable says its version and its commands", async () => {
 
 Deno.test("the executable hashes a password", async () => {
   await using site = await newSite();
-  const { code, stdout, stderr } = await site.run(["hash-password", "-p", PASSWORD]);
+  await site.generateConfig();
+  const { code, stdout, stderr } = await site.run(["hash-password", "-c", "homeserver.yaml", "-p", PASSWORD]);
   equal(code, 0, stderr);
   match(stdout.trim(), /^\$2[aby]\$12\$[./A-Za-z0-9]{53}$/);
 });

@@ -8,6 +8,8 @@ import { importProblem, projectPath } from "./layers.ts";
 
 /** The length from which a file is refused. */
 export const MAX_FILE_LINES = 500;
+/** The greatest length of a function or method of the product. */
+export const MAX_FUNCTION_LINES = 50;
 /** The comment by which a file declares that it is a table of data, which may be long. */
 export const DATA_TABLE_MARK = "@data-table";
 
@@ -150,10 +152,26 @@ const maxPositional: Deno.lint.Rule = {
   },
 };
 
+type Callable = Deno.lint.FunctionDeclaration | Deno.lint.FunctionExpression;
+
+const functionSize: Deno.lint.Rule = {
+  create(context) {
+    if (!isProduct(context.filename)) return {};
+    const examine = (node: Callable) => {
+      const { text } = context.sourceCode;
+      const lines = text.slice(node.range[0], node.range[1]).split("\n").length;
+      if (lines <= MAX_FUNCTION_LINES) return;
+      context.report({ node, message: `The function has ${lines} lines; split it to ${MAX_FUNCTION_LINES} at most` });
+    };
+    return { FunctionDeclaration: examine, FunctionExpression: examine };
+  },
+};
+
 const plugin: Deno.lint.Plugin = {
   name: "synapse-ts",
   rules: {
     "file-size": fileSize,
+    "function-size": functionSize,
     "import-order": importOrder,
     "max-positional": maxPositional,
     "no-ambient": noAmbient,

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match } from "node:assert/strict";
 import { importProblem, layerOf, projectPath, resolveImport } from "./layers.ts";
-import plugin, { DATA_TABLE_MARK, MAX_FILE_LINES } from "./plugin.ts";
+import plugin, { DATA_TABLE_MARK, MAX_FILE_LINES, MAX_FUNCTION_LINES } from "./plugin.ts";
 
 /** Returns the rules that report something in `source`, without the plugin's name. */
 function rulesHit(filename: string, source: string): string[] {
@@ -98,4 +98,12 @@ Deno.test("max-positional counts parameters before the options object", () => {
   deepEqual(rulesHit("src/lib/a.ts", "function f(a, b, options = {}) {}"), []);
   deepEqual(rulesHit("src/lib/a.ts", "function f(a, b, c) {}"), ["max-positional"]);
   deepEqual(rulesHit("src/lib/a.ts", "export async function f(a, b, c, { d }) {}"), ["max-positional"]);
+});
+
+Deno.test("function-size counts the lines of functions and methods of the product", () => {
+  const body = "  a();\n".repeat(MAX_FUNCTION_LINES - 2);
+  deepEqual(rulesHit("src/lib/a.ts", `function f() {\n${body}}`), []);
+  deepEqual(rulesHit("src/lib/a.ts", `function f() {\n${body}\n}`), ["function-size"]);
+  deepEqual(rulesHit("src/lib/a.ts", `class A {\n  f() {\n${body}\n}\n}`), ["function-size"]);
+  deepEqual(rulesHit("tests/a_test.ts", `function f() {\n${body}\n}`), []);
 });
