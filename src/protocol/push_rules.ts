@@ -1,0 +1,186 @@
+/**
+ * Push rules: their shape and the predefined ones. Spec: client-server API, "Push Rules" and "Predefined Rules".
+ */
+import type { UserId } from "./ids.ts";
+import { localpartOf } from "./ids.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+
+/** The kinds of rules, the strongest first. */
+export const PUSH_RULE_KINDS = ["override", "content", "room", "sender", "underride"] as const;
+/** One of `PUSH_RULE_KINDS`. */
+export type PushRuleKind = typeof PUSH_RULE_KINDS[number];
+
+/** A rule as clients see it. */
+export interface PushRule {
+  readonly ruleId: string;
+  readonly isDefault: boolean;
+  readonly enabled: boolean;
+  readonly actions: readonly JsonValue[];
+  /** Of override and underride rules; the other kinds imply theirs. */
+  readonly conditions?: readonly JsonObject[];
+  /** Of content rules. */
+  readonly pattern?: string;
+}
+
+/** A user's rules of every kind, in the order in which they are tried. */
+export type PushRuleset = Readonly<Record<PushRuleKind, readonly PushRule[]>>;
+
+/** What a user changed about a predefined rule. */
+export interface DefaultRuleChange {
+  readonly enabled: boolean | null;
+  readonly actions: readonly JsonValue[] | null;
+}
+
+const SOUND = { set_tweak: "sound", value: "default" };
+const HIGHLIGHT = { set_tweak: "highlight" };
+
+function eventMatch(key: string, pattern: string): JsonObject {
+  return { kind: "event_match", key, pattern };
+}
+
+function predefined(
+  ruleId: string,
+  { actions = [], conditions }: { actions?: readonly JsonValue[]; conditions: readonly JsonObject[] },
+): PushRule {
+  return { ruleId, isDefault: true, enabled: true, actions, conditions };
+}
+
+/** Always tried first, even before the user's own rules. */
+const MASTER: PushRule = { ...predefined(".m.rule.master", { conditions: [] }), enabled: false };
+
+function defaultOverrides(userId: UserId): PushRule[] {
+  return [
+    predefined(".m.rule.suppress_notices", { conditions: [eventMatch("content.msgtype", "m.notice")] }),
+    predefined(".m.rule.invite_for_me", {
+      actions: ["notify", SOUND],
+      conditions: [
+        eventMatch("type", "m.room.member"),
+        eventMatch("content.membership", "invite"),
+        eventMatch("state_key", userId),
+      ],
+    }),
+    predefined(".m.rule.member_event", { conditions: [eventMatch("type", "m.room.member")] }),
+    predefined(".m.rule.is_user_mention", {
+      actions: ["notify", SOUND, HIGHLIGHT],
+      conditions: [
+        { kind: "event_property_contains", key: "content.m\\.mentions.user_ids", value: userId },
+      ],
+    }),
+    predefined(".m.rule.is_room_mention", {
+      actions: ["notify", HIGHLIGHT],
+      conditions: [
+        { kind: "event_property_is", key: "content.m\\.mentions.room", value: true },
+        { kind: "sender_notification_permission", key: "room" },
+      ],
+    }),
+    predefined(".m.rule.tombstone", {
+      actions: ["notify", HIGHLIGHT],
+      conditions: [
+        eventMatch("type", "m.room.tombstone"),
+        eventMatch("state_key", ""),
+      ],
+    }),
+    predefined(".m.rule.reaction", { conditions: [eventMatch("type", "m.reaction")] }),
+    predefined(".m.rule.room.server_acl", {
+      conditions: [eventMatch("type", "m.room.server_acl"), eventMatch("state_key", "")],
+    }),
+    predefined(".m.rule.suppress_edits", {
+      conditions: [
+        { kind: "event_property_is", key: "content.m\\.relates_to.rel_type", value: "m.replace" },
+      ],
+    }),
+  ];
+}
+
+const DEFAULT_UNDERRIDES: readonly PushRule[] = [
+  predefined(".m.rule.call", {
+    actions: ["notify", { set_tweak: "sound", value: "ring" }],
+    conditions: [eventMatch("type", "m.call.invite")],
+  }),
+  predefined(".m.rule.encrypted_room_one_to_one", {
+    actions: ["notify", SOUND],
+    conditions: [
+      { kind: "room_member_count", is: "2" },
+      eventMatch("type", "m.room.encrypted"),
+    ],
+  }),
+  predefined(".m.rule.room_one_to_one", {
+    actions: ["notify", SOUND],
+    conditions: [
+      { kind: "room_member_count", is: "2" },
+      eventMatch("type", "m.room.message"),
+    ],
+  }),
+  predefined(".m.rule.message", { actions: ["notify"], conditions: [eventMatch("type", "m.room.message")] }),
+  predefined(".m.rule.encrypted", { actions: ["notify"], conditions: [eventMatch("type", "m.room.encrypted")] }),
+];
+
+/** Returns the predefined rules for a user, before the user's changes. */
+export function defaultPushRules(userId: UserId): PushRuleset {
+  return {
+    override: [MASTER, ...defaultOverrides(userId)],
+    content: [],
+    room: [],
+    sender: [],
+    underride: DEFAULT_UNDERRIDES,
+  };
+}
+
+/** Joins a user's own rules, strongest first, with the predefined ones as the user changed them. */
+export function buildRuleset(
+  userId: UserId,
+  { own, changes }: {
+    own: Readonly<Partial<Record<PushRuleKind, readonly PushRule[]>>>;
+    changes: ReadonlyMap<string, DefaultRuleChange>;
+  },
+): PushRuleset {
+  const defaults = defaultPushRules(userId);
+  const apply = (rule: PushRule): PushRule => {
+    const change = changes.get(rule.ruleId);
+    if (change === undefined) return rule;
+    return { ...rule, enabled: change.enabled ?? rule.enabled, actions: change.actions ?? rule.actions };
+  };
+  const [master, ...overrides] = defaults.override.map(apply);
+  return {
+    override: [...(master ? [master] : []), ...(own.override ?? []), ...overrides],
+    content: own.content ?? [],
+    room: own.room ?? [],
+    sender: own.sender ?? [],
+    underride: [...(own.underride ?? []), ...defaults.underride.map(apply)],
+  };
+}
+
+/** Renders a rule as `PushRule` of the spec. */
+export function renderPushRule(rule: PushRule): JsonObject {
+  return {
+    rule_id: rule.ruleId,
+    default: rule.isDefault,
+    enabled: rule.enabled,
+    actions: [...rule.actions],
+    ...(rule.conditions === undefined ? {} : { conditions: [...rule.conditions] }),
+    ...(rule.pattern === undefined ? {} : { pattern: rule.pattern }),
+  };
+}
+
+/** Renders the content of `m.push_rules`. */
+export function renderRuleset(rules: PushRuleset): JsonObject {
+  return { global: Object.fromEntries(PUSH_RULE_KINDS.map((kind) => [kind, rules[kind].map(renderPushRule)])) };
+}
+
+/** Returns the name that content rules made by old clients match on: the user's localpart. */
+export function defaultPattern(userId: UserId): string {
+  return localpartOf(userId);
+}
+
+/** Tells whether `actions` is a list that the spec allows: known words and tweaks. */
+export function areActions(actions: JsonValue | undefined): actions is JsonValue[] {
+  return Array.isArray(actions) &&
+    actions.every((action) =>
+      typeof action === "string"
+        ? KNOWN_ACTIONS.has(action)
+        : isJsonObject(action) && typeof action.set_tweak === "string"
+    );
+}
+
+/** The last two are historical; they are accepted and do nothing. */
+const KNOWN_ACTIONS: ReadonlySet<string> = new Set(["notify", "dont_notify", "coalesce"]);
