@@ -32,8 +32,8 @@ class Site implements AsyncDisposable {
   }
 
   /** Runs a command to its end. */
-  run(args: readonly string[], input = ""): Promise<ProcessResult> {
-    return runProcess(EXECUTABLE, { args, input, cwd: this.#folder, env: { PATH: "" }, clearEnv: true });
+  run(args: readonly string[], program = EXECUTABLE): Promise<ProcessResult> {
+    return runProcess(program, { args, cwd: this.#folder, env: { PATH: "" }, clearEnv: true });
   }
 
   async generateConfig(): Promise<ProcessResult> {
@@ -141,6 +141,16 @@ Deno.test("the executable hashes a password", async () => {
   const { code, stdout, stderr } = await site.run(["hash-password", "-c", "homeserver.yaml", "-p", PASSWORD]);
   equal(code, 0, stderr);
   match(stdout.trim(), /^\$2[aby]\$12\$[./A-Za-z0-9]{53}$/);
+});
+
+Deno.test("the executable is the command by whose name it is linked", async () => {
+  await using site = await newSite();
+  await site.generateConfig();
+  const link = site.path("hash_password");
+  await Deno.symlink(EXECUTABLE, link);
+  const { code, stdout, stderr } = await site.run(["-c", "homeserver.yaml", "-p", PASSWORD], link);
+  equal(code, 0, stderr);
+  match(stdout.trim(), /^\$2[aby]\$12\$/);
 });
 
 Deno.test("an unknown command fails with a sentence, not with a stack trace", async () => {
