@@ -21,8 +21,7 @@ import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
 import type { EventStore } from "./event_store.ts";
 import type { MemberLoader } from "./lazy_members.ts";
 import type { EventRenderer } from "./renderer.ts";
-import type { RoomAccess, RoomReaders } from "./room_access.ts";
-import type { Sender } from "./transaction_ids.ts";
+import type { Reading, RoomAccess, RoomReaders } from "./room_access.ts";
 import type { Membership, StoredEvent } from "./types.ts";
 import type { Viewer, Visibility, VisibleEvent } from "./visibility.ts";
 
@@ -73,9 +72,10 @@ export class Pagination {
   }
 
   /** Returns the response body of `/messages`, as text. */
-  async messages(requester: Sender, access: RoomAccess, request: PageRequest): Promise<string> {
+  async messages(reading: Reading, request: PageRequest): Promise<string> {
+    const { requester, access } = reading;
     const { readers, renderer, members, bundle } = this.#deps;
-    const viewer = await readers.viewer(requester.userId, access);
+    const viewer = await readers.viewer(reading);
     const page = await this.page(access, { viewer, request });
     const events = page.events.map(({ stored }) => stored);
     const relations = await bundle?.(events, requester.userId);

@@ -7,6 +7,7 @@ import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { LocalMemberships } from "./local_memberships.ts";
 import type { StateReader } from "./state_reader.ts";
+import type { Sender } from "./transaction_ids.ts";
 import type { Viewer, Visibility } from "./visibility.ts";
 
 /** What a user may read of a room. */
@@ -17,6 +18,12 @@ export interface RoomAccess {
   readonly root: number;
   /** The position of the event by which the user left; null when there is no end. */
   readonly upTo: number | null;
+}
+
+/** A user's reading of a room. */
+export interface Reading {
+  readonly requester: Sender;
+  readonly access: RoomAccess;
 }
 
 /** What access is decided from. */
@@ -63,8 +70,13 @@ export class RoomReaders {
     return access;
   }
 
+  /** As `require`, with who asks. */
+  async reading(requester: Sender, roomId: RoomId): Promise<Reading> {
+    return { requester, access: await this.require(requester.userId, roomId) };
+  }
+
   /** Returns the filter for a user's reading. */
-  async viewer(userId: UserId, access: RoomAccess): Promise<Viewer> {
+  async viewer({ requester: { userId }, access }: Reading): Promise<Viewer> {
     return {
       userId,
       isMember: access.kind !== "peeking",

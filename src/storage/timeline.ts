@@ -55,6 +55,12 @@ export interface HistoryRange {
   readonly limit: number;
 }
 
+const FIRST = { depth: MIN_POSITION, position: MIN_POSITION } as const;
+const LAST = { depth: MAX_POSITION, position: MAX_POSITION } as const;
+
+/** The bounds of all there is, going forward. */
+export const WHOLE_ROOM = { from: FIRST, to: LAST, minPosition: MIN_POSITION, maxPosition: MAX_POSITION } as const;
+
 /** Returns events from `from` back to `to`, latest first. */
 export async function selectHistoryBackward(db: Db, range: HistoryRange): Promise<TimelineRow[]> {
   const rows = await db.all<Row>(sql`

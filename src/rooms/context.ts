@@ -1,0 +1,122 @@
+/** Single events and what surrounds them. Spec: client-server API, `GET /rooms/{roomId}/event` and `/context`. */
+import type { EventFilter } from "../protocol/filter.ts";
+import { notFound } from "../protocol/errors.ts";
+import type { EventId } from "../protocol/ids.ts";
+import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
+import type { EventStore } from "./event_store.ts";
+import type { MemberLoader } from "./lazy_members.ts";
+import { type Bundler, membershipsOf, type Page, type Pagination, tokenAfter, tokenBefore } from "./pagination.ts";
+import type { EventRenderer } from "./renderer.ts";
+import type { Reading, RoomAccess, RoomReaders } from "./room_access.ts";
+import type { StateReader } from "./state_reader.ts";
+import type { Sender } from "./transaction_ids.ts";
+import type { StoredEvent } from "./types.ts";
+import type { Viewer, Visibility, VisibleEvent } from "./visibility.ts";
+
+/** What reading around an event is built from. */
+export interface ContextDeps {
+  readonly events: EventStore;
+  readonly state: StateReader;
+  readonly visibility: Visibility;
+  readonly readers: RoomReaders;
+  readonly renderer: EventRenderer;
+  readonly members: MemberLoader;
+  readonly pagination: Pagination;
+  readonly bundle?: Bundler;
+}
+
+/** Reads events and their surroundings. */
+export class EventContext {
+  readonly #deps: ContextDeps;
+
+  constructor(deps: ContextDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns one event as text. Throws 404 when it is not in the room or may not be seen. */
+  async event(reading: Reading, eventId: EventId): Promise<string> {
+    const viewer = await this.#deps.readers.viewer(reading);
+    const found = await this.#find(reading.access, { viewer, eventId });
+    const [text] = await this.#render(reading.requester, [found]);
+    return text ?? "null";
+  }
+
+  /** Returns the response body of `/context`, as text; `limit` counts the events around the one asked for. */
+  async around(
+    reading: Reading,
+    { eventId, limit, filter }: { eventId: EventId; limit: number; filter: EventFilter | null },
+  ): Promise<string> {
+    const { requester, access } = reading;
+    const viewer = await this.#deps.readers.viewer(reading);
+    const found = await this.#find(access, { viewer, eventId });
+    const place = placeOf(found.stored);
+    const before = Math.floor(limit / 2);
+    const { pagination } = this.#deps;
+    const [earlier, later] = await Promise.all([
+      pagination.page(access, {
+        viewer,
+        request: { direction: "b", from: tokenBefore(place), to: null, limit: before, filter },
+      }),
+      pagination.page(access, {
+        viewer,
+        request: { direction: "f", from: tokenAfter(place), to: null, limit: limit - before, filter },
+      }),
+    ]);
+    const [[event], eventsBefore, eventsAfter, state] = await Promise.all([
+      this.#render(requester, [found]),
+      this.#render(requester, earlier.events),
+      this.#render(requester, later.events),
+      this.#state(requester, { shown: [...earlier.events].reverse().concat(found, later.events), filter }),
+    ]);
+    const start = formatRoomToken(edge(earlier, { backward: true, found }));
+    const end = formatRoomToken(edge(later, { backward: false, found }));
+    return `{"start":"${start}","end":"${end}","event":${event},"events_before":[${eventsBefore.join(",")}],` +
+      `"events_after":[${eventsAfter.join(",")}],"state":[${state.join(",")}]}`;
+  }
+
+  async #find(access: RoomAccess, { viewer, eventId }: { viewer: Viewer; eventId: EventId }): Promise<VisibleEvent> {
+    const stored = await this.#deps.events.getById(eventId);
+    if (stored !== null && stored.roomNid === access.room.roomNid) {
+      const [visible] = await this.#deps.visibility.filter([stored], viewer);
+      if (visible !== undefined) return visible;
+    }
+    throw notFound("Event not found");
+  }
+
+  async #render(requester: Sender, events: readonly VisibleEvent[]): Promise<string[]> {
+    const stored = events.map((event) => event.stored);
+    const relations = await this.#deps.bundle?.(stored, requester.userId);
+    return this.#deps.renderer.render(stored, {
+      requester,
+      roomId: true,
+      previous: true,
+      memberships: membershipsOf(events),
+      ...(relations && { relations }),
+    });
+  }
+
+  /** Returns the state at the last event shown; under lazy loading with the members who sent what is shown. */
+  async #state(
+    requester: Sender,
+    { shown, filter }: { shown: readonly VisibleEvent[]; filter: EventFilter | null },
+  ): Promise<string[]> {
+    const { state, members, renderer } = this.#deps;
+    const root = shown[shown.length - 1]?.stored.stateAfter ?? 0;
+    const lazy = filter?.lazyLoadMembers ?? false;
+    let events = await state.entries(root, lazy ? "others" : undefined);
+    if (lazy) events = events.concat(await members.at(root, new Set(shown.map(({ stored }) => stored.event.sender))));
+    if (filter !== null) events = events.filter(({ event }) => filter.matches(event));
+    return renderer.render(events, { requester, roomId: true, previous: false });
+  }
+}
+
+function placeOf({ event, position }: StoredEvent): { depth: number; position: number } {
+  return { depth: event.depth, position: position ?? 0 };
+}
+
+/** Returns where to go on from a page, or from its last event when nothing lies beyond yet. */
+function edge(page: Page, { backward, found }: { backward: boolean; found: VisibleEvent }): RoomToken {
+  if (page.end !== null) return page.end;
+  const last = placeOf((page.events[page.events.length - 1] ?? found).stored);
+  return backward ? tokenBefore(last) : tokenAfter(last);
+}
