@@ -1,0 +1,363 @@
+/**
+ * What is about to be written to one room: events built and authorized in memory one after another, each of which sees
+ * what those before it did.
+ *
+ * Nothing here touches the room's copy or the database but to read. A task that fails is rolled back to the checkpoint
+ * taken before it, so that it leaves no trace in the batch.
+ */
+import type { Clock } from "../lib/clock.ts";
+import { selectAuthKeys } from "../protocol/auth_events.ts";
+import { authorizeEvent } from "../protocol/auth_rules.ts";
+import { forbidden } from "../protocol/errors.ts";
+import { type RoomEvent, splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
+import { MAX_PREV_EVENTS } from "../protocol/event_format.ts";
+import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
+import { verifyThirdPartyInvite } from "../protocol/membership_invite_signature.ts";
+import type { RoomVersionRules } from "../protocol/room_versions.ts";
+import type { Signer } from "../protocol/signatures.ts";
+import { buildAt, type EventPlace, type EventTemplate, previewEvent } from "./build.ts";
+import type { IdAllocator } from "../storage/id_blocks.ts";
+import type { StateKeys } from "../storage/interning.ts";
+import type { NewStateNode, StateTrees } from "../storage/state_nodes.ts";
+import type { TreeChange } from "../storage/state_tree.ts";
+import type { EventStore, RoomIdentity } from "./event_store.ts";
+import type { ExtraWrite, PendingEvent, StateDelta, TransactionKey } from "./pending.ts";
+import { mayRedact } from "./redaction_rules.ts";
+import { ABSENT, type RoomCopy } from "./room_heads.ts";
+import type { StoredEvent } from "./types.ts";
+
+/** What a batch is built with. */
+export interface BatchDeps {
+  readonly events: EventStore;
+  readonly trees: StateTrees;
+  readonly keys: StateKeys;
+  readonly eventIds: IdAllocator;
+  readonly roomIds: IdAllocator;
+  readonly signer: Signer;
+  readonly clock: Clock;
+}
+
+/** Where a batch stood. */
+export interface Checkpoint {
+  readonly root: number;
+  readonly extremities: readonly StoredEvent[];
+  readonly pending: number;
+  readonly writes: number;
+  readonly nodes: number;
+  readonly undo: number;
+  readonly isLinear: boolean;
+  readonly identity: RoomIdentity | null;
+}
+
+const CREATE = stateKeyOf("m.room.create", "");
+
+/** Events for one room, in the making. */
+export class RoomBatch {
+  readonly rules: RoomVersionRules;
+  readonly deps: BatchDeps;
+  readonly #copy: RoomCopy | null;
+  readonly #pending: PendingEvent[] = [];
+  readonly #byNid = new Map<number, StoredEvent>();
+  readonly #byId = new Map<EventId, StoredEvent>();
+  readonly #writes: ExtraWrite[] = [];
+  readonly #nodes: NewStateNode[] = [];
+  /** The current state where it differs from the copy's, as long as it grew from that by single changes. */
+  readonly #changes = new Map<StateKey, StoredEvent | null>();
+  readonly #undo: (readonly [StateKey, StoredEvent | null | undefined])[] = [];
+  #identity: RoomIdentity | null;
+  #root: number;
+  #extremities: readonly StoredEvent[];
+  #isLinear = true;
+
+  /** Starts from a room's copy, or from nothing for a new room. */
+  constructor(
+    deps: BatchDeps,
+    from: RoomCopy | { readonly newRoom: RoomVersionRules; readonly roomId: RoomId | null },
+  ) {
+    this.deps = deps;
+    if ("newRoom" in from) {
+      this.#copy = null;
+      this.rules = from.newRoom;
+      this.#identity = null;
+      this.#root = 0;
+      this.#extremities = [];
+      this.#newRoomId = from.roomId;
+    } else {
+      this.#copy = from;
+      this.rules = from.identity.rules;
+      this.#identity = from.identity;
+      this.#root = from.stateRoot;
+      this.#extremities = from.extremities;
+    }
+  }
+
+  readonly #newRoomId: RoomId | null = null;
+
+  /** The copy it started from; null for a new room. */
+  get copy(): RoomCopy | null {
+    return this.#copy;
+  }
+
+  /** The room; a new one has an identity once its create event is there. */
+  get room(): RoomIdentity {
+    if (this.#identity === null) throw new Error("The room has no create event yet");
+    return this.#identity;
+  }
+
+  get pending(): readonly PendingEvent[] {
+    return this.#pending;
+  }
+
+  get writes(): readonly ExtraWrite[] {
+    return this.#writes;
+  }
+
+  /** Nodes of the state tree that the batch refers to and that are to be written with it. */
+  get nodes(): readonly NewStateNode[] {
+    return this.#nodes;
+  }
+
+  /** Root of the current state with the batch. */
+  get root(): number {
+    return this.#root;
+  }
+
+  get extremities(): readonly StoredEvent[] {
+    return this.#extremities;
+  }
+
+  /** The changes of the current state, when it grew by single ones; null when resolution was at work. */
+  get changes(): ReadonlyMap<StateKey, StoredEvent | null> | null {
+    return this.#isLinear ? this.#changes : null;
+  }
+
+  get isEmpty(): boolean {
+    return this.#pending.length === 0 && this.#writes.length === 0;
+  }
+
+  /** Adds a write to the transaction. */
+  addWrite(write: ExtraWrite): void {
+    this.#writes.push(write);
+  }
+
+  checkpoint(): Checkpoint {
+    return {
+      root: this.#root,
+      extremities: this.#extremities,
+      pending: this.#pending.length,
+      writes: this.#writes.length,
+      nodes: this.#nodes.length,
+      undo: this.#undo.length,
+      isLinear: this.#isLinear,
+      identity: this.#identity,
+    };
+  }
+
+  /** Takes back all that was done since the checkpoint. */
+  rollback(to: Checkpoint): void {
+    this.#root = to.root;
+    this.#extremities = to.extremities;
+    this.#isLinear = to.isLinear;
+    this.#identity = to.identity;
+    for (const { stored } of this.#pending.splice(to.pending)) {
+      this.#byNid.delete(stored.nid);
+      this.#byId.delete(stored.event.eventId);
+    }
+    this.#writes.splice(to.writes);
+    this.#nodes.splice(to.nodes);
+    for (const [key, value] of this.#undo.splice(to.undo).reverse()) {
+      if (value === undefined) this.#changes.delete(key);
+      else this.#changes.set(key, value);
+    }
+  }
+
+  /** Returns a piece of the current state with the batch, or null. */
+  async current(type: string, stateKey: string): Promise<StoredEvent | null> {
+    return await this.currentByKey(stateKeyOf(type, stateKey));
+  }
+
+  /** Returns a piece of the current state with the batch, or null. */
+  async currentByKey(key: StateKey): Promise<StoredEvent | null> {
+    if (!this.#isLinear) return await this.stateAt(this.#root, key);
+    const changed = this.#changes.get(key);
+    if (changed !== undefined) return changed;
+    if (this.#copy === null) return null;
+    const cached = this.#copy.state.get(key);
+    if (cached !== undefined) return cached === ABSENT ? null : cached;
+    const stored = await this.stateAt(this.#copy.stateRoot, key);
+    this.#copy.state.set(key, stored ?? ABSENT);
+    return stored;
+  }
+
+  /** Returns a piece of any state, in which events of the batch may be. */
+  async stateAt(root: number, key: StateKey): Promise<StoredEvent | null> {
+    const { keys, trees } = this.deps;
+    const { type, stateKey } = splitStateKey(key);
+    const keyNid = keys.peekNid(key) ?? await keys.nidOf(type, stateKey);
+    if (keyNid === null) return null;
+    const treeKey = { nid: keyNid, isMember: type === "m.room.member" };
+    const peeked = trees.peek(root, treeKey);
+    const nid = peeked === undefined ? await trees.get(root, treeKey) : peeked;
+    return nid === null ? null : await this.byNid(nid);
+  }
+
+  /** Returns the root of a state with one more event in it, whose nodes are written with the batch. */
+  async setState(root: number, changes: readonly TreeChange[]): Promise<number> {
+    const state = await this.deps.trees.setMany(root, changes);
+    this.#nodes.push(...state.nodes);
+    return state.root;
+  }
+
+  /** Returns the numeric id of a state key. */
+  async intern(type: string, stateKey: string): Promise<number> {
+    const key = stateKeyOf(type, stateKey);
+    const nid = this.deps.keys.peekNid(key) ?? (await this.deps.keys.intern([key])).get(key);
+    if (nid === undefined) throw new Error(`No numeric id for state of type ${type}`);
+    return nid;
+  }
+
+  /** Returns an event of the batch or of the database. */
+  async byNid(nid: number): Promise<StoredEvent | null> {
+    return this.#byNid.get(nid) ?? await this.deps.events.getByNid(nid);
+  }
+
+  /** Returns the events of the batch and of the database with these ids. */
+  async byId(ids: readonly EventId[]): Promise<Map<EventId, StoredEvent>> {
+    const pending = ids.filter((id) => this.#byId.has(id));
+    if (pending.length === 0) return await this.deps.events.byId(ids);
+    const found = await this.deps.events.byId(ids.filter((id) => !this.#byId.has(id)));
+    for (const id of pending) {
+      const stored = this.#byId.get(id);
+      if (stored !== undefined) found.set(id, stored);
+    }
+    return found;
+  }
+
+  /** Returns a user's membership in the current state with the batch, or null. */
+  async membershipOf(userId: UserId): Promise<string | null> {
+    const member = await this.current("m.room.member", userId);
+    const membership = member?.event.content["membership"];
+    return typeof membership === "string" ? membership : null;
+  }
+
+  /**
+   * Builds an event on the ends of the room's graph, authorizes it against the current state and adds it.
+   * Throws `M_FORBIDDEN` when the rules refuse it.
+   */
+  async append(template: EventTemplate, transaction: TransactionKey | null = null): Promise<StoredEvent> {
+    const state = new Map<StateKey, RoomEvent>();
+    const auth: StoredEvent[] = [];
+    for (const key of selectAuthKeys(this.rules, template)) {
+      const stored = await this.currentByKey(key);
+      if (stored === null) continue;
+      state.set(key, stored.event);
+      auth.push(stored);
+    }
+    const create = template.type === "m.room.create" ? null : await this.currentByKey(CREATE);
+    const place: EventPlace = {
+      rules: this.rules,
+      roomId: this.#identity?.roomId ?? this.#newRoomId,
+      prev: this.#extremities.slice(0, MAX_PREV_EVENTS),
+      auth,
+      now: this.deps.clock.now(),
+    };
+    const decision = authorizeEvent({
+      event: previewEvent(template, place),
+      create: create?.event ?? null,
+      authState: (type, stateKey) => state.get(stateKeyOf(type, stateKey)),
+      verifyThirdPartyInvite,
+    });
+    if (!decision.allowed) throw forbidden(decision.reason);
+    const { event, json } = buildAt(template, { ...place, signer: this.deps.signer });
+    return await this.#addBuilt({ event, json, prev: place.prev, auth, create, transaction });
+  }
+
+  /** Adds an event that was received: the caller has decided on it and computed the states around it. */
+  addReceived(pending: PendingEvent, after: { root: number; extremities: readonly StoredEvent[] }): void {
+    if (this.#identity === null) throw new Error("The room has no create event yet");
+    if (after.root !== this.#root) this.#isLinear = false;
+    this.#push(pending);
+    this.#root = after.root;
+    this.#extremities = after.extremities;
+  }
+
+  async #addBuilt(
+    { event, json, prev, auth, create, transaction }: {
+      event: RoomEvent;
+      json: string;
+      prev: readonly StoredEvent[];
+      auth: readonly StoredEvent[];
+      create: StoredEvent | null;
+      transaction: TransactionKey | null;
+    },
+  ): Promise<StoredEvent> {
+    const { eventIds, roomIds, clock } = this.deps;
+    this.#identity ??= { roomNid: await roomIds.next(), roomId: event.roomId, rules: this.rules };
+    const { roomNid } = this.#identity;
+    const nid = await eventIds.next();
+    const before = this.#root;
+    let stateKeyNid: number | null = null;
+    let after = before;
+    if (event.stateKey !== null) {
+      stateKeyNid = await this.intern(event.type, event.stateKey);
+      const isMember = event.type === "m.room.member";
+      after = await this.setState(before, [{ nid: stateKeyNid, isMember, eventNid: nid }]);
+    }
+    const stored: StoredEvent = {
+      nid,
+      roomNid,
+      event,
+      json,
+      position: null,
+      receivedTs: clock.now(),
+      isOutlier: false,
+      isRejected: false,
+      isSoftFailed: false,
+      stateBefore: before,
+      stateAfter: after,
+      stateKeyNid,
+      authRank: rankAfter(auth),
+      redactedByNid: null,
+    };
+    const deltas = await this.#takeCurrent(stored);
+    const redacts = event.redacts === null ? null : await this.#redactionTarget(stored, create);
+    this.#push({ stored, prev, missingPrev: [], auth, wasOutlier: false, deltas, transaction, redacts });
+    this.#root = after;
+    this.#extremities = [stored, ...this.#extremities.slice(MAX_PREV_EVENTS)];
+    return stored;
+  }
+
+  /** Makes a state event current; returns the change. */
+  async #takeCurrent(stored: StoredEvent): Promise<StateDelta[]> {
+    const { type, stateKey } = stored.event;
+    if (stateKey === null || stored.stateKeyNid === null) return [];
+    const key = stateKeyOf(type, stateKey);
+    const before = await this.currentByKey(key);
+    if (this.#isLinear) {
+      this.#undo.push([key, this.#changes.get(key)]);
+      this.#changes.set(key, stored);
+    }
+    return [{ stateKeyNid: stored.stateKeyNid, type, stateKey, before, after: stored }];
+  }
+
+  async #redactionTarget(redaction: StoredEvent, create: StoredEvent | null): Promise<StoredEvent | null> {
+    const { redacts } = redaction.event;
+    const target = redacts === null ? undefined : (await this.byId([redacts])).get(redacts);
+    if (target === undefined || target.roomNid !== redaction.roomNid || target.redactedByNid !== null) return null;
+    if (create === null) return null;
+    const powerLevels = await this.current("m.room.power_levels", "");
+    const levels = { create: create.event, powerLevels: powerLevels?.event };
+    return mayRedact(redaction.event, { target: target.event, levels }) ? target : null;
+  }
+
+  #push(pending: PendingEvent): void {
+    this.#pending.push(pending);
+    this.#byNid.set(pending.stored.nid, pending.stored);
+    this.#byId.set(pending.stored.event.eventId, pending.stored);
+  }
+}
+
+/** Returns the rank of an event with these auth events: every auth edge leads to a lower rank. */
+export function rankAfter(auth: readonly StoredEvent[]): number {
+  return auth.reduce((rank, { authRank }) => Math.max(rank, authRank), 0) + 1;
+}

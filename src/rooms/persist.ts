@@ -1,0 +1,375 @@
+/**
+ * Writing a batch: all its events and what follows from them, in one transaction.
+ *
+ * Order: lock the room and compare its position with the copy the batch was built on; what needs no position; take the
+ * positions, which on PostgreSQL makes other writers wait; the rest. The room's copy changes after the commit only.
+ */
+import type { StateKey } from "../protocol/event.ts";
+import { stateKeyOf } from "../protocol/event.ts";
+import type { ServerName, UserId } from "../protocol/ids.ts";
+import { domainOf } from "../protocol/auth_rules_context.ts";
+import type { Database, Tx } from "../storage/database.ts";
+import {
+  insertEventBodies,
+  insertEventRelations,
+  insertEvents,
+  insertEventTransactions,
+  insertRedactions,
+  type NewEvent,
+  resolveMissingParents,
+  updateOutliers,
+  updateRedactedBy,
+} from "../storage/event_writes.ts";
+import { selectMissingParents } from "../storage/event_lookups.ts";
+import { insertRoom, lockRoom, updateForwardExtremities, updateRoomHead } from "../storage/rooms.ts";
+import { insertStateNodes } from "../storage/state_nodes.ts";
+import {
+  applyStateDeltas,
+  deleteLocalMemberships,
+  insertStateDeltas,
+  type LocalMembershipRow,
+  type StateDeltaRow,
+  upsertLocalMemberships,
+} from "../storage/state_writes.ts";
+import { advanceStream } from "../storage/streams.ts";
+import type { Notifier } from "../streams/notifier.ts";
+import type { RoomBatch } from "./batch.ts";
+import type { EventStore } from "./event_store.ts";
+import type { PendingEvent, PersistedBatch, PersistedEvent, PersistHandler } from "./pending.ts";
+import { relationOf } from "./relation.ts";
+import { ABSENT, makeRoomCopy, type RoomHeads } from "./room_heads.ts";
+import type { StoredEvent } from "./types.ts";
+
+/** Another process has written to the room since its copy was loaded. */
+export class RoomChangedError extends Error {
+  override readonly name = "RoomChangedError";
+}
+
+/** What writing takes. */
+export interface PersistDeps {
+  readonly db: Database;
+  readonly serverName: ServerName;
+  readonly events: EventStore;
+  readonly heads: RoomHeads;
+  readonly notifier: Notifier;
+  readonly onPersist: readonly PersistHandler[];
+}
+
+/** Writes the batch, and once that is durable updates the caches and wakes the readers. Throws `RoomChangedError`. */
+export async function persistBatch(deps: PersistDeps, batch: RoomBatch): Promise<PersistedBatch | null> {
+  if (batch.isEmpty) return null;
+  return await deps.db.transaction(async (tx) => {
+    const { room, copy } = batch;
+    if (copy !== null && await lockRoom(tx, room.roomNid) !== copy.lastPosition) throw new RoomChangedError();
+    if (batch.pending.length === 0) {
+      for (const write of batch.writes) await write(tx, room);
+      return null;
+    }
+    await writeBodies({ tx, batch });
+    const persisted = await writePositioned(deps, { tx, batch });
+    for (const write of batch.writes) await write(tx, room);
+    for (const handler of deps.onPersist) await handler(tx, persisted);
+    tx.afterCommit(() => settle(deps, { batch, persisted }));
+    return persisted;
+  });
+}
+
+interface Work {
+  readonly tx: Tx;
+  readonly batch: RoomBatch;
+}
+
+/** Writes what needs no position. */
+async function writeBodies({ tx, batch }: Work): Promise<void> {
+  const { room, pending } = batch;
+  const news = pending.filter(({ wasOutlier }) => !wasOutlier);
+  const writes: Promise<void>[] = [
+    insertEventBodies(
+      tx,
+      news.map(({ stored, prev, missingPrev, auth }) => ({
+        nid: stored.nid,
+        roomNid: room.roomNid,
+        json: stored.json,
+        prevNids: prev.map(({ nid }) => nid),
+        missingPrev,
+        authNids: auth.map(({ nid }) => nid),
+      })),
+    ),
+  ];
+  if (batch.nodes.length > 0) writes.push(insertStateNodes(tx, { roomNid: room.roomNid, nodes: batch.nodes }));
+  const transactions = pending.flatMap(({ stored, transaction }) =>
+    transaction === null
+      ? []
+      : [{ ...transaction, eventNid: stored.nid, roomNid: room.roomNid, createdTs: stored.receivedTs }]
+  );
+  if (transactions.length > 0) writes.push(insertEventTransactions(tx, transactions));
+  const redactions = news.flatMap(({ stored }) =>
+    stored.event.redacts === null ? [] : [{ redactionNid: stored.nid, redactsEventId: stored.event.redacts }]
+  );
+  if (redactions.length > 0) writes.push(insertRedactions(tx, redactions));
+  writes.push(...writeRelations(tx, batch));
+  writes.push(updateForwardExtremities(tx, { roomNid: room.roomNid, ...extremityChanges(batch) }));
+  await Promise.all(writes);
+}
+
+function writeRelations(tx: Tx, { room, pending }: RoomBatch): Promise<void>[] {
+  const rows = pending.flatMap(({ stored }) => {
+    const relation = stored.isRejected || stored.isOutlier || stored.redactedByNid !== null
+      ? null
+      : relationOf(stored.event);
+    return relation === null ? [] : [{ eventNid: stored.nid, roomNid: room.roomNid, ...relation }];
+  });
+  return rows.length === 0 ? [] : [insertEventRelations(tx, rows)];
+}
+
+function extremityChanges({ copy, extremities }: RoomBatch): { removed: number[]; added: number[] } {
+  const before = new Set(copy === null ? [] : copy.extremities.map(({ nid }) => nid));
+  const after = new Set(extremities.map(({ nid }) => nid));
+  return {
+    removed: [...before].filter((nid) => !after.has(nid)),
+    added: [...after].filter((nid) => !before.has(nid)),
+  };
+}
+
+/** Takes positions for all events and writes what holds them. */
+async function writePositioned(deps: PersistDeps, { tx, batch }: Work): Promise<PersistedBatch> {
+  const { room, pending, copy } = batch;
+  const placed = pending.filter(({ stored }) => !stored.isOutlier);
+  const first = await advanceStream(tx, "events", Math.max(1, placed.length));
+  let next = first;
+  const persisted = pending.map((event): PersistedEvent => ({
+    stored: { ...event.stored, position: event.stored.isOutlier ? null : next++ },
+    deltas: event.deltas,
+    transaction: event.transaction,
+    redacts: event.redacts,
+  }));
+  const position = Math.max(first, next - 1);
+  const effects = stateEffects(deps.serverName, { roomNid: room.roomNid, persisted });
+  const isWasOutlier = new Set(pending.filter(({ wasOutlier }) => wasOutlier).map(({ stored }) => stored.nid));
+  const rows = persisted.map(({ stored }) => toNewEvent(stored));
+  const writes = [insertEvents(tx, rows.filter(({ nid }) => !isWasOutlier.has(nid)))];
+  if (isWasOutlier.size > 0) writes.push(updateOutliers(tx, rows.filter(({ nid }) => isWasOutlier.has(nid))));
+  const waitedFor = await waitedParents(deps, { tx, pending });
+  if (waitedFor.length > 0) writes.push(resolveMissingParents(tx, waitedFor));
+  const redacted = persisted.flatMap(({ stored, redacts }) =>
+    redacts === null ? [] : [{ targetNid: redacts.nid, redactionNid: stored.nid }]
+  );
+  if (redacted.length > 0) writes.push(updateRedactedBy(tx, redacted));
+  writes.push(...writeState(tx, { roomNid: room.roomNid, effects }));
+  const head = { roomNid: room.roomNid, stateRoot: batch.root, lastPosition: position };
+  if (copy === null) writes.push(writeRoom(tx, { batch, head, effects }));
+  else writes.push(updateRoomHead(tx, { ...head, ...effects.counts }));
+  await Promise.all(writes);
+  return { room, events: persisted, localJoined: joinedAfter(copy?.localJoined ?? new Set(), effects), position };
+}
+
+interface Effects {
+  readonly deltas: readonly StateDeltaRow[];
+  /** The last change of each key. */
+  readonly current: readonly StateDeltaRow[];
+  readonly memberships: readonly LocalMembershipRow[];
+  /** Local users whom the state no longer has a membership for. */
+  readonly gone: readonly UserId[];
+  readonly counts: { readonly joinedDelta: number; readonly invitedDelta: number };
+}
+
+function stateEffects(
+  serverName: ServerName,
+  { roomNid, persisted }: { roomNid: number; persisted: readonly PersistedEvent[] },
+): Effects {
+  const deltas: StateDeltaRow[] = [];
+  const current = new Map<number, StateDeltaRow>();
+  const memberships = new Map<string, LocalMembershipRow | null>();
+  const counts = { joinedDelta: 0, invitedDelta: 0 };
+  for (const { stored, deltas: changes } of persisted) {
+    const position = stored.position ?? 0;
+    for (const { stateKeyNid, type, stateKey, before, after } of changes) {
+      const membership = type === "m.room.member" ? membershipIn(after) : null;
+      const row: StateDeltaRow = {
+        roomNid,
+        position,
+        stateKeyNid,
+        type,
+        stateKey,
+        eventNid: after?.nid ?? null,
+        prevEventNid: before?.nid ?? null,
+        membership,
+      };
+      deltas.push(row);
+      current.set(stateKeyNid, row);
+      if (type !== "m.room.member") continue;
+      const was = membershipIn(before);
+      counts.joinedDelta += Number(membership === "join") - Number(was === "join");
+      counts.invitedDelta += Number(membership === "invite") - Number(was === "invite");
+      if (domainOf(stateKey) === serverName) memberships.set(stateKey, localMembership(row, after));
+    }
+  }
+  return {
+    deltas,
+    current: [...current.values()],
+    memberships: [...memberships.values()].filter((row) => row !== null),
+    gone: [...memberships].filter(([, row]) => row === null).map(([userId]) => userId as UserId),
+    counts,
+  };
+}
+
+function localMembership(row: StateDeltaRow, after: StoredEvent | null): LocalMembershipRow | null {
+  if (after === null || row.membership === null) return null;
+  return {
+    userId: row.stateKey as UserId,
+    roomNid: row.roomNid,
+    membership: row.membership,
+    eventNid: after.nid,
+    sender: after.event.sender,
+    position: row.position,
+    strippedState: null,
+  };
+}
+
+function membershipIn(stored: StoredEvent | null): string | null {
+  const membership = stored?.event.content["membership"];
+  return typeof membership === "string" ? membership : null;
+}
+
+function writeState(tx: Tx, { roomNid, effects }: { roomNid: number; effects: Effects }): Promise<void>[] {
+  if (effects.deltas.length === 0) return [];
+  const writes = [insertStateDeltas(tx, effects.deltas), applyStateDeltas(tx, effects.current)];
+  if (effects.memberships.length > 0) writes.push(upsertLocalMemberships(tx, effects.memberships));
+  if (effects.gone.length > 0) writes.push(deleteLocalMemberships(tx, { roomNid, userIds: effects.gone }));
+  return writes;
+}
+
+async function writeRoom(
+  tx: Tx,
+  { batch, head, effects }: {
+    batch: RoomBatch;
+    head: { roomNid: number; stateRoot: number; lastPosition: number };
+    effects: Effects;
+  },
+): Promise<void> {
+  await insertRoom(tx, {
+    ...head,
+    roomId: batch.room.roomId,
+    roomVersion: batch.rules.id,
+    joinedMembers: effects.counts.joinedDelta,
+    invitedMembers: effects.counts.invitedDelta,
+    isPublic: false,
+    createdTs: batch.deps.clock.now(),
+  });
+}
+
+/** Own events have no children yet; those of others may have been referred to before they came. */
+async function waitedParents(
+  { serverName }: PersistDeps,
+  { tx, pending }: { tx: Tx; pending: readonly PendingEvent[] },
+): Promise<{ nid: number; eventId: StoredEvent["event"]["eventId"] }[]> {
+  const foreign = pending.filter(({ stored }) => domainOf(stored.event.sender) !== serverName);
+  if (foreign.length === 0) return [];
+  const waited = new Set(await selectMissingParents(tx, foreign.map(({ stored }) => stored.event.eventId)));
+  return foreign.filter(({ stored }) => waited.has(stored.event.eventId))
+    .map(({ stored }) => ({ nid: stored.nid, eventId: stored.event.eventId }));
+}
+
+function joinedAfter(before: ReadonlySet<UserId>, { memberships, gone }: Effects): ReadonlySet<UserId> {
+  if (memberships.length === 0 && gone.length === 0) return before;
+  const after = new Set(before);
+  for (const { userId, membership } of memberships) {
+    if (membership === "join") after.add(userId);
+    else after.delete(userId);
+  }
+  for (const userId of gone) after.delete(userId);
+  return after;
+}
+
+function toNewEvent(stored: StoredEvent): NewEvent {
+  const { event } = stored;
+  return {
+    nid: stored.nid,
+    eventId: event.eventId,
+    roomNid: stored.roomNid,
+    type: event.type,
+    stateKeyNid: stored.stateKeyNid,
+    sender: event.sender,
+    depth: event.depth,
+    position: stored.position,
+    originServerTs: event.originServerTs,
+    receivedTs: stored.receivedTs,
+    isOutlier: stored.isOutlier,
+    isRejected: stored.isRejected,
+    isSoftFailed: stored.isSoftFailed,
+    stateBefore: stored.stateBefore,
+    stateAfter: stored.stateAfter,
+    authRank: stored.authRank,
+    redactedByNid: stored.redactedByNid,
+  };
+}
+
+/** After the commit: brings the caches up to date and wakes who is concerned. */
+function settle(deps: PersistDeps, { batch, persisted }: { batch: RoomBatch; persisted: PersistedBatch }): void {
+  const final = new Map<number, StoredEvent>();
+  for (const { stored } of persisted.events) final.set(stored.nid, stored);
+  for (const { stored, redacts } of persisted.events) {
+    if (redacts === null) continue;
+    const target = final.get(redacts.nid) ?? deps.events.peekByNid(redacts.nid) ?? redacts;
+    if (target.redactedByNid === null) final.set(target.nid, { ...target, redactedByNid: stored.nid });
+  }
+  for (const stored of final.values()) deps.events.put(stored);
+  const affected = updateCopy(deps, { batch, persisted, final });
+  deps.notifier.publish("events", persisted.position, affected);
+}
+
+/** Returns the local users to wake: those joined before or after, and those whose membership changed. */
+function updateCopy(
+  { heads, serverName }: PersistDeps,
+  { batch, persisted, final }: {
+    batch: RoomBatch;
+    persisted: PersistedBatch;
+    final: ReadonlyMap<number, StoredEvent>;
+  },
+): ReadonlySet<UserId> {
+  const latest = (stored: StoredEvent) => final.get(stored.nid) ?? stored;
+  const extremities = batch.extremities.map(latest);
+  const head = { extremities, stateRoot: batch.root, lastPosition: persisted.position };
+  const copy = batch.copy ?? makeRoomCopy(batch.room, { ...head, localJoined: [] });
+  copy.extremities = extremities;
+  copy.stateRoot = head.stateRoot;
+  copy.lastPosition = head.lastPosition;
+  if (batch.changes === null) copy.state.clear();
+  else for (const [key, stored] of batch.changes) copy.state.set(key, stored === null ? ABSENT : latest(stored));
+  refreshRedacted(copy.state, final);
+  heads.put(copy);
+  return wakeAndJoin({ copy, persisted, serverName });
+}
+
+function refreshRedacted(
+  state: { peek(key: StateKey): StoredEvent | typeof ABSENT | undefined; set(key: StateKey, value: StoredEvent): void },
+  final: ReadonlyMap<number, StoredEvent>,
+): void {
+  for (const stored of final.values()) {
+    if (stored.redactedByNid === null || stored.event.stateKey === null) continue;
+    const key = stateKeyOf(stored.event.type, stored.event.stateKey);
+    const cached = state.peek(key);
+    if (cached !== undefined && cached !== ABSENT && cached.nid === stored.nid) state.set(key, stored);
+  }
+}
+
+function wakeAndJoin(
+  { copy, persisted, serverName }: {
+    copy: { localJoined: Set<UserId> };
+    persisted: PersistedBatch;
+    serverName: ServerName;
+  },
+): ReadonlySet<UserId> {
+  const changed = new Set<UserId>();
+  for (const { deltas } of persisted.events) {
+    for (const { type, stateKey, after } of deltas) {
+      if (type !== "m.room.member" || domainOf(stateKey) !== serverName) continue;
+      const userId = stateKey as UserId;
+      changed.add(userId);
+      if (membershipIn(after) === "join") copy.localJoined.add(userId);
+      else copy.localJoined.delete(userId);
+    }
+  }
+  if (changed.size === 0) return copy.localJoined;
+  return new Set([...copy.localJoined, ...changed]);
+}
