@@ -43,26 +43,14 @@ export async function selectUiaSession(
   };
 }
 
-/** Adds a session. */
-export async function insertUiaSession(tx: Tx, session: UiaSessionRow): Promise<void> {
+/** Writes a session: what has been asked and proven in it. */
+export async function upsertUiaSession(tx: Tx, session: UiaSessionRow): Promise<void> {
   await tx.run(sql`
     INSERT INTO uia_sessions (session_id, action, user_id, request, completed, outcome, last_used_ts)
     VALUES (${session.sessionId}, ${session.action}, ${session.userId}, ${session.request}, ${session.completed},
-      ${session.outcome}, ${session.lastUsedTs})`);
-}
-
-/** Writes what has been asked and proven in a session. */
-export async function updateUiaSession(
-  tx: Tx,
-  { sessionId, request, completed, lastUsedTs }: Pick<
-    UiaSessionRow,
-    "sessionId" | "request" | "completed" | "lastUsedTs"
-  >,
-): Promise<void> {
-  await tx.run(sql`
-    UPDATE uia_sessions
-    SET request = ${request}, completed = ${completed}, last_used_ts = ${lastUsedTs}
-    WHERE session_id = ${sessionId}`);
+      ${session.outcome}, ${session.lastUsedTs})
+    ON CONFLICT (session_id) DO UPDATE
+    SET request = excluded.request, completed = excluded.completed, last_used_ts = excluded.last_used_ts`);
 }
 
 /** Writes what a session's request came to. */

@@ -1,0 +1,97 @@
+/** What users do with their own account. Spec: client-server API, "Account management". */
+import type { DeviceId, UserId } from "../protocol/ids.ts";
+import type { Database } from "../storage/database.ts";
+import { insertDeparture, upsertProfile } from "../storage/profiles.ts";
+import {
+  deleteThreepids,
+  selectThreepids,
+  selectUser,
+  type Threepid,
+  updateDeactivated,
+  updateIsAdmin,
+  updateIsLocked,
+  updateIsSuspended,
+  updatePasswordHash,
+  type User,
+} from "../storage/users.ts";
+import type { Credentials } from "./credentials.ts";
+import type { Devices } from "./devices.ts";
+import type { Tokens } from "./tokens.ts";
+
+/** What the service is built from. */
+export interface AccountsDeps {
+  readonly db: Database;
+  readonly credentials: Credentials;
+  readonly devices: Devices;
+  readonly tokens: Tokens;
+  /** Starts the background work that takes a deactivated user out of all rooms. */
+  readonly wakeDepartures: () => void;
+}
+
+/** Changes accounts. */
+export class Accounts {
+  readonly #deps: AccountsDeps;
+
+  constructor(deps: AccountsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns an account of this server, or null. */
+  async find(userId: UserId): Promise<User | null> {
+    return await selectUser(this.#deps.db, userId);
+  }
+
+  /** Returns a user's verified addresses. */
+  async threepids(userId: UserId): Promise<Threepid[]> {
+    return await selectThreepids(this.#deps.db, userId);
+  }
+
+  /** Sets a new password and, where asked, logs out all devices but `keep`. */
+  async setPassword(
+    { userId, password, logoutDevices, keep }: {
+      userId: UserId;
+      password: string;
+      logoutDevices: boolean;
+      keep: DeviceId | null;
+    },
+  ): Promise<void> {
+    const passwordHash = await this.#deps.credentials.hashNew(password);
+    await this.#deps.db.transaction(async (tx) => {
+      await updatePasswordHash(tx, { userId, passwordHash });
+      if (logoutDevices) await this.#deps.devices.removeAllIn(tx, { userId, keep });
+    });
+  }
+
+  /** Closes an account for good: nobody logs in again, its rooms are left; `erase` hides its messages from newcomers. */
+  async deactivate(userId: UserId, { erase }: { erase: boolean }): Promise<void> {
+    await this.#deps.db.transaction(async (tx) => {
+      await updateDeactivated(tx, { userId, erase });
+      await deleteThreepids(tx, userId);
+      if (erase) await upsertProfile(tx, { userId, displayname: null, avatarUrl: null, fields: "{}" });
+      await this.#deps.devices.removeAllIn(tx, { userId, keep: null });
+      await insertDeparture(tx, { userId, reason: "" });
+      tx.afterCommit(() => {
+        this.#deps.tokens.forgetUser(userId);
+        this.#deps.wakeDepartures();
+      });
+    });
+  }
+
+  /** Logs a user out everywhere. */
+  async logOutAll(userId: UserId): Promise<void> {
+    await this.#deps.db.transaction((tx) => this.#deps.devices.removeAllIn(tx, { userId, keep: null }));
+  }
+
+  /** Changes what an administrator decides about an account; what is not named stays. */
+  async setFlags(
+    userId: UserId,
+    { isAdmin, isLocked, isSuspended }: { isAdmin?: boolean; isLocked?: boolean; isSuspended?: boolean },
+  ): Promise<void> {
+    await this.#deps.db.transaction(async (tx) => {
+      if (isAdmin !== undefined) await updateIsAdmin(tx, { userId, isAdmin });
+      if (isLocked !== undefined) await updateIsLocked(tx, { userId, isLocked });
+      if (isSuspended !== undefined) await updateIsSuspended(tx, { userId, isSuspended });
+      tx.afterCommit(() => this.#deps.tokens.forgetUser(userId));
+    });
+  }
+}

@@ -1,0 +1,138 @@
+/** Logging in. Spec: client-server API, "Login". */
+import { invalidParam, MatrixError, missingParam, missingToken, unknownToken } from "../protocol/errors.ts";
+import type { DeviceId, UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import type { Database } from "../storage/database.ts";
+import { selectUser, type User } from "../storage/users.ts";
+import { type Credentials, wrongCredentials } from "./credentials.ts";
+import type { Devices } from "./devices.ts";
+import type { RateLimits } from "./rate_limits.ts";
+import { chooseDeviceId } from "./registration.ts";
+import type { IssuedTokens, Tokens } from "./tokens.ts";
+
+/** Options of the configuration, by Synapse's names. */
+export interface LoginOptions {
+  readonly passwordConfig: { readonly enabled: boolean | "only_for_reauth"; readonly localdbEnabled: boolean };
+  readonly loginViaExistingSession: {
+    readonly enabled: boolean;
+    readonly requireUiAuth: boolean;
+    /** In milliseconds. */
+    readonly tokenTimeout: number;
+  };
+}
+
+/** What the service is built from. */
+export interface LoginDeps {
+  readonly db: Database;
+  readonly credentials: Credentials;
+  readonly devices: Devices;
+  readonly tokens: Tokens;
+  readonly limits: RateLimits;
+  readonly options: LoginOptions;
+}
+
+/** A login as a client asks for it. */
+export interface LoginRequest {
+  readonly type: string;
+  /** The whole body: identifiers come in several shapes. */
+  readonly body: JsonObject;
+  readonly password: string | null;
+  readonly token: string | null;
+  readonly deviceId: string | null;
+  readonly initialDeviceDisplayName: string | null;
+  readonly wantsRefreshToken: boolean;
+  readonly clientIp: string;
+  /** Whether the request came with an access token, as an application service's does. */
+  readonly hasAccessToken: boolean;
+}
+
+/** What logging in gave. */
+export interface LoggedIn {
+  readonly userId: UserId;
+  readonly deviceId: DeviceId;
+  readonly tokens: IssuedTokens;
+}
+
+/** Logs users in. */
+export class Login {
+  readonly #deps: LoginDeps;
+
+  constructor(deps: LoginDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns the ways to log in, for `GET /login`. */
+  flows(): JsonObject[] {
+    const flows: JsonObject[] = [];
+    if (this.#deps.options.loginViaExistingSession.enabled) {
+      flows.push({ type: "m.login.token", get_login_token: true });
+    }
+    if (this.#passwordsWork()) flows.push({ type: "m.login.password" });
+    return flows;
+  }
+
+  /** Logs in on a device. */
+  async logIn(request: LoginRequest): Promise<LoggedIn> {
+    this.#deps.limits.check("rc_login.address", request.clientIp);
+    const user = await this.#authenticate(request);
+    if (user.isDeactivated) throw new MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated");
+    this.#deps.limits.check("rc_login.account", user.userId);
+    const deviceId = chooseDeviceId(request.deviceId);
+    const tokens = await this.#deps.db.transaction((tx) =>
+      this.#deps.devices.logIn(tx, {
+        userId: user.userId,
+        deviceId,
+        displayName: request.initialDeviceDisplayName,
+        withRefresh: request.wantsRefreshToken,
+      })
+    );
+    return { userId: user.userId, deviceId, tokens };
+  }
+
+  async #authenticate(request: LoginRequest): Promise<User> {
+    switch (request.type) {
+      case "m.login.password":
+        return await this.#byPassword(request);
+      case "m.login.token":
+        return await this.#byToken(request);
+      case "m.login.application_service":
+        // No application service is registered, so no token can be one's.
+        throw request.hasAccessToken ? unknownToken({ softLogout: false }) : missingToken();
+      default:
+        throw new MatrixError(400, "M_UNKNOWN", `Unknown login type "${request.type.slice(0, 64)}"`);
+    }
+  }
+
+  async #byPassword({ body, password }: LoginRequest): Promise<User> {
+    if (!this.#passwordsWork()) throw new MatrixError(400, "M_UNKNOWN", "Password login has been disabled");
+    if (password === null) throw missingParam("password");
+    const userId = await this.#deps.credentials.identify(body);
+    const user = await this.#deps.credentials.verify(userId, {
+      password,
+      key: JSON.stringify(body.identifier ?? body.user),
+    });
+    if (user !== null) return user;
+    await this.#refuseDeactivated(userId);
+    throw wrongCredentials();
+  }
+
+  async #byToken({ token }: LoginRequest): Promise<User> {
+    if (token === null) throw missingParam("token");
+    const userId = await this.#deps.tokens.consumeLoginToken(token);
+    const user = await selectUser(this.#deps.db, userId);
+    if (user === null) throw invalidParam("Invalid login token");
+    return user;
+  }
+
+  async #refuseDeactivated(userId: UserId | null): Promise<void> {
+    const user = userId === null ? null : await selectUser(this.#deps.db, userId);
+    if (user?.isDeactivated === true) {
+      throw new MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated");
+    }
+  }
+
+  #passwordsWork(): boolean {
+    const { enabled, localdbEnabled } = this.#deps.options.passwordConfig;
+    return enabled === true && localdbEnabled;
+  }
+}

@@ -1,0 +1,291 @@
+/**
+ * New accounts. Spec: client-server API, "Account registration".
+ *
+ * `register` is what clients call, by user-interactive authentication; `createUser` is the one place where an account
+ * comes into being, whoever asked.
+ */
+import type { Clock } from "../lib/clock.ts";
+import { randomString } from "../lib/random.ts";
+import { forbidden, invalidParam, MatrixError } from "../protocol/errors.ts";
+import {
+  type DeviceId,
+  isValidLocalpart,
+  makeUserId,
+  parseDeviceId,
+  parseUserId,
+  type ServerName,
+  type UserId,
+} from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import type { Database, Tx } from "../storage/database.ts";
+import { upsertProfile } from "../storage/profiles.ts";
+import { completeRegistrationToken, selectRegistrationToken } from "../storage/registration_tokens.ts";
+import { insertUser, selectUser } from "../storage/users.ts";
+import type { Credentials } from "./credentials.ts";
+import type { Devices } from "./devices.ts";
+import type { RateLimits } from "./rate_limits.ts";
+import type { IssuedTokens } from "./tokens.ts";
+import type { Stage, Uia, UiaOutcome } from "./uia.ts";
+
+/** Options of the configuration, by Synapse's names. */
+export interface RegistrationOptions {
+  readonly enableRegistration: boolean;
+  readonly registrationRequiresToken: boolean;
+  readonly registrationsRequire3pid: readonly string[];
+  readonly enableRegistrationCaptcha: boolean;
+  readonly allowGuestAccess: boolean;
+  readonly inhibitUserInUseError: boolean;
+  readonly allowUnderscorePrefixedRegistration: boolean;
+}
+
+/** What the service is built from. */
+export interface RegistrationDeps {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly serverName: ServerName;
+  readonly credentials: Credentials;
+  readonly devices: Devices;
+  readonly uia: Uia;
+  readonly limits: RateLimits;
+  readonly options: RegistrationOptions;
+  /** Tells whether an application service has the name for itself. */
+  readonly isExclusive: (userId: UserId) => boolean;
+  /** Runs once an account exists, outside of its transaction: joins rooms, tells the user directory. */
+  readonly onRegistered: (user: { userId: UserId; isGuest: boolean }) => Promise<void>;
+}
+
+/** How to log in right after registering. */
+export interface LoginParams {
+  readonly deviceId: string | null;
+  readonly initialDeviceDisplayName: string | null;
+  readonly wantsRefreshToken: boolean;
+  readonly inhibitLogin: boolean;
+}
+
+/** A client's attempt to register. */
+export interface RegisterRequest {
+  /** The whole body, for user-interactive authentication. */
+  readonly body: JsonObject;
+  readonly clientIp: string;
+  /** Reads what matters from a body that may be the one remembered from an earlier attempt. */
+  readonly parse: (body: JsonObject) => { username: string | null; password: string | null; login: LoginParams };
+}
+
+/** An account to be made. */
+export interface CreateUser {
+  /** As the person typed it. */
+  readonly localpart: string;
+  /** Null for accounts that nobody logs in to with a password. */
+  readonly passwordHash: string | null;
+  readonly isAdmin?: boolean;
+  readonly userType?: string | null;
+  /** Null for none; by default the localpart. */
+  readonly displayname?: string | null;
+}
+
+/** What registering gave. */
+export interface Registered {
+  readonly userId: UserId;
+  /** Null where no login was wanted. */
+  readonly login: { readonly deviceId: DeviceId; readonly tokens: IssuedTokens } | null;
+}
+
+const GENERATED_LENGTH = 12;
+const LOWER_ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyz0123456789";
+const DEVICE_ID_LENGTH = 10;
+const MAX_DISPLAYNAME_LENGTH = 256;
+
+/** Makes accounts. */
+export class Registration {
+  readonly #deps: RegistrationDeps;
+
+  constructor(deps: RegistrationDeps) {
+    this.#deps = deps;
+  }
+
+  /** Registers a user through one of the flows of the configuration. */
+  async register({ body, clientIp, parse }: RegisterRequest): Promise<Registered> {
+    this.#assertEnabled();
+    const first = parse(body);
+    const isRepeat = typeof body.auth === "object";
+    if (first.username !== null && !isRepeat) await this.assertAvailable(first.username);
+    if (first.username !== null) this.#parseNewName(first.username);
+    this.#assertNotLimited(clientIp);
+    return await this.#deps.uia.require({
+      action: "POST /register",
+      flows: this.#flows(),
+      session: null,
+      body,
+      clientIp,
+      secretKeys: ["password"],
+      allowChanges: true,
+    }, (outcome) => this.#complete(outcome, { clientIp, ...parse(outcome.body) }));
+  }
+
+  /** Registers a guest. */
+  async registerGuest(
+    { clientIp, initialDeviceDisplayName, wantsRefreshToken }: {
+      clientIp: string;
+      initialDeviceDisplayName: string | null;
+      wantsRefreshToken: boolean;
+    },
+  ): Promise<Registered> {
+    if (!this.#deps.options.allowGuestAccess) throw forbidden("Guest access is disabled");
+    this.#deps.limits.check("rc_registration", clientIp);
+    const userId = this.#parseNewName(randomString(GENERATED_LENGTH, LOWER_ALPHANUMERIC), { allowNumeric: true });
+    const login = { deviceId: null, initialDeviceDisplayName, wantsRefreshToken, inhibitLogin: false };
+    const registered = await this.#deps.db.transaction(async (tx) => {
+      await this.#insert(tx, { userId, passwordHash: null, isGuest: true, displayname: null });
+      return await this.#logIn(tx, { userId, login });
+    });
+    await this.#deps.onRegistered({ userId, isGuest: true });
+    return registered;
+  }
+
+  /** Makes an account for somebody who may decide that: an administrator, the command line. */
+  async createUser(user: CreateUser): Promise<UserId> {
+    const userId = await this.assertAvailable(user.localpart);
+    await this.#deps.db.transaction((tx) => this.#insert(tx, { ...user, userId, isGuest: false }));
+    await this.#deps.onRegistered({ userId, isGuest: false });
+    return userId;
+  }
+
+  /** Logs an account in that was just made by `createUser`. */
+  async logIn(userId: UserId, login: LoginParams): Promise<Registered> {
+    return await this.#deps.db.transaction((tx) => this.#logIn(tx, { userId, login }));
+  }
+
+  /** Returns the user id that a name would have; throws when it is not allowed, taken or reserved. */
+  async assertAvailable(localpart: string): Promise<UserId> {
+    const userId = this.#parseNewName(localpart);
+    if (await selectUser(this.#deps.db, userId) !== null) throw userInUse();
+    return userId;
+  }
+
+  /** Answers `GET /register/available`. */
+  async isAvailable(localpart: string): Promise<boolean> {
+    this.#assertEnabled();
+    if (this.#deps.options.inhibitUserInUseError) {
+      this.#parseNewName(localpart);
+      return true;
+    }
+    await this.assertAvailable(localpart);
+    return true;
+  }
+
+  /** Tells whether somebody could register with this token now. */
+  async isTokenValid(token: string): Promise<boolean> {
+    this.#assertEnabled();
+    if (!this.#deps.options.registrationRequiresToken) return false;
+    const found = await selectRegistrationToken(this.#deps.db, token);
+    if (found === null) return false;
+    if (found.expiresTs !== null && found.expiresTs <= this.#deps.clock.now()) return false;
+    return found.usesAllowed === null || found.pending + found.completed < found.usesAllowed;
+  }
+
+  #assertEnabled(): void {
+    const { enableRegistration, enableRegistrationCaptcha, registrationsRequire3pid } = this.#deps.options;
+    if (!enableRegistration) throw forbidden("Registration has been disabled");
+    // What must be verified and cannot be yet lets nobody in rather than everybody.
+    if (enableRegistrationCaptcha || registrationsRequire3pid.length > 0) {
+      throw forbidden("Registration needs a verification that this server does not offer yet");
+    }
+  }
+
+  #assertNotLimited(clientIp: string): void {
+    if (this.#deps.limits.peek("rc_registration", clientIp) > 0) {
+      this.#deps.limits.check("rc_registration", clientIp);
+    }
+  }
+
+  #flows(): readonly (readonly Stage[])[] {
+    return this.#deps.options.registrationRequiresToken
+      ? [["m.login.registration_token", "m.login.dummy"]]
+      : [["m.login.dummy"]];
+  }
+
+  async #complete(
+    outcome: UiaOutcome,
+    { clientIp, username, password, login }: ReturnType<RegisterRequest["parse"]> & { clientIp: string },
+  ): Promise<Registered> {
+    const previous = outcome.previous === null ? null : parseUserId(String(outcome.previous.user_id));
+    if (previous !== null) return await this.logIn(previous, login);
+    if (password === null) throw new MatrixError(400, "M_MISSING_PARAM", 'Missing parameter "password"');
+    this.#deps.limits.check("rc_registration", clientIp);
+    const localpart = username ?? randomString(GENERATED_LENGTH, LOWER_ALPHANUMERIC);
+    const userId = await this.assertAvailable(localpart);
+    const passwordHash = await this.#deps.credentials.hashNew(password);
+    const token = outcome.proofs["m.login.registration_token"];
+    const registered = await this.#deps.db.transaction(async (tx) => {
+      await this.#insert(tx, { userId, passwordHash, isGuest: false });
+      if (typeof token === "string") await completeRegistrationToken(tx, token);
+      await outcome.remember(tx, { user_id: userId });
+      return await this.#logIn(tx, { userId, login });
+    });
+    await this.#deps.onRegistered({ userId, isGuest: false });
+    return registered;
+  }
+
+  #parseNewName(localpart: string, { allowNumeric = false }: { allowNumeric?: boolean } = {}): UserId {
+    const name = localpart.toLowerCase();
+    if (!isValidLocalpart(name)) {
+      throw invalidUsername("User ID can only contain characters a-z, 0-9, or '=_-./+'");
+    }
+    if (name.startsWith("_") && !this.#deps.options.allowUnderscorePrefixedRegistration) {
+      throw invalidUsername("User ID may not begin with _");
+    }
+    if (!allowNumeric && /^[0-9]+$/.test(name)) throw invalidUsername("Numeric user IDs are reserved");
+    const userId = makeUserId(name, this.#deps.serverName);
+    if (userId === null) throw invalidUsername("User ID may not be longer than 255 characters");
+    if (this.#deps.isExclusive(userId)) {
+      throw new MatrixError(400, "M_EXCLUSIVE", "This user ID is reserved by an application service");
+    }
+    return userId;
+  }
+
+  async #insert(
+    tx: Tx,
+    { userId, passwordHash, isGuest, isAdmin = false, userType = null, displayname }:
+      & Omit<CreateUser, "localpart">
+      & { userId: UserId; isGuest: boolean },
+  ): Promise<void> {
+    const createdTs = this.#deps.clock.now();
+    const user = { userId, passwordHash, isGuest, isAdmin, userType, appserviceId: null, createdTs };
+    if (!await insertUser(tx, user)) throw userInUse();
+    const name = displayname === undefined ? userId.slice(1, userId.indexOf(":")) : displayname;
+    await upsertProfile(tx, {
+      userId,
+      displayname: name?.slice(0, MAX_DISPLAYNAME_LENGTH) ?? null,
+      avatarUrl: null,
+      fields: "{}",
+    });
+  }
+
+  async #logIn(tx: Tx, { userId, login }: { userId: UserId; login: LoginParams }): Promise<Registered> {
+    if (login.inhibitLogin) return { userId, login: null };
+    const deviceId = chooseDeviceId(login.deviceId);
+    const tokens = await this.#deps.devices.logIn(tx, {
+      userId,
+      deviceId,
+      displayName: login.initialDeviceDisplayName,
+      withRefresh: login.wantsRefreshToken,
+    });
+    return { userId, login: { deviceId, tokens } };
+  }
+}
+
+/** Returns the device id a client asked for, or a new one. */
+export function chooseDeviceId(wanted: string | null): DeviceId {
+  if (wanted === null) return randomString(DEVICE_ID_LENGTH, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") as DeviceId;
+  const deviceId = parseDeviceId(wanted);
+  if (deviceId === null) throw invalidParam("Invalid device ID");
+  return deviceId;
+}
+
+function invalidUsername(message: string): MatrixError {
+  return new MatrixError(400, "M_INVALID_USERNAME", message);
+}
+
+function userInUse(): MatrixError {
+  return new MatrixError(400, "M_USER_IN_USE", "User ID already taken");
+}
