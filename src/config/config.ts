@@ -42,7 +42,7 @@ export function readConfig(
 ): Config | null {
   const values: Record<string, unknown> = {};
   for (const [section, options] of Object.entries(SECTIONS)) {
-    values[section] = readOptions(options as Options, { value: pick(raw, options), at });
+    values[section] = readOptions(options as Options, { value: pickOptions(raw, options), at });
   }
   if (hasProblems()) return null;
   const sections = values as unknown as SectionValues;
@@ -67,7 +67,8 @@ function assemble(values: SectionValues, configDirectory: string): Config {
   };
 }
 
-function pick(raw: Readonly<Record<string, unknown>>, options: Options): Record<string, unknown> {
+/** Returns the part of a configuration that one table has. */
+export function pickOptions(raw: Readonly<Record<string, unknown>>, options: Options): Record<string, unknown> {
   return Object.fromEntries(Object.keys(options).filter((name) => Object.hasOwn(raw, name)).map((n) => [n, raw[n]]));
 }
 

@@ -2,10 +2,10 @@
 import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { StartupError } from "../lib/startup_error.ts";
-import { type Config, readConfig } from "./config.ts";
+import { type Config, pickOptions, readConfig } from "./config.ts";
 import { rewriteOldNames } from "./legacy.ts";
 import { listOptionNames, listOptions } from "./options.ts";
-import { nearestName, type OptionPath, type Report } from "./schema.ts";
+import { nearestName, type OptionPath, type Options, readOptions, type Report, type Values } from "./schema.ts";
 import { resolveSecretFiles } from "./secret_files.ts";
 import { listConfigFiles, readConfigFile, type SourceFile } from "./source.ts";
 
@@ -34,12 +34,42 @@ export interface LoadOptions {
   readonly env?: (name: string) => string | undefined;
 }
 
+/** A configuration as the files have it, with files of secrets not read. */
+export interface RawFiles {
+  readonly raw: Readonly<Record<string, unknown>>;
+  /** The folder of the last file. */
+  readonly configDirectory: string;
+}
+
+/** Reads and merges configuration files without checking options, for commands that need a few of them. */
+export async function readRawConfig(paths: readonly string[]): Promise<RawFiles> {
+  const sources = await readSources(paths, []);
+  return { raw: merge(sources), configDirectory: dirname(sources.at(-1)?.path ?? ".") };
+}
+
+/**
+ * Reads the options of one table from configuration files, with secrets from their files.
+ *
+ * Only these options are checked; throws `StartupError` when they cannot be used.
+ */
+export async function loadOptions<O extends Options>(paths: readonly string[], options: O): Promise<Values<O>> {
+  const sources = await readSources(paths, []);
+  const report = collector(sources, []);
+  const secrets = await resolveSecretFiles(pickOptions(merge(sources), options), report);
+  const values = readOptions(options, { value: pickOptions(secrets, options), at: { path: [], report } });
+  if (report.problems.length > 0) throw new ConfigError(report.problems);
+  return values;
+}
+
+function merge(sources: readonly SourceFile[]): Record<string, unknown> {
+  return Object.assign({}, ...sources.map(({ values }) => values));
+}
+
 /** Reads, merges and validates configuration files; throws `StartupError` when they cannot be used. */
 export async function loadConfig({ paths, env = () => undefined }: LoadOptions): Promise<LoadedConfig> {
   const warnings: string[] = [];
   const sources = await readSources(paths, warnings);
-  const raw: Record<string, unknown> = Object.assign({}, ...sources.map(({ values }) => values));
-  const secrets = await resolveSecretFiles(raw, collector(sources, warnings));
+  const secrets = await resolveSecretFiles(merge(sources), collector(sources, warnings));
   const lastPath = sources.at(-1)?.path ?? ".";
   return build(applyEnvironment(secrets, env), { sources, warnings, configDirectory: dirname(lastPath) });
 }

@@ -12,10 +12,18 @@ export type PasswordJob =
   | { readonly kind: "hash"; readonly secret: Uint8Array; readonly salt: Uint8Array; readonly rounds: number }
   | { readonly kind: "verify"; readonly secret: Uint8Array; readonly hash: string };
 
-/** Returns what is hashed for a password, and whether it had to be cut. */
-export function passwordBytes(password: string, pepper: string | null): { bytes: Uint8Array; isCut: boolean } {
+/** What of a password is hashed. */
+export interface PasswordBytes {
+  readonly bytes: Uint8Array;
+  /** The length before it was cut. */
+  readonly length: number;
+  readonly isCut: boolean;
+}
+
+/** Returns what is hashed for a password. */
+export function passwordBytes(password: string, pepper: string | null): PasswordBytes {
   const bytes = new TextEncoder().encode(password.normalize("NFKC") + (pepper ?? ""));
-  return { bytes: bytes.slice(0, MAX_BYTES), isCut: bytes.length > MAX_BYTES };
+  return { bytes: bytes.slice(0, MAX_BYTES), length: bytes.length, isCut: bytes.length > MAX_BYTES };
 }
 
 /** Returns the hash in its usual notation. Takes about 250 ms at 12 rounds. */

@@ -1,0 +1,130 @@
+/** `serve`: runs the server until it is told to stop. */
+import { loadConfig, readRawConfig } from "../config/load.ts";
+import { loadLogConfig } from "../config/log_config.ts";
+import type { Config } from "../config/config.ts";
+import { reasonOf } from "../config/source.ts";
+import { flushLogs, getLogger, setLogRoutes } from "../lib/log.ts";
+import { StartupError } from "../lib/startup_error.ts";
+import type { Terminal } from "../lib/terminal.ts";
+import { VERSION } from "../lib/version.ts";
+import { type Command, type CommandContext, type Given, hasFlag, UsageError } from "./command.ts";
+import { makeMissingFiles } from "./missing_files.ts";
+import { waitForStop } from "./signals.ts";
+
+const STOP_LIMIT_MS = 9_000;
+
+/** The command. */
+export const serveCommand: Command = {
+  name: "serve",
+  aliases: ["synapse_homeserver", "run"],
+  summary: "Run the server.",
+  flags: {
+    "config-path": {
+      short: "c",
+      value: "FILE",
+      aliases: ["config"],
+      doc: "Configuration, or a folder of *.yaml files; can be given more than once, later ones win.",
+    },
+    "config-directory": { value: "FOLDER", aliases: ["keys-directory"], doc: "Accepted as in Synapse; no effect." },
+    "data-directory": { value: "FOLDER", doc: "Where a missing log configuration logs to (here)." },
+    "generate-missing-and-run": { doc: "Accepted as in Synapse; it is always done." },
+    daemonize: { short: "D", doc: "Accepted as in Synapse; the server stays in the foreground." },
+    "print-pidfile": { doc: "Print the path of the pid file." },
+    "no-redirect-stdio": { short: "n", doc: "Accepted as in Synapse; nothing is redirected." },
+  },
+  run: serve,
+};
+
+async function serve(given: Given, { terminal, env }: CommandContext): Promise<number> {
+  if (given.words.length > 0) throw new UsageError(`unexpected ${JSON.stringify(given.words[0])}`);
+  const paths = given.flags["config-path"];
+  if (paths === undefined) {
+    throw new UsageError("name a configuration by -c FILE; generate-config --server-name NAME makes one");
+  }
+  await makeMissingFiles(await readRawConfig(paths), {
+    say: (line) => terminal.err(`${line}\n`),
+    dataDirectory: given.flags["data-directory"]?.at(-1) ?? ".",
+  });
+  const { config, warnings } = await loadConfig({ paths, env });
+  for (const warning of warnings) terminal.err(`Warning: ${warning}\n`);
+  await applyLogConfig(config, terminal);
+  if (hasFlag(given, "print-pidfile") && config.server.pidFile !== null) terminal.out(`${config.server.pidFile}\n`);
+  const code = await runServer(config, { terminal, paths });
+  await flushLogs();
+  return code;
+}
+
+async function applyLogConfig(config: Config, terminal: Terminal): Promise<void> {
+  const { routes, warnings } = await loadLogConfig(config.logConfigPath);
+  for (const warning of warnings) terminal.err(`Warning: ${warning}\n`);
+  await setLogRoutes(routes);
+}
+
+async function runServer(
+  config: Config,
+  { terminal, paths }: { terminal: Terminal; paths: readonly string[] },
+): Promise<number> {
+  const log = getLogger("synapse.app");
+  const server = await start(config);
+  await writePidFile(config.server.pidFile, terminal);
+  log.info("Server started", { version: VERSION, server_name: config.serverName });
+  announce(config, { terminal, addresses: server.addresses, paths });
+  const signal = await waitForStop({
+    onReload: () =>
+      applyLogConfig(config, terminal).catch((error) => log.error("Cannot reload the log config", { error })),
+  });
+  log.info("Server stopping", { signal });
+  const isStopped = await Promise.race([
+    server.stop().then(() => true),
+    new Promise<boolean>((resolve) => setTimeout(() => resolve(false), STOP_LIMIT_MS)),
+  ]);
+  if (!isStopped) log.warn("Not everything stopped in time", { limit_ms: STOP_LIMIT_MS });
+  await removePidFile(config.server.pidFile);
+  log.info("Server stopped");
+  return 0;
+}
+
+async function start(config: Config): Promise<{ addresses: readonly string[]; stop(): Promise<void> }> {
+  // Loaded here, so that the other commands start without the whole server.
+  const { startServer } = await import("../server.ts");
+  try {
+    return await startServer(config);
+  } catch (error) {
+    throw asStartupError(error);
+  }
+}
+
+function asStartupError(error: unknown): unknown {
+  if (error instanceof StartupError || !(error instanceof Error)) return error;
+  if (error instanceof Deno.errors.AddrInUse) {
+    return new StartupError(`Cannot listen: another program uses the port (${reasonOf(error)})`);
+  }
+  if (error.name.endsWith("StartupError")) return new StartupError(error.message);
+  return new StartupError(`Cannot start: ${reasonOf(error)}`);
+}
+
+function announce(
+  config: Config,
+  { terminal, addresses, paths }: { terminal: Terminal; addresses: readonly string[]; paths: readonly string[] },
+): void {
+  terminal.out(`synapse-ts ${VERSION} serves ${config.serverName} on ${addresses.join(", ") || "no address"}\n`);
+  const files = paths.map((path) => `-c ${path}`).join(" ");
+  if (config.registration.registrationSharedSecret !== null) {
+    terminal.out(`To register a user: synapse-ts register-user ${files}\n`);
+  }
+}
+
+async function writePidFile(path: string | null, terminal: Terminal): Promise<void> {
+  if (path === null) return;
+  try {
+    await Deno.writeTextFile(path, `${Deno.pid}\n`);
+  } catch (error) {
+    terminal.err(`Warning: cannot write the pid file ${path}: ${reasonOf(error)}\n`);
+  }
+}
+
+async function removePidFile(path: string | null): Promise<void> {
+  if (path === null) return;
+  const text = await Deno.readTextFile(path).catch(() => "");
+  if (text.trim() === String(Deno.pid)) await Deno.remove(path).catch(() => undefined);
+}
