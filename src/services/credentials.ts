@@ -75,8 +75,7 @@ export class Credentials {
    */
   async verify(userId: UserId | null, { password, key }: { password: string; key: string }): Promise<User | null> {
     const limitKey = (userId ?? key).toLowerCase();
-    const waitMs = this.#deps.limits.peek("rc_login.failed_attempts", limitKey);
-    if (waitMs > 0) this.#deps.limits.check("rc_login.failed_attempts", limitKey);
+    this.#deps.limits.assertNotExceeded("rc_login.failed_attempts", limitKey);
     const user = userId === null ? null : await selectUser(this.#deps.db, userId);
     if (await this.#matches(password, user)) return user;
     this.#deps.limits.take("rc_login.failed_attempts", limitKey);

@@ -130,6 +130,12 @@ export class RateLimits {
     return this.#take({ id: `${name}\n${key}`, limit: this.#limits[name], consume: false });
   }
 
+  /** Throws `M_LIMIT_EXCEEDED` when the bucket is empty, without taking from it. */
+  assertNotExceeded(name: LimitName, key: string): void {
+    const waitMs = this.peek(name, key);
+    if (waitMs > 0) throw limitExceeded(waitMs);
+  }
+
   /** Takes one action or throws `M_LIMIT_EXCEEDED`. */
   check(name: LimitName, key: string): void {
     const waitMs = this.take(name, key);

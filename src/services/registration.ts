@@ -108,9 +108,12 @@ export class Registration {
     this.#assertEnabled();
     const first = parse(body);
     const isRepeat = typeof body.auth === "object";
-    if (first.username !== null && !isRepeat) await this.assertAvailable(first.username);
-    if (first.username !== null) this.#parseNewName(first.username);
-    this.#assertNotLimited(clientIp);
+    if (first.username !== null) {
+      this.#parseNewName(first.username);
+      // A repeat may be one whose account exists by now; then it logs in.
+      if (!isRepeat && !this.#deps.options.inhibitUserInUseError) await this.assertAvailable(first.username);
+    }
+    this.#deps.limits.assertNotExceeded("rc_registration", clientIp);
     return await this.#deps.uia.require({
       action: "POST /register",
       flows: this.#flows(),
@@ -189,12 +192,6 @@ export class Registration {
     // What must be verified and cannot be yet lets nobody in rather than everybody.
     if (enableRegistrationCaptcha || registrationsRequire3pid.length > 0) {
       throw forbidden("Registration needs a verification that this server does not offer yet");
-    }
-  }
-
-  #assertNotLimited(clientIp: string): void {
-    if (this.#deps.limits.peek("rc_registration", clientIp) > 0) {
-      this.#deps.limits.check("rc_registration", clientIp);
     }
   }
 

@@ -69,6 +69,22 @@ export async function deleteProfileUpdate(
   return await tx.run(sql`DELETE FROM profile_updates WHERE user_id = ${userId} AND version = ${version}`) === 1;
 }
 
+/** Returns rooms in which a local user has one of the memberships join, invite and knock, by id, after `after`. */
+export async function selectRoomsOf(
+  db: Db,
+  { userId, after, joinedOnly, limit }: { userId: UserId; after: string; joinedOnly: boolean; limit: number },
+): Promise<RoomId[]> {
+  const rows = await db.all<{ room_id: string }>(sql`
+    SELECT r.room_id
+    FROM local_memberships m
+    JOIN rooms r ON r.room_nid = m.room_nid
+    WHERE m.user_id = ${userId} AND r.room_id > ${after}
+      AND (m.membership = 'join' OR (NOT ${joinedOnly} AND m.membership IN ('invite', 'knock')))
+    ORDER BY r.room_id
+    LIMIT ${limit}`);
+  return rows.map((row) => row.room_id as RoomId);
+}
+
 /** Notes that a user is to leave all rooms. */
 export async function insertDeparture(tx: Tx, { userId, reason }: Departure): Promise<void> {
   await tx.run(sql`
