@@ -2,13 +2,13 @@
 CREATE TABLE server_meta (
   name TEXT NOT NULL PRIMARY KEY,
   value TEXT NOT NULL
-);
+) /*sqlite: WITHOUT ROWID */;
 
 -- The last position given out in each stream.
 CREATE TABLE stream_positions (
   stream TEXT NOT NULL PRIMARY KEY,
   position BIGINT NOT NULL
-);
+) /*sqlite: WITHOUT ROWID */;
 INSERT INTO stream_positions (stream, position) VALUES
   ('account_data', 0),
   ('backfill', 0),
@@ -25,7 +25,7 @@ INSERT INTO stream_positions (stream, position) VALUES
 CREATE TABLE id_blocks (
   sequence TEXT NOT NULL PRIMARY KEY,
   next_id BIGINT NOT NULL
-);
+) /*sqlite: WITHOUT ROWID */;
 INSERT INTO id_blocks (sequence, next_id) VALUES
   ('event', 1),
   ('room', 1),

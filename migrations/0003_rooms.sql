@@ -63,7 +63,7 @@ CREATE TABLE event_prev (
   event_nid BIGINT NOT NULL,
   prev_nid BIGINT NOT NULL,
   PRIMARY KEY (event_nid, prev_nid)
-);
+) /*sqlite: WITHOUT ROWID */;
 CREATE INDEX event_prev_reverse ON event_prev (prev_nid);
 
 -- Parents that are not in the database: the backward extremities.
@@ -72,20 +72,20 @@ CREATE TABLE event_prev_missing (
   event_nid BIGINT NOT NULL,
   room_nid BIGINT NOT NULL,
   PRIMARY KEY (missing_event_id, event_nid)
-);
+) /*sqlite: WITHOUT ROWID */;
 CREATE INDEX event_prev_missing_room ON event_prev_missing (room_nid);
 
 CREATE TABLE event_auth (
   event_nid BIGINT NOT NULL,
   auth_nid BIGINT NOT NULL,
   PRIMARY KEY (event_nid, auth_nid)
-);
+) /*sqlite: WITHOUT ROWID */;
 
 CREATE TABLE forward_extremities (
   room_nid BIGINT NOT NULL,
   event_nid BIGINT NOT NULL,
   PRIMARY KEY (room_nid, event_nid)
-);
+) /*sqlite: WITHOUT ROWID */;
 
 -- Redactions by what they redact, so that one which comes first finds its target later.
 CREATE TABLE redactions (
@@ -131,7 +131,7 @@ CREATE TABLE current_state (
   -- Of m.room.member only.
   membership TEXT,
   PRIMARY KEY (room_nid, state_key_nid)
-);
+) /*sqlite: WITHOUT ROWID */;
 CREATE INDEX current_state_members ON current_state (room_nid, membership) WHERE membership IS NOT NULL;
 CREATE INDEX current_state_joined ON current_state (state_key, room_nid) WHERE membership = 'join';
 
@@ -145,7 +145,7 @@ CREATE TABLE state_deltas (
   event_nid BIGINT,
   prev_event_nid BIGINT,
   PRIMARY KEY (room_nid, position, state_key_nid)
-);
+) /*sqlite: WITHOUT ROWID */;
 CREATE INDEX state_deltas_position ON state_deltas (position);
 
 -- The membership of each local user in each room they ever had one in, invitations to rooms not joined here included.
@@ -161,6 +161,6 @@ CREATE TABLE local_memberships (
   -- Stripped state (a JSON array) as received with an invitation or a knock; null where the room's own state serves.
   stripped_state TEXT,
   PRIMARY KEY (user_id, room_nid)
-);
+) /*sqlite: WITHOUT ROWID */;
 CREATE INDEX local_memberships_room ON local_memberships (room_nid, membership);
 CREATE INDEX local_memberships_position ON local_memberships (user_id, position);

@@ -28,9 +28,20 @@ export async function migrate(db: Database, migrations: readonly Migration[] = M
 }
 
 async function apply(db: Database, { name, text }: Migration): Promise<void> {
-  const statements = splitStatements(typeof text === "string" ? text : text[db.dialect]);
+  const script = typeof text === "string" ? text : text[db.dialect];
+  const statements = splitStatements(db.dialect === "sqlite" ? forSqlite(script) : script);
   await db.transaction(async (tx) => {
     for (const statement of statements) await tx.run(new Sql([statement], []));
     await tx.run(sql`INSERT INTO schema_migrations (name) VALUES (${name})`);
   });
+}
+
+/**
+ * A single BIGINT key becomes the row's own number, which SQLite does for the word INTEGER only and which saves a tree
+ * for each table. `/*sqlite: WITHOUT ROWID *\/` stores a table of small rows in the tree of its key.
+ */
+function forSqlite(script: string): string {
+  return script
+    .replace(/\bBIGINT NOT NULL PRIMARY KEY\b/g, "INTEGER NOT NULL PRIMARY KEY")
+    .replace(/\/\*sqlite: (.*?) \*\//g, "$1");
 }
