@@ -1,0 +1,209 @@
+/**
+ * A user's push rules. Spec: client-server API, "Push Rules: API".
+ *
+ * Rules a user made are tried before the predefined ones of the same kind. Rulesets are kept in memory: they are asked
+ * for at every event for every user who has rules of their own.
+ */
+import { LruCache } from "../lib/lru.ts";
+import { MatrixError, notFound } from "../protocol/errors.ts";
+import type { UserId } from "../protocol/ids.ts";
+import type { JsonObject, JsonValue } from "../protocol/json.ts";
+import {
+  buildRuleset,
+  type PushRule,
+  type PushRuleKind,
+  type PushRuleset,
+  renderRuleset,
+} from "../protocol/push_rules.ts";
+import type { Database, Tx } from "../storage/database.ts";
+import {
+  deletePushRule,
+  selectPushRuleChanges,
+  selectPushRules,
+  selectUsersWithPushRules,
+  type StoredPushRule,
+  upsertPushRule,
+  upsertPushRuleChange,
+} from "../storage/push_rules.ts";
+import { advanceStream } from "../storage/streams.ts";
+import type { Notifier } from "../streams/notifier.ts";
+
+/** What the service is built from. */
+export interface PushRulesDeps {
+  readonly db: Database;
+  readonly notifier: Notifier;
+}
+
+/** Names a rule. */
+export interface PushRuleRef {
+  readonly userId: UserId;
+  readonly kind: PushRuleKind;
+  readonly ruleId: string;
+}
+
+/** A rule to add, and where: after or before another of the user's own; first otherwise. */
+export interface NewPushRule extends PushRuleRef {
+  readonly actions: readonly JsonValue[];
+  readonly conditions?: readonly JsonObject[];
+  readonly pattern?: string;
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
+const MAX_RULES_PER_USER = 1_000;
+const MAX_CACHED_RULESETS = 50_000;
+
+/** Reads and changes push rules. */
+export class PushRulesService {
+  readonly #db: Database;
+  readonly #notifier: Notifier;
+  readonly #rulesets = new LruCache<UserId, PushRuleset>({ maxEntries: MAX_CACHED_RULESETS });
+  readonly #customized: Set<UserId>;
+  readonly #changedAt = new Map<UserId, number>();
+
+  private constructor({ db, notifier }: PushRulesDeps, customized: Set<UserId>) {
+    this.#db = db;
+    this.#notifier = notifier;
+    this.#customized = customized;
+  }
+
+  /** Loads who has rules of their own. */
+  static async load(deps: PushRulesDeps): Promise<PushRulesService> {
+    return new PushRulesService(deps, new Set(await selectUsersWithPushRules(deps.db)));
+  }
+
+  /** The users whose rules differ from the predefined ones. */
+  get customizedUsers(): ReadonlySet<UserId> {
+    return this.#customized;
+  }
+
+  /** Returns all rules of a user in the order in which they are tried. */
+  async ruleset(userId: UserId): Promise<PushRuleset> {
+    const known = this.#rulesets.get(userId);
+    if (known) return known;
+    const own = await selectPushRules(this.#db, userId);
+    const changes = await selectPushRuleChanges(this.#db, userId);
+    const ruleset = buildRuleset(userId, { own: groupByKind(own), changes });
+    this.#rulesets.set(userId, ruleset);
+    return ruleset;
+  }
+
+  /** Returns the content of `m.push_rules`. */
+  async content(userId: UserId): Promise<JsonObject> {
+    return renderRuleset(await this.ruleset(userId));
+  }
+
+  /** Tells whether a user's rules changed in `(after, upTo]` of the push rules stream. */
+  hasChanged({ userId, after, upTo }: { userId: UserId; after: number; upTo: number }): boolean {
+    const position = this.#changedAt.get(userId);
+    return position !== undefined && position > after && position <= upTo;
+  }
+
+  /** Returns one rule. Throws 404 when there is none. */
+  async get({ userId, kind, ruleId }: PushRuleRef): Promise<PushRule> {
+    const rule = (await this.ruleset(userId))[kind].find((other) => other.ruleId === ruleId);
+    if (!rule) throw notFound("Push rule not found");
+    return rule;
+  }
+
+  /** Adds a rule or replaces the one of the same id. Throws 400 or 404 when its place or name is wrong. */
+  async put(rule: NewPushRule): Promise<void> {
+    if (rule.ruleId.startsWith(".")) {
+      throw new MatrixError(400, "M_INVALID_PARAM", "The ids of your own rules cannot start with a dot");
+    }
+    await this.#change(rule.userId, async (tx) => {
+      const stored = await selectPushRules(tx, rule.userId);
+      const siblings = stored.filter((other) => other.kind === rule.kind && other.rule.ruleId !== rule.ruleId);
+      if (stored.length >= MAX_RULES_PER_USER) throw new MatrixError(400, "M_LIMIT_EXCEEDED", "Too many push rules");
+      const old = stored.find((other) => other.kind === rule.kind && other.rule.ruleId === rule.ruleId);
+      const moves = rule.before !== null || rule.after !== null;
+      const ordered = moves || !old ? place(siblings, rule) : null;
+      const made = toRule(rule, old?.rule.enabled ?? true);
+      if (old && ordered === null) {
+        await upsertPushRule(tx, { userId: rule.userId, kind: rule.kind, priority: old.priority, rule: made });
+        return;
+      }
+      await renumber(tx, { rule, made, ordered: ordered ?? siblings });
+    });
+  }
+
+  /** Deletes a rule of the user's own. Throws 404 when there is none. */
+  async delete(ref: PushRuleRef): Promise<void> {
+    await this.#change(ref.userId, async (tx) => {
+      if (!await deletePushRule(tx, ref)) throw notFound("Push rule not found");
+    });
+  }
+
+  /** Switches a rule on or off, or replaces its actions. Throws 404 when there is none. */
+  async update(
+    ref: PushRuleRef,
+    { enabled, actions }: { enabled?: boolean; actions?: readonly JsonValue[] },
+  ): Promise<void> {
+    const { userId, kind, ruleId } = ref;
+    await this.get(ref);
+    await this.#change(userId, async (tx) => {
+      if (ruleId.startsWith(".")) {
+        const old = (await selectPushRuleChanges(tx, userId)).get(ruleId);
+        const change = { enabled: enabled ?? old?.enabled ?? null, actions: actions ?? old?.actions ?? null };
+        await upsertPushRuleChange(tx, { userId, ruleId, change });
+        return;
+      }
+      const stored = (await selectPushRules(tx, userId)).find((own) => own.kind === kind && own.rule.ruleId === ruleId);
+      if (!stored) throw notFound("Push rule not found");
+      const rule = { ...stored.rule, enabled: enabled ?? stored.rule.enabled, actions: actions ?? stored.rule.actions };
+      await upsertPushRule(tx, { ...stored, userId, rule });
+    });
+  }
+
+  async #change(userId: UserId, write: (tx: Tx) => Promise<void>): Promise<void> {
+    await this.#db.transaction(async (tx) => {
+      await write(tx);
+      const position = await advanceStream(tx, "push_rules", 1);
+      tx.afterCommit(() => {
+        this.#rulesets.delete(userId);
+        this.#customized.add(userId);
+        this.#changedAt.set(userId, position);
+        this.#notifier.publish("push_rules", position, [userId]);
+      });
+    });
+  }
+}
+
+function groupByKind(stored: readonly StoredPushRule[]): Partial<Record<PushRuleKind, PushRule[]>> {
+  const groups: Partial<Record<PushRuleKind, PushRule[]>> = {};
+  for (const { kind, rule } of stored) (groups[kind] ??= []).push(rule);
+  return groups;
+}
+
+function toRule({ ruleId, actions, conditions, pattern }: NewPushRule, enabled: boolean): PushRule {
+  return {
+    ruleId,
+    isDefault: false,
+    enabled,
+    actions,
+    ...(conditions === undefined ? {} : { conditions }),
+    ...(pattern === undefined ? {} : { pattern }),
+  };
+}
+
+/** Returns the siblings, strongest first, with a gap (null) where the rule goes. Throws 404 for an unknown neighbour. */
+function place(siblings: readonly StoredPushRule[], rule: NewPushRule): (StoredPushRule | null)[] {
+  const ordered: (StoredPushRule | null)[] = [...siblings];
+  const neighbour = rule.before ?? rule.after;
+  if (neighbour === null) return [null, ...ordered];
+  const at = siblings.findIndex((other) => other.rule.ruleId === neighbour);
+  if (at < 0) throw notFound(`There is no rule "${neighbour.slice(0, 255)}" of this kind to place the rule by`);
+  ordered.splice(rule.before === null ? at + 1 : at, 0, null);
+  return ordered;
+}
+
+async function renumber(
+  tx: Tx,
+  { rule, made, ordered }: { rule: NewPushRule; made: PushRule; ordered: readonly (StoredPushRule | null)[] },
+): Promise<void> {
+  for (const [index, stored] of ordered.entries()) {
+    const priority = ordered.length - index;
+    if (stored === null) await upsertPushRule(tx, { userId: rule.userId, kind: rule.kind, priority, rule: made });
+    else if (stored.priority !== priority) await upsertPushRule(tx, { ...stored, userId: rule.userId, priority });
+  }
+}
