@@ -6,6 +6,10 @@
  */
 import core from "../../migrations/0001_core.sql" with { type: "text" };
 import rooms from "../../migrations/0003_rooms.sql" with { type: "text" };
+import userData from "../../migrations/0004_user_data.sql" with { type: "text" };
+import e2ee from "../../migrations/0005_e2ee.sql" with { type: "text" };
+import directory from "../../migrations/0007_directory.sql" with { type: "text" };
+import push from "../../migrations/0008_push.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -18,4 +22,8 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { name: "0001_core", text: core },
   { name: "0003_rooms", text: rooms },
+  { name: "0004_user_data", text: userData },
+  { name: "0005_e2ee", text: e2ee },
+  { name: "0007_directory", text: directory },
+  { name: "0008_push", text: push },
 ];
