@@ -30,7 +30,8 @@ interface Row {
   readonly ts: number;
 }
 
-const COLUMNS = sql`r.room_nid, rooms.room_id, r.receipt_type, r.user_id, r.thread_id, r.event_id, r.event_position, r.ts`;
+const COLUMNS =
+  sql`r.room_nid, rooms.room_id, r.receipt_type, r.user_id, r.thread_id, r.event_id, r.event_position, r.ts`;
 
 function toReceipt(row: Row): RoomReceipt {
   return {
