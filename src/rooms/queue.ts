@@ -5,7 +5,7 @@
  * copy is dropped. When another process wrote to the room meanwhile, the copy is loaded again and the batch built anew:
  * a task may therefore run more than once and must have no effect but through its batch.
  */
-import { setImmediate } from "node:timers";
+import { nextTurn } from "../lib/turn.ts";
 import { forbidden } from "../protocol/errors.ts";
 import type { RoomId } from "../protocol/ids.ts";
 import { selectRoomById } from "../storage/rooms.ts";
@@ -56,7 +56,7 @@ export class RoomQueues {
   async #drain(roomId: RoomId): Promise<void> {
     for (;;) {
       // One turn of the event loop, in which requests that have already arrived reach the queue.
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await nextTurn();
       const queue = this.#queues.get(roomId);
       if (queue === undefined) return;
       if (queue.length === 0) {

@@ -119,6 +119,18 @@ export async function updateForwardExtremities(
   ]);
 }
 
+/** Returns the membership events of banned users. */
+export async function selectBannedMembers(
+  db: Db,
+  { roomNid, limit }: { roomNid: number; limit: number },
+): Promise<number[]> {
+  const rows = await db.all<{ event_nid: number }>(sql`
+    SELECT event_nid FROM current_state WHERE room_nid = ${roomNid} AND membership = 'ban'
+    ORDER BY event_nid
+    LIMIT ${limit}`);
+  return rows.map((row) => row.event_nid);
+}
+
 /** Returns the users of this server who are joined to the room. */
 export async function selectLocalJoinedUsers(db: Db, roomNid: number): Promise<UserId[]> {
   const rows = await db.all<{ user_id: UserId }>(sql`

@@ -1,0 +1,132 @@
+/**
+ * The room engine: all that changes a room goes through here.
+ *
+ * Each room has a queue; what has gathered in it is built, authorized, hashed and signed in memory one after another and
+ * written in one transaction (`queue.ts`, `batch.ts`, `persist.ts`). Operations are in a file each (`create.ts`,
+ * `send.ts`, `membership.ts`, …); to add one, write a function that runs a task in the room's queue and list it here.
+ */
+import { randomString } from "../lib/random.ts";
+import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
+import { createRoom } from "./create.ts";
+import type { CreateRoomOptions } from "./create_options.ts";
+import type { EngineDeps } from "./engine_deps.ts";
+import type { MemberDetails } from "./member_content.ts";
+import { forgetRoom, joinRoom, kickUser, setMembership, unbanUser } from "./membership.ts";
+import { RoomQueues } from "./queue.ts";
+import { redactEvent, sendEvent, type SendOptions } from "./send.ts";
+import { sendMember } from "./send_member.ts";
+import type { Requester, RoomHead } from "./types.ts";
+import { type UpgradeOptions, upgradeRoom } from "./upgrade.ts";
+
+/** A change of one's own membership. */
+export interface OwnMembership {
+  readonly roomId: RoomId;
+  readonly details?: MemberDetails;
+}
+
+/** A change of somebody else's membership. */
+export interface OthersMembership extends OwnMembership {
+  readonly userId: UserId;
+}
+
+/** Everything that writes to rooms. */
+export class RoomEngine {
+  readonly #deps: EngineDeps;
+
+  constructor(deps: Omit<EngineDeps, "queues">) {
+    this.#deps = { ...deps, queues: new RoomQueues(deps) };
+  }
+
+  /** Creates a room and returns its id. */
+  createRoom(requester: Requester, options: CreateRoomOptions): Promise<RoomId> {
+    return createRoom(this.#deps, { requester, options });
+  }
+
+  /** Sends an event; a member event goes the way of memberships. */
+  async sendEvent(requester: Requester, options: SendOptions): Promise<EventId> {
+    if (requester.isShadowBanned) return pretendedEventId();
+    if (options.type === "m.room.member" && options.stateKey !== null) {
+      return await sendMember(this.#deps, { requester, options });
+    }
+    return await sendEvent(this.#deps, { requester, options });
+  }
+
+  /** Redacts an event. */
+  async redact(
+    requester: Requester,
+    options: { roomId: RoomId; eventId: EventId; reason: string | null; txnId: string | null },
+  ): Promise<EventId> {
+    if (requester.isShadowBanned) return pretendedEventId();
+    return await redactEvent(this.#deps, { requester, ...options });
+  }
+
+  /** Joins a room; doing so again changes nothing unless the profile did. */
+  join(requester: Requester, { roomId, details }: OwnMembership): Promise<EventId> {
+    return joinRoom(this.#deps, { requester, roomId, ...(details === undefined ? {} : { details }) });
+  }
+
+  /** Leaves a room, turns down an invitation or takes back a knock. */
+  leave(requester: Requester, own: OwnMembership): Promise<EventId> {
+    return setMembership(this.#deps, { ...own, requester, target: requester.userId, membership: "leave" });
+  }
+
+  /** Asks to be let in. */
+  knock(requester: Requester, own: OwnMembership): Promise<EventId> {
+    return setMembership(this.#deps, { ...own, requester, target: requester.userId, membership: "knock" });
+  }
+
+  /** Invites a user. */
+  async invite(requester: Requester, { userId, ...others }: OthersMembership): Promise<EventId> {
+    if (requester.isShadowBanned) return pretendedEventId();
+    return await setMembership(this.#deps, { ...others, requester, target: userId, membership: "invite" });
+  }
+
+  /** Puts a user out. */
+  kick(requester: Requester, { userId, ...others }: OthersMembership): Promise<EventId> {
+    return kickUser(this.#deps, { ...others, requester, target: userId });
+  }
+
+  /** Puts a user out for good. */
+  ban(requester: Requester, { userId, ...others }: OthersMembership): Promise<EventId> {
+    return setMembership(this.#deps, { ...others, requester, target: userId, membership: "ban" });
+  }
+
+  /** Takes back a ban. */
+  unban(requester: Requester, { userId, ...others }: OthersMembership): Promise<EventId> {
+    return unbanUser(this.#deps, { ...others, requester, target: userId });
+  }
+
+  /** Hides a room that one has left. */
+  forget(requester: Requester, { roomId }: { roomId: RoomId }): Promise<void> {
+    return forgetRoom(this.#deps, { requester, roomId });
+  }
+
+  /** Replaces a room by one of another version; returns the new room's id. */
+  upgrade(requester: Requester, options: UpgradeOptions): Promise<RoomId> {
+    return upgradeRoom(this.#deps, { requester, options });
+  }
+
+  /** Returns the ends of a room's graph and its current state, or null for an unknown room. */
+  async head(roomId: RoomId): Promise<RoomHead | null> {
+    const copy = await this.#deps.heads.load(roomId);
+    if (copy === null) return null;
+    return {
+      roomNid: copy.identity.roomNid,
+      roomId,
+      rules: copy.identity.rules,
+      extremities: copy.extremities.map(({ nid, event }) => ({ nid, eventId: event.eventId, depth: event.depth })),
+      stateRoot: copy.stateRoot,
+      lastPosition: copy.lastPosition,
+    };
+  }
+
+  /** Returns the local users who are joined to a room; the set changes with the room. */
+  async localJoinedUsers(roomId: RoomId): Promise<ReadonlySet<UserId>> {
+    return (await this.#deps.heads.load(roomId))?.localJoined ?? new Set();
+  }
+}
+
+/** What a shadow-banned user is told: they must not notice. */
+function pretendedEventId(): EventId {
+  return `$${randomString(43)}` as EventId;
+}

@@ -1,0 +1,48 @@
+/** What the operations on rooms share. */
+import type { JsonObject } from "../protocol/json.ts";
+import type { RoomVersionId } from "../protocol/room_versions.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { StoredEvent } from "./types.ts";
+import type { BatchDeps } from "./batch.ts";
+import type { PersistDeps } from "./persist.ts";
+import type { RoomQueues } from "./queue.ts";
+
+/** What member events show of a user. */
+export interface MemberProfile {
+  readonly displayname: string | null;
+  readonly avatarUrl: string | null;
+}
+
+/** Gives the profiles of users; null for a user whose profile is not known. */
+export interface ProfileSource {
+  get(userId: UserId): Promise<MemberProfile | null>;
+}
+
+/** Which presets make encrypted rooms by themselves: `encryption_enabled_by_default_for_room_type`. */
+export type EncryptionDefault = "all" | "invite" | "off";
+
+/** The options that the engine obeys. */
+export interface EngineOptions {
+  readonly defaultRoomVersion: RoomVersionId;
+  readonly encryptionDefault: EncryptionDefault;
+  /** `default_power_level_content_override` by preset. */
+  readonly powerLevelOverrides: Readonly<Record<string, Readonly<JsonObject> | null>>;
+  /** More forward extremities than this are merged by a dummy event. */
+  readonly dummyEventsThreshold: number;
+}
+
+/** An invitation that must reach a user of another server before it counts. */
+export interface RemoteInvites {
+  /** Gives the signed event to the user's server. Throws `MatrixError` when that does not take it. */
+  send(
+    event: StoredEvent,
+    room: { readonly roomId: RoomId; readonly strippedState: readonly JsonObject[] },
+  ): Promise<void>;
+}
+
+/** What the operations take. */
+export interface EngineDeps extends BatchDeps, PersistDeps {
+  readonly queues: RoomQueues;
+  readonly profiles: ProfileSource;
+  readonly options: EngineOptions;
+}

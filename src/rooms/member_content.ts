@@ -1,0 +1,34 @@
+/** The content of member events that this server makes. */
+import type { UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import type { MemberProfile, ProfileSource } from "./engine_deps.ts";
+import type { Membership } from "./types.ts";
+
+/** What goes into a member event besides the membership. */
+export interface MemberDetails {
+  readonly reason?: string | null;
+  readonly isDirect?: boolean;
+  /** Further content as the client gave it; it wins over the profile, not over the membership. */
+  readonly extra?: Readonly<JsonObject>;
+}
+
+/** Returns the content of a member event. The profile is that of the member, not of the sender. */
+export function memberContent(
+  membership: Membership,
+  { profile, details = {} }: { profile: MemberProfile | null; details?: MemberDetails },
+): JsonObject {
+  const content: JsonObject = {};
+  if (profile !== null && profile.displayname !== null) content["displayname"] = profile.displayname;
+  if (profile !== null && profile.avatarUrl !== null) content["avatar_url"] = profile.avatarUrl;
+  if (details.isDirect) content["is_direct"] = true;
+  if (typeof details.reason === "string") content["reason"] = details.reason;
+  return { ...content, ...details.extra, membership };
+}
+
+/** Returns the profile to put into a member event of that membership: leaving and bans show none. */
+export async function profileFor(
+  profiles: ProfileSource,
+  { userId, membership }: { userId: UserId; membership: Membership },
+): Promise<MemberProfile | null> {
+  return membership === "leave" || membership === "ban" ? null : await profiles.get(userId);
+}

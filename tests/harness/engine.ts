@@ -1,0 +1,110 @@
+/** A room engine over a test database, without HTTP. */
+import { randomBytes } from "node:crypto";
+import { systemClock } from "../../src/lib/clock.ts";
+import type { DeviceId, ServerName, UserId } from "../../src/protocol/ids.ts";
+import { signingKeyFromSeed } from "../../src/protocol/signatures.ts";
+import type { EngineOptions, MemberProfile } from "../../src/rooms/engine_deps.ts";
+import { RoomEngine } from "../../src/rooms/engine.ts";
+import { EventStore } from "../../src/rooms/event_store.ts";
+import type { PersistHandler } from "../../src/rooms/pending.ts";
+import { RoomHeads } from "../../src/rooms/room_heads.ts";
+import { StateReader } from "../../src/rooms/state_reader.ts";
+import type { Requester } from "../../src/rooms/types.ts";
+import type { Database } from "../../src/storage/database.ts";
+import { IdAllocator } from "../../src/storage/id_blocks.ts";
+import { StateKeys } from "../../src/storage/interning.ts";
+import { StateTrees } from "../../src/storage/state_nodes.ts";
+import { selectStreamPositions } from "../../src/storage/streams.ts";
+import { Notifier } from "../../src/streams/notifier.ts";
+
+/** The name of the server in engine tests. */
+export const TEST_SERVER = "test.example" as ServerName;
+
+const SIGNING_KEY = signingKeyFromSeed("test", randomBytes(32));
+
+/** An engine and the parts it is made of. */
+export interface TestEngine {
+  readonly db: Database;
+  readonly engine: RoomEngine;
+  readonly events: EventStore;
+  readonly heads: RoomHeads;
+  readonly state: StateReader;
+  readonly trees: StateTrees;
+  readonly keys: StateKeys;
+  readonly notifier: Notifier;
+  /** Profiles that member events take. */
+  readonly profiles: Map<UserId, MemberProfile>;
+}
+
+/** Makes an engine with empty caches, as after a restart. */
+export async function openEngine(
+  db: Database,
+  { options = {}, onPersist = [] }: { options?: Partial<EngineOptions>; onPersist?: readonly PersistHandler[] } = {},
+): Promise<TestEngine> {
+  const allocator = (sequence: "event" | "room" | "state_key" | "state_node") => new IdAllocator({ db, sequence });
+  const events = new EventStore({ db });
+  const heads = new RoomHeads({ db, events });
+  const trees = new StateTrees({ db, ids: allocator("state_node") });
+  const keys = new StateKeys({ db, ids: allocator("state_key") });
+  const currentRoot = async (roomId: Parameters<RoomHeads["load"]>[0]) => (await heads.load(roomId))?.stateRoot ?? null;
+  const state = new StateReader({ tree: trees, keys, events, currentRoot });
+  const notifier = await openNotifier(db);
+  const profiles = new Map<UserId, MemberProfile>();
+  const engine = new RoomEngine({
+    db,
+    serverName: TEST_SERVER,
+    events,
+    heads,
+    trees,
+    keys,
+    notifier,
+    onPersist,
+    eventIds: allocator("event"),
+    roomIds: allocator("room"),
+    signer: { serverName: TEST_SERVER, key: SIGNING_KEY },
+    clock: systemClock,
+    profiles: { get: (userId) => Promise.resolve(profiles.get(userId) ?? null) },
+    options: {
+      defaultRoomVersion: "12",
+      encryptionDefault: "off",
+      powerLevelOverrides: {},
+      dummyEventsThreshold: 10,
+      ...options,
+    },
+  });
+  return { db, engine, events, heads, state, trees, keys, notifier, profiles };
+}
+
+async function openNotifier(db: Database): Promise<Notifier> {
+  const stored = await selectStreamPositions(db);
+  const at = (stream: "events" | "receipts" | "account_data" | "to_device" | "device_lists" | "push_rules") =>
+    stored.get(stream) ?? 0;
+  return new Notifier({
+    events: at("events"),
+    receipts: at("receipts"),
+    account_data: at("account_data"),
+    to_device: at("to_device"),
+    device_lists: at("device_lists"),
+    push_rules: at("push_rules"),
+    presence: 0,
+    typing: 0,
+  });
+}
+
+/** Returns the user of that name on the test server. */
+export function testUser(name: string): UserId {
+  return `@${name}:${TEST_SERVER}` as UserId;
+}
+
+/** Returns a user with a device as they ask for something. */
+export function testRequester(name: string, overrides: Partial<Requester> = {}): Requester {
+  return {
+    userId: testUser(name),
+    deviceId: `DEVICE_${name}` as DeviceId,
+    isGuest: false,
+    isAdmin: false,
+    isShadowBanned: false,
+    appserviceId: null,
+    ...overrides,
+  };
+}
