@@ -18,10 +18,8 @@ export class IdAllocator {
   readonly #db: Database;
   readonly #sequence: IdSequence;
   readonly #blockSize: number;
-  #next = 0;
-  #end = 0;
-  /** Blocks leased and not begun. */
-  #blocks: { readonly first: number; readonly end: number }[] = [];
+  /** Ids leased and not given out. */
+  readonly #blocks: { next: number; readonly end: number }[] = [];
   #available = 0;
   #leasing: Promise<void> | null = null;
 
@@ -35,39 +33,42 @@ export class IdAllocator {
     this.#blockSize = blockSize;
   }
 
-  /** How many ids `take` would give at once. */
-  get available(): number {
-    return this.#available;
-  }
-
-  /**
-   * Makes sure that `count` ids are at hand, so that `take` may be called that often before anything is awaited. Not to
-   * be awaited inside a transaction: on SQLite the lease would wait for that transaction.
-   */
-  async reserve(count: number): Promise<void> {
-    while (this.#available < count) await (this.#leasing ??= this.#lease(count - this.#available));
-    this.#prefetch();
-  }
-
-  /** Returns an id. Throws when none was reserved. */
-  take(): number {
-    if (this.#next === this.#end) {
-      const block = this.#blocks.shift();
-      if (block === undefined) throw new DatabaseError("driver", `No ids of ${this.#sequence} are reserved`);
-      this.#next = block.first;
-      this.#end = block.end;
-    }
-    this.#available--;
-    return this.#next++;
-  }
-
-  /** Returns an id, waiting for a new block if need be. Not to be awaited inside a transaction. */
+  /** Returns an id, waiting for a lease if need be. Not to be awaited inside a transaction: the lease is one itself. */
   async next(): Promise<number> {
-    await this.reserve(1);
-    return this.take();
+    for (;;) {
+      const id = this.tryNext();
+      if (id !== null) return id;
+      await this.#waitForLease(1);
+    }
   }
 
-  /** Leases the next block before the current one is used up; a failure shows when somebody waits for it. */
+  /** Returns an id if one is in memory, else null. */
+  tryNext(): number | null {
+    const block = this.#blocks[0];
+    if (block === undefined) return null;
+    const id = block.next++;
+    if (block.next === block.end) this.#blocks.shift();
+    this.#available--;
+    this.#prefetch();
+    return id;
+  }
+
+  /** Returns several ids, not always in a row. Not to be awaited inside a transaction. */
+  async take(count: number): Promise<number[]> {
+    const ids: number[] = [];
+    while (ids.length < count) {
+      const id = this.tryNext();
+      if (id !== null) ids.push(id);
+      else await this.#waitForLease(count - ids.length);
+    }
+    return ids;
+  }
+
+  async #waitForLease(count: number): Promise<void> {
+    await (this.#leasing ??= this.#lease(count));
+  }
+
+  /** Leases the next block before this one is used up. A failure shows again when somebody waits for an id. */
   #prefetch(): void {
     if (this.#leasing !== null || this.#available > this.#blockSize / 4) return;
     this.#leasing = this.#lease(this.#blockSize);
@@ -82,7 +83,7 @@ export class IdAllocator {
           UPDATE id_blocks SET next_id = next_id + ${size} WHERE sequence = ${this.#sequence} RETURNING next_id`)
       );
       if (row === null) throw new DatabaseError("driver", `Sequence ${this.#sequence} has no row`);
-      this.#blocks.push({ first: row.next_id - size, end: row.next_id });
+      this.#blocks.push({ next: row.next_id - size, end: row.next_id });
       this.#available += size;
     } finally {
       this.#leasing = null;

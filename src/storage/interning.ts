@@ -87,9 +87,9 @@ export class StateKeys {
       if (missing.delete(key)) found.set(key, row.state_key_nid);
     }
     if (missing.size === 0) return;
-    await this.#ids.reserve(missing.size);
+    const nids = await this.#ids.take(missing.size);
     // Sorted, so that two processes that insert the same pairs do not wait for each other in a circle.
-    const rows = [...missing].sort().map((key) => ({ ...splitStateKey(key), nid: this.#ids.take() }));
+    const rows = [...missing].sort().map((key, index) => ({ ...splitStateKey(key), nid: nids[index] ?? 0 }));
     await this.#db.transaction((tx) =>
       tx.runMany(rows.map(({ nid, type, stateKey }) =>
         sql`

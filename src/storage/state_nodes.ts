@@ -97,9 +97,7 @@ export class StateTrees {
     const after = await this.#run(treeSet(before, changes));
     if (after === before) return { root, nodes: [] };
     if (after.members === null && after.others === null) return { root: 0, nodes: [] };
-    const count = countNewNodes(after);
-    if (this.#ids.available < count) await this.#ids.reserve(count);
-    const numbered = numberNodes(after, () => this.#ids.take());
+    const numbered = numberNodes(after, await this.#ids.take(countNewNodes(after)));
     const nodes = [...numbered.below, numbered.root].map(({ id, node }) => {
       this.#nodes.set(id, node);
       return { nodeId: id, data: encodeNode(node) };

@@ -314,7 +314,7 @@ export interface NumberedNode<N> {
   readonly node: N;
 }
 
-/** Returns how many numbers `numberNodes` will take. */
+/** Returns how many numbers `numberNodes` takes. */
 export function countNewNodes(root: Root): number {
   const count = (node: TreeNode): number => {
     if (isLeaf(node)) return 0;
@@ -323,18 +323,23 @@ export function countNewNodes(root: Root): number {
   return 1 + (root.members === null ? 0 : count(root.members)) + (root.others === null ? 0 : count(root.others));
 }
 
-/** Gives numbers to the root and to all new nodes below it. The root comes last. */
+/** Gives the numbers `ids` to all new nodes below the root and to the root itself. */
 export function numberNodes(
   root: Root,
-  takeId: () => number,
+  ids: readonly number[],
 ): { root: NumberedNode<Root>; below: NumberedNode<TreeNode>[] } {
   const below: NumberedNode<TreeNode>[] = [];
+  let taken = 0;
+  const takeId = (): number => {
+    const id = ids[taken++];
+    if (id === undefined) throw new Error("There are more new nodes than numbers for them");
+    return id;
+  };
   const numberChildren = (node: TreeNode): TreeNode => {
     if (isLeaf(node) || node.children.every((ref) => typeof ref === "number")) return node;
     const children = node.children.map((ref) => {
       if (typeof ref === "number") return ref;
-      const numbered = { id: 0, node: numberChildren(ref) };
-      numbered.id = takeId();
+      const numbered = { node: numberChildren(ref), id: takeId() };
       below.push(numbered);
       return numbered.id;
     });

@@ -50,7 +50,7 @@ class Store {
     if (after === before) return root;
     if (after.members === null && after.others === null) return 0;
     const expected = countNewNodes(after);
-    const { root: numbered, below } = numberNodes(after, () => this.#nextId++);
+    const { root: numbered, below } = numberNodes(after, Array.from({ length: expected }, () => this.#nextId++));
     equal(below.length + 1, expected);
     for (const { id, node } of [...below, numbered]) {
       const data = encodeNode(node);

@@ -1,0 +1,136 @@
+import { deepEqual, equal, rejects } from "node:assert/strict";
+import type { Database } from "../../src/storage/database.ts";
+import { DatabaseStartupError } from "../../src/storage/database_error.ts";
+import { migrate } from "../../src/storage/migrate.ts";
+import { MIGRATIONS } from "../../src/storage/migrations.ts";
+import { openDatabase } from "../../src/storage/open_database.ts";
+import { openSqlite } from "../../src/storage/sqlite_database.ts";
+import { splitStatements } from "../../src/storage/split_statements.ts";
+import { perDialect, sql } from "../../src/storage/sql.ts";
+import { createEmptyDatabase, createTestDatabase, DIALECTS, testEachDatabase } from "../harness/databases.ts";
+
+interface Column {
+  readonly name: string;
+  readonly type: string;
+  readonly is_nullable: boolean;
+}
+
+/** Every column of every table as `table.column type`, as the migrations spell types. */
+async function describeSchema(db: Database): Promise<string[]> {
+  const columns = await db.all<Column>(perDialect({
+    sqlite: sql`
+      SELECT t.name || '.' || c.name AS name, c.type AS type, NOT c."notnull" AS is_nullable
+      FROM pragma_table_list t JOIN pragma_table_info(t.name) c
+      WHERE t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1`,
+    postgres: sql`
+      SELECT table_name || '.' || column_name AS name, upper(data_type) AS type, is_nullable = 'YES' AS is_nullable
+      FROM information_schema.columns WHERE table_schema = current_schema() ORDER BY 1`,
+  }));
+  return columns.map(({ name, type, is_nullable }) => `${name} ${type.replace("INTEGER", "BIGINT")} ${is_nullable}`)
+    .sort();
+}
+
+async function describeIndexes(db: Database): Promise<string[]> {
+  const rows = await db.all<{ name: string }>(perDialect({
+    sqlite: sql`SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name`,
+    postgres: sql`
+      SELECT indexname AS name FROM pg_indexes
+      WHERE schemaname = current_schema() AND indexname NOT LIKE '%\\_pkey' AND indexname NOT LIKE '%\\_key'
+      ORDER BY indexname`,
+  }));
+  return rows.map(({ name }) => name);
+}
+
+Deno.test("both engines have the same tables, columns and indexes", { ignore: DIALECTS.length < 2 }, async () => {
+  const found = [];
+  for (const dialect of DIALECTS) {
+    await using test = await createTestDatabase(dialect);
+    await using db = await openDatabase(test.options);
+    found.push({ columns: await describeSchema(db), indexes: await describeIndexes(db) });
+  }
+  const [one, two] = found;
+  deepEqual(one?.columns, two?.columns);
+  deepEqual(one?.indexes, two?.indexes);
+  equal(one?.columns.includes("events.event_id TEXT false"), true);
+});
+
+Deno.test("migrations are sorted and each has its own number", () => {
+  const names = MIGRATIONS.map(({ name }) => name);
+  deepEqual(names, [...names].sort());
+  equal(new Set(names.map((name) => name.slice(0, 4))).size, names.length);
+});
+
+testEachDatabase("a database with a newer schema is refused", async (db, test) => {
+  await db.transaction((tx) => tx.run(sql`INSERT INTO schema_migrations (name) VALUES ('9999_future')`));
+  await db[Symbol.asyncDispose]();
+  await rejects(
+    () => openDatabase(test.options),
+    isStartupError(/newer schema than this program knows \(9999_future\)/),
+  );
+});
+
+testEachDatabase("a step that fails leaves nothing behind", async (db) => {
+  const broken = { name: "9000_broken", text: "CREATE TABLE half (a BIGINT); INSERT INTO nowhere VALUES (1);" };
+  await rejects(() => migrate(db, [...MIGRATIONS, broken]));
+  await rejects(() => db.all(sql`SELECT a FROM half`));
+  await migrate(db, [...MIGRATIONS, { ...broken, text: "CREATE TABLE half (a BIGINT)" }]);
+  deepEqual(await db.all(sql`SELECT a FROM half`), []);
+});
+
+testEachDatabase("a database belongs to one server name", async (db, test) => {
+  await db[Symbol.asyncDispose]();
+  for (const serverName of ["one.example", "one.example"]) {
+    await (await openDatabase(test.options, { serverName }))[Symbol.asyncDispose]();
+  }
+  await rejects(
+    () => openDatabase(test.options, { serverName: "two.example" }),
+    isStartupError(/belongs to the server one\.example, not to two\.example/),
+  );
+});
+
+Deno.test("two processes that start at once on an empty PostgreSQL database share the upgrade", {
+  ignore: !DIALECTS.includes("postgres"),
+}, async () => {
+  await using test = await createEmptyDatabase("postgres");
+  const opened = await Promise.all([1, 2, 3].map(() => openDatabase(test.options)));
+  for (const db of opened) await db[Symbol.asyncDispose]();
+});
+
+Deno.test("an SQLite file is refused in one sentence when it cannot be served", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/a.db`;
+  const open = () => openDatabase({ sqlite: { path } });
+  {
+    await using _db = await open();
+    await rejects(open, isStartupError(/a\.db is in use by another process/));
+  }
+  await (await open())[Symbol.asyncDispose]();
+  await Deno.writeTextFile(path, "This is not a database, but long enough to be looked at as if it were. ".repeat(20));
+  await rejects(open, isStartupError(/a\.db is not an SQLite database/));
+  await rejects(
+    () => Promise.resolve().then(() => openSqlite({ path: `${folder}/none/a.db` })),
+    isStartupError(/The folder of the database .* does not exist/),
+  );
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("splitStatements() keeps quotes, comments and triggers whole", () => {
+  deepEqual(
+    splitStatements(`
+      -- one; comment
+      CREATE TABLE a (b TEXT DEFAULT ';''x'); /* two; */
+      CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM a; SELECT CASE WHEN 1 THEN 2 END; END;
+      CREATE FUNCTION f() RETURNS INT AS $x$ BEGIN RETURN 1; END $x$ LANGUAGE plpgsql;
+      BEGIN_WORD;`),
+    [
+      "CREATE TABLE a (b TEXT DEFAULT ';''x')",
+      "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM a; SELECT CASE WHEN 1 THEN 2 END; END",
+      "CREATE FUNCTION f() RETURNS INT AS $x$ BEGIN RETURN 1; END $x$ LANGUAGE plpgsql",
+      "BEGIN_WORD",
+    ],
+  );
+});
+
+function isStartupError(pattern: RegExp): (error: unknown) => boolean {
+  return (error) => error instanceof DatabaseStartupError && pattern.test(error.message);
+}
