@@ -1,0 +1,108 @@
+/**
+ * What sync takes from the services, as narrow interfaces: each is a part of a service in `services/` and is met by its
+ * class as it stands. Ranges are `(after, upTo]` of the service's own stream; `after` 0 asks for everything there is, as
+ * an initial sync does. Providers are asked only when their stream moved, but must still be cheap when nothing of it
+ * concerns this user: they are on the path of every sync.
+ */
+import type { DeviceId, RoomId, UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+
+/** A part of a stream. */
+export interface Range {
+  readonly after: number;
+  readonly upTo: number;
+}
+
+/** Met by `AccountDataService`. Content is JSON text; `roomId` is empty for what is global. */
+export interface AccountDataProvider {
+  between(range: Range & { userId: UserId }): Promise<readonly { roomId: string; type: string; content: string }[]>;
+  ignoredUsers(userId: UserId): Promise<ReadonlySet<string>>;
+}
+
+/** The push rules of a user, shown as account data of type `m.push_rules`. */
+export interface PushRulesProvider {
+  /** Returns the content of `m.push_rules` as JSON text, or null when it did not change in the range. */
+  changed(range: Range & { userId: UserId }): Promise<string | null>;
+}
+
+/** A receipt as sync shows it. `threadId` is empty outside of threads. */
+export interface ReceiptEntry {
+  readonly roomNid: number;
+  readonly receiptType: string;
+  readonly userId: string;
+  readonly threadId: string;
+  readonly eventId: string;
+  readonly ts: number;
+}
+
+/** Met by `ReceiptsService`; others' private receipts are already left out. */
+export interface ReceiptsProvider {
+  inRooms(range: Range & { userId: UserId; roomNids: ReadonlySet<number> }): Promise<readonly ReceiptEntry[]>;
+}
+
+/** Met by `TypingService`. */
+export interface TypingProvider {
+  typingIn(roomId: RoomId): readonly UserId[];
+  changedRooms(range: Range & { roomIds: ReadonlySet<RoomId> }): readonly RoomId[];
+}
+
+/** Met by `PresenceService`. */
+export interface PresenceProvider {
+  /** Notes that a client syncs; the result is called when the request ends. */
+  beginSync(userId: UserId, state: "online" | "unavailable" | "offline"): Promise<() => void>;
+  /** Returns whole `m.presence` events of users sharing a room with the viewer. */
+  between(range: Range & { viewer: UserId }): Promise<readonly JsonObject[]>;
+  /** Returns whole `m.presence` events of these users, whom the viewer has just come to share a room with. */
+  of(users: readonly UserId[]): Promise<readonly JsonObject[]>;
+}
+
+/** Met by `ToDeviceService`. */
+export interface ToDeviceProvider {
+  /** Returns whole events as text, and the position up to which they reach: the next range begins there. */
+  messages(
+    range: Range & { userId: UserId; deviceId: DeviceId; limit: number },
+  ): Promise<{ readonly events: readonly string[]; readonly upTo: number }>;
+  /** The client has everything up to here. */
+  acknowledge(range: { userId: UserId; deviceId: DeviceId; upTo: number }): Promise<void>;
+}
+
+/** Met by `DeviceListsService`. */
+export interface DeviceListsProvider {
+  changes(
+    userId: UserId,
+    range: { readonly deviceLists: Range; readonly events: Range },
+  ): Promise<{ readonly changed: readonly UserId[]; readonly left: readonly UserId[] }>;
+}
+
+/** Met by `DeviceKeysService`. Asked on every sync of a device, so answers should come from memory. */
+export interface KeyCountsProvider {
+  oneTimeKeyCounts(device: { userId: UserId; deviceId: DeviceId }): Promise<Readonly<Record<string, number>>>;
+  unusedFallbackKeyTypes(device: { userId: UserId; deviceId: DeviceId }): Promise<readonly string[]>;
+}
+
+/** Unread counts of one room. */
+export interface UnreadCounts {
+  /** Outside of threads. */
+  readonly notifications: number;
+  readonly highlights: number;
+  /** By the thread's root. */
+  readonly threads: ReadonlyMap<string, { readonly notifications: number; readonly highlights: number }>;
+}
+
+/** Unread counts of several rooms in one call; rooms that are not in the answer have none. */
+export interface PushCountsProvider {
+  counts(query: { userId: UserId; roomNids: readonly number[] }): Promise<ReadonlyMap<number, UnreadCounts>>;
+}
+
+/** All of them. */
+export interface SyncProviders {
+  readonly accountData: AccountDataProvider;
+  readonly pushRules: PushRulesProvider;
+  readonly receipts: ReceiptsProvider;
+  readonly typing: TypingProvider;
+  readonly presence: PresenceProvider;
+  readonly toDevice: ToDeviceProvider;
+  readonly deviceLists: DeviceListsProvider;
+  readonly keyCounts: KeyCountsProvider;
+  readonly pushCounts: PushCountsProvider;
+}

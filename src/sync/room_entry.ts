@@ -1,0 +1,139 @@
+/** One room of a sync response, as text. */
+import { type EventFilter, matchesRoom } from "../protocol/filter.ts";
+import type { UserId } from "../protocol/ids.ts";
+import type { EventStore } from "../rooms/event_store.ts";
+import type { LocalMembership } from "../rooms/local_memberships.ts";
+import { type Bundler, membershipsOf } from "../rooms/pagination.ts";
+import type { EventRenderer } from "../rooms/renderer.ts";
+import type { Viewer } from "../rooms/visibility.ts";
+import type { StateDelta } from "../storage/timeline.ts";
+import { formatRoomToken } from "../streams/tokens.ts";
+import type { UnreadCounts } from "./providers.ts";
+import { endRootOf, readState, type RoomStatesDeps } from "./room_states.ts";
+import { type Summaries, summaryText } from "./summaries.ts";
+import { readTimeline, type Timeline, type TimelineDeps } from "./timelines.ts";
+import { renderViewOf, type RoomPart, type SyncView } from "./types.ts";
+
+/** What room entries are built from. */
+export interface RoomEntryDeps extends RoomStatesDeps, TimelineDeps {
+  readonly events: EventStore;
+  readonly renderer: EventRenderer;
+  readonly summaries: Summaries;
+  readonly bundle?: Bundler;
+}
+
+/** What a room has besides its events: texts of events, ready to be put in. */
+export interface RoomExtras {
+  readonly ephemeral: readonly string[];
+  readonly accountData: readonly string[];
+  readonly unread: UnreadCounts | null;
+  /** Show the room even if nothing else is new in it. */
+  readonly isTouched: boolean;
+}
+
+const NO_TIMELINE: Omit<Timeline, "prevPosition"> = { events: [], limited: false, isWhole: true };
+
+/** Returns the entry of a joined room, or null when there is nothing to tell. */
+export async function joinedEntry(
+  deps: RoomEntryDeps,
+  { view, part, extras }: { view: SyncView; part: RoomPart; extras: RoomExtras },
+): Promise<string | null> {
+  const viewer = { userId: view.requester.userId, isMember: true, upTo: null, ignored: await view.ignored() };
+  const { timeline, deltas } = await readPart(deps, { view, part, viewer });
+  const isNew = part.after === null || view.fullState;
+  const wantsSummary = isNew || deps.summaries.isAffectedBy(deltas);
+  const summary = wantsSummary
+    ? await deps.summaries.of({ roomNid: part.roomNid, root: await endRootOf(deps, part) }, view.requester.userId)
+    : null;
+  const state = await readState(deps, { view, part, timeline, deltas, heroes: summary?.heroes ?? [] });
+  const hasNews = isNew || summary !== null || state.length > 0 || timeline.events.length > 0 || timeline.limited ||
+    extras.isTouched || extras.ephemeral.length > 0 || extras.accountData.length > 0;
+  if (!hasNews) return null;
+  const body = await eventsText(deps, { view, timeline, state });
+  const summaryPart = summary === null ? "" : `,"summary":${summaryText(summary)}`;
+  return `${JSON.stringify(part.roomId)}:{${body},"account_data":{"events":[${extras.accountData.join(",")}]},` +
+    `"ephemeral":{"events":[${extras.ephemeral.join(",")}]}${unreadText(view, extras.unread)}${summaryPart}}`;
+}
+
+/** Returns the entry of a room that the user left, up to the leaving. */
+export async function leftEntry(
+  deps: RoomEntryDeps,
+  { view, part, accountData }: { view: SyncView; part: RoomPart; accountData: readonly string[] },
+): Promise<string> {
+  const viewer = { userId: view.requester.userId, isMember: true, upTo: part.upTo, ignored: await view.ignored() };
+  const { timeline, deltas } = await readPart(deps, { view, part, viewer });
+  const state = await readState(deps, { view, part, timeline, deltas, heroes: [] });
+  const body = await eventsText(deps, { view, timeline, state });
+  return `${JSON.stringify(part.roomId)}:{${body},"account_data":{"events":[${accountData.join(",")}]}}`;
+}
+
+/** Returns the entry of a room that the user was never in: only the event that ended the invitation or the knock. */
+export async function refusedEntry(
+  deps: RoomEntryDeps,
+  { view, entry }: { view: SyncView; entry: LocalMembership },
+): Promise<string> {
+  const own = await deps.events.getByNid(entry.eventNid);
+  const shown = own === null || !view.filter.room.timeline.matches(own.event) ? [] : [own];
+  const texts = await deps.renderer.render(shown, renderViewOf(view));
+  const prevBatch = formatRoomToken({ kind: "stream", position: entry.position - 1 });
+  return `${JSON.stringify(entry.roomId)}:{"timeline":{"events":[${texts.join(",")}],"limited":false,` +
+    `"prev_batch":"${prevBatch}"},"${view.stateAfter ?? "state"}":{"events":[]},"account_data":{"events":[]}}`;
+}
+
+async function readPart(
+  deps: RoomEntryDeps,
+  { view, part, viewer }: { view: SyncView; part: RoomPart; viewer: Viewer },
+): Promise<{ timeline: Timeline; deltas: readonly StateDelta[] }> {
+  const filter: EventFilter = view.filter.room.timeline;
+  const isQuiet = part.after !== null && (deps.timelines.lastPosition(part.roomNid) ?? Infinity) <= part.after;
+  if (isQuiet) return { timeline: { ...NO_TIMELINE, prevPosition: part.upTo }, deltas: [] };
+  const timeline = matchesRoom(filter, part.roomId)
+    ? await readTimeline(deps, { part, filter, viewer })
+    : { ...NO_TIMELINE, prevPosition: part.upTo };
+  const { roomNid, after, upTo } = part;
+  const deltas = after === null ? [] : await deps.timelines.deltas({ roomNid, after, upTo });
+  return { timeline, deltas };
+}
+
+async function eventsText(
+  { renderer, bundle }: RoomEntryDeps,
+  { view, timeline, state }: {
+    view: SyncView;
+    timeline: Timeline;
+    state: Awaited<ReturnType<typeof readState>>;
+  },
+): Promise<string> {
+  const renderView = renderViewOf(view);
+  const shown = timeline.events.map(({ stored }) => stored);
+  const userId: UserId = view.requester.userId;
+  const relations = timeline.limited ? await bundle?.(shown, userId) : undefined;
+  const events = await renderer.render(shown, {
+    ...renderView,
+    memberships: membershipsOf(timeline.events),
+    ...(relations && { relations }),
+  });
+  const stateTexts = await renderer.render(state, { ...renderView, previous: false });
+  const prevBatch = formatRoomToken({ kind: "stream", position: timeline.prevPosition });
+  return `"timeline":{"events":[${events.join(",")}],"limited":${timeline.limited},"prev_batch":"${prevBatch}"},` +
+    `"${view.stateAfter ?? "state"}":{"events":[${stateTexts.join(",")}]}`;
+}
+
+function unreadText(view: SyncView, unread: UnreadCounts | null): string {
+  let notifications = unread?.notifications ?? 0;
+  let highlights = unread?.highlights ?? 0;
+  const byThread = view.filter.room.timeline.unreadThreadNotifications;
+  const threads: string[] = [];
+  for (const [root, counts] of unread?.threads ?? []) {
+    if (byThread) threads.push(`${JSON.stringify(root)}:${countsText(counts)}`);
+    else {
+      notifications += counts.notifications;
+      highlights += counts.highlights;
+    }
+  }
+  const text = `,"unread_notifications":${countsText({ notifications, highlights })}`;
+  return byThread && threads.length > 0 ? `${text},"unread_thread_notifications":{${threads.join(",")}}` : text;
+}
+
+function countsText({ notifications, highlights }: { notifications: number; highlights: number }): string {
+  return `{"highlight_count":${highlights},"notification_count":${notifications}}`;
+}

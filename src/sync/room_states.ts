@@ -1,0 +1,140 @@
+/**
+ * The state of a room in one sync: `state`, what the client must know before the timeline, or `state_after`, what it must
+ * know after it (MSC4222). Spec: client-server API, "Syncing" and "Lazy-loading room members".
+ *
+ * In full for rooms that are new to the client: a state tree's entries. Otherwise the changes of the current state since
+ * the last sync, as they were recorded: no state is compared, and no member is looked at who did nothing.
+ */
+import type { UserId } from "../protocol/ids.ts";
+import { matchesRoom } from "../protocol/filter.ts";
+import type { EventStore } from "../rooms/event_store.ts";
+import type { MemberLoader, SentMembers } from "../rooms/lazy_members.ts";
+import type { RoomTimelines } from "../rooms/room_timelines.ts";
+import type { StateReader } from "../rooms/state_reader.ts";
+import type { StoredEvent } from "../rooms/types.ts";
+import type { StateDelta } from "../storage/timeline.ts";
+import type { Timeline } from "./timelines.ts";
+import type { RoomPart, SyncView } from "./types.ts";
+
+/** What reading state is built from. */
+export interface RoomStatesDeps {
+  readonly state: StateReader;
+  readonly events: EventStore;
+  readonly timelines: RoomTimelines;
+  readonly members: MemberLoader;
+  readonly sentMembers: SentMembers;
+}
+
+/** What the state of a room is read for. */
+export interface StateQuery {
+  readonly view: SyncView;
+  readonly part: RoomPart;
+  readonly timeline: Timeline;
+  /** How the current state changed since the last sync; empty when `part.after` is null. */
+  readonly deltas: readonly StateDelta[];
+  /** Users whose member events go with the room's summary under lazy loading. */
+  readonly heroes: readonly UserId[];
+}
+
+/** Returns the state events of a room, in no order. */
+export async function readState(deps: RoomStatesDeps, query: StateQuery): Promise<StoredEvent[]> {
+  const { view, part, timeline } = query;
+  const filter = view.filter.room.state;
+  const lazy = filter.lazyLoadMembers;
+  if (filter.matchesNone || !matchesRoom(filter, part.roomId)) return [];
+  let events = part.after === null || view.fullState ? await fullState(deps, query) : await changedState(deps, query);
+  if (lazy) {
+    events = await addSenders(deps, { query, events });
+    const shown = timeline.events.map(({ stored }) => stored).filter(isMember);
+    deps.sentMembers.note(view.requester, [...events.filter(isMember), ...shown]);
+  }
+  return filter.matchesAll ? events : events.filter(({ event }) => filter.matches(event));
+}
+
+/** Returns the root of the state at the end of a room's part of the stream. */
+export async function endRootOf({ state, timelines, events }: RoomStatesDeps, part: RoomPart): Promise<number> {
+  if (part.endRoot !== null) return part.endRoot;
+  if ((timelines.lastPosition(part.roomNid) ?? Infinity) <= part.upTo) {
+    const root = await state.currentRoot(part.roomId);
+    if (root !== null) return root;
+  }
+  const [row] = await timelines.tail({ roomNid: part.roomNid, after: 0, upTo: part.upTo }, 1);
+  const stored = row === undefined ? null : await events.getByNid(row.nid);
+  return stored?.stateAfter ?? 0;
+}
+
+function isMember({ event }: StoredEvent): boolean {
+  return event.type === "m.room.member";
+}
+
+async function fullState(deps: RoomStatesDeps, { view, part, timeline, heroes }: StateQuery): Promise<StoredEvent[]> {
+  const lazy = view.filter.room.state.lazyLoadMembers;
+  const endRoot = await endRootOf(deps, part);
+  const first = timeline.events[0];
+  const root = view.stateAfter !== null || first === undefined ? endRoot : first.stored.stateBefore ?? endRoot;
+  let events = await deps.state.entries(root, lazy ? "others" : undefined);
+  if (lazy) events = events.concat(await deps.members.at(root, new Set([view.requester.userId, ...heroes])));
+  if (root === endRoot || timeline.isWhole) return events;
+  return await catchUp(deps, { events, root, endRoot, timeline });
+}
+
+/** Brings the state at the start up to the end where the timeline, having gaps, does not tell of a change. */
+async function catchUp(
+  { state, events: store }: RoomStatesDeps,
+  { events, root, endRoot, timeline }: {
+    events: StoredEvent[];
+    root: number;
+    endRoot: number;
+    timeline: Timeline;
+  },
+): Promise<StoredEvent[]> {
+  const told = new Set(timeline.events.map(({ stored }) => stored.nid));
+  const changes = (await state.diff(root, endRoot)).filter(({ after }) => after !== null && !told.has(after));
+  if (changes.length === 0) return events;
+  const stale = new Set(changes.map(({ before }) => before));
+  const fresh = await store.byNid(changes.map(({ after }) => after).filter((nid) => nid !== null));
+  return [...events.filter(({ nid }) => !stale.has(nid)), ...fresh.values()];
+}
+
+async function changedState(
+  { events: store }: RoomStatesDeps,
+  { view, timeline, deltas }: StateQuery,
+): Promise<StoredEvent[]> {
+  if (deltas.length === 0) return [];
+  const told = new Set(timeline.events.map(({ stored }) => stored.nid));
+  const startsAt = timeline.events[0]?.stored.position ?? Infinity;
+  const wanted = new Map<string, number>();
+  for (const { type, stateKey, position, eventNid } of deltas) {
+    if (eventNid === null) continue;
+    const key = `${type}\u0000${stateKey}`;
+    if (view.stateAfter !== null) wanted.set(key, eventNid);
+    else if (position < startsAt || !told.has(eventNid)) wanted.set(key, eventNid);
+  }
+  const nids = [...wanted.values()].filter((nid) => view.stateAfter !== null || !told.has(nid));
+  return [...(await store.byNid(nids)).values()];
+}
+
+/** Adds the members who sent what the timeline shows, but for those the client was told of already. */
+async function addSenders(
+  deps: RoomStatesDeps,
+  { query: { view, part, timeline }, events }: { query: StateQuery; events: StoredEvent[] },
+): Promise<StoredEvent[]> {
+  if (timeline.events.length === 0) return events;
+  const filter = view.filter.room.state;
+  const known = new Set<string>();
+  for (const stored of events) if (isMember(stored)) known.add(stored.event.stateKey ?? "");
+  const wanted = new Set<UserId>();
+  for (const { stored } of timeline.events) if (!known.has(stored.event.sender)) wanted.add(stored.event.sender);
+  if (view.stateAfter === null) {
+    for (const { stored } of timeline.events) {
+      if (isMember(stored) && stored.event.sender === stored.event.stateKey) wanted.delete(stored.event.sender);
+    }
+  }
+  if (wanted.size === 0) return events;
+  const root = view.stateAfter === null ? timeline.events[0]?.stored.stateBefore : await endRootOf(deps, part);
+  const found = await deps.members.at(root ?? 0, wanted);
+  const added = filter.includeRedundantMembers || part.after === null
+    ? found
+    : deps.sentMembers.unsent(view.requester, found);
+  return events.concat(added);
+}
