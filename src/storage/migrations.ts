@@ -5,9 +5,11 @@
  * said differently to SQLite, see `migrate.ts`: `BIGINT NOT NULL PRIMARY KEY`, and what stands in `/*sqlite: … *\/`.
  */
 import core from "../../migrations/0001_core.sql" with { type: "text" };
+import accounts from "../../migrations/0002_accounts.sql" with { type: "text" };
 import rooms from "../../migrations/0003_rooms.sql" with { type: "text" };
 import userData from "../../migrations/0004_user_data.sql" with { type: "text" };
 import e2ee from "../../migrations/0005_e2ee.sql" with { type: "text" };
+import media from "../../migrations/0006_media.sql" with { type: "text" };
 import directory from "../../migrations/0007_directory.sql" with { type: "text" };
 import push from "../../migrations/0008_push.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
@@ -21,9 +23,11 @@ export interface Migration {
 /** Every step, in order. Sorted; one line each. */
 export const MIGRATIONS: readonly Migration[] = [
   { name: "0001_core", text: core },
+  { name: "0002_accounts", text: accounts },
   { name: "0003_rooms", text: rooms },
   { name: "0004_user_data", text: userData },
   { name: "0005_e2ee", text: e2ee },
+  { name: "0006_media", text: media },
   { name: "0007_directory", text: directory },
   { name: "0008_push", text: push },
 ];

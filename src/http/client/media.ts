@@ -1,0 +1,131 @@
+/**
+ * Media. Spec: client-server API, "Content repository".
+ *   POST /_matrix/media/v3/upload
+ *   PUT /_matrix/media/v3/upload/{serverName}/{mediaId}
+ *   POST /_matrix/media/v1/create
+ *   GET /_matrix/client/v1/media/config, /_matrix/media/v3/config
+ *   GET /_matrix/client/v1/media/download/{serverName}/{mediaId}[/{fileName}], and the same below /_matrix/media/v3
+ *
+ * The old paths need no token and serve what was uploaded before media needed one. `r0` and `v1` are their aliases.
+ */
+import { z } from "zod";
+import { invalidParam } from "../../protocol/errors.ts";
+import { isStorable, parseServerName } from "../../protocol/ids.ts";
+import { parseMediaId } from "../../media/blob_paths.ts";
+import { acceptContentType, dispositionOf, servedContentType } from "../../media/content_headers.ts";
+import type { FindOptions, MediaDownloads } from "../../media/downloads.ts";
+import type { MediaUploads, Upload } from "../../media/uploads.ts";
+import type { MediaKey } from "../../storage/media.ts";
+import { type App, client, type Ctx, plain, type Registrar, requester } from "../app.ts";
+import type { Auth } from "../middleware/auth.ts";
+import { boolParam, intParam, pathIds, query, searchParams } from "../middleware/params.ts";
+import type { RequestLimits } from "../middleware/rate_limit.ts";
+import { json } from "../middleware/responses.ts";
+import { fileResponse } from "./media_files.ts";
+
+/** What the routes are built from. */
+export interface MediaRoutesDeps {
+  readonly auth: Auth;
+  readonly limits: RequestLimits;
+  readonly uploads: MediaUploads;
+  readonly downloads: MediaDownloads;
+}
+
+const MAX_NAME_BYTES = 1_024;
+const DEFAULT_TIMEOUT_MS = 20_000;
+const MAX_TIMEOUT_MS = 60_000;
+
+/** The query of everything that finds a file. */
+export const FIND_QUERY = {
+  timeout_ms: intParam().optional(),
+  allow_remote: boolParam().optional(),
+  allow_redirect: boolParam().optional(),
+};
+const DownloadQuery = z.object(FIND_QUERY);
+
+/** Registers what is below `/_matrix/media` under all its versions. */
+export function legacyMedia(app: App): readonly Registrar[] {
+  return ["v3", "r0", "v1"].map((version) => plain(app, `/_matrix/media/${version}`));
+}
+
+/** Returns the file that the path names. */
+export function mediaKeyOf(c: Ctx): MediaKey {
+  const { serverName, mediaId } = pathIds(c, { serverName: parseServerName, mediaId: parseMediaId });
+  return { origin: serverName, mediaId };
+}
+
+/** Returns how the request asks for a file. */
+export function findOptionsOf(
+  c: Ctx,
+  { found, isAuthenticated }: { found: z.output<typeof DownloadQuery>; isAuthenticated: boolean },
+): FindOptions {
+  return {
+    timeoutMs: Math.min(found.timeout_ms ?? DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS),
+    isAuthenticated,
+    allowRemote: found.allow_remote ?? true,
+    signal: c.req.raw.signal,
+  };
+}
+
+/** Registers the media endpoints. */
+export function mediaRoutes(app: App, deps: MediaRoutesDeps): void {
+  uploadRoutes(app, deps);
+  for (const path of ["/download/:serverName/:mediaId", "/download/:serverName/:mediaId/:fileName"]) {
+    downloadRoutes(app, path, deps);
+  }
+}
+
+function uploadRoutes(app: App, { auth, limits, uploads }: MediaRoutesDeps): void {
+  const config = () => json({ "m.upload.size": uploads.maxUploadSize });
+  client(app, ["v1"]).get("/media/config", auth.guestOk(), config);
+  for (const media of legacyMedia(app)) {
+    media
+      .get("/config", auth.guestOk(), config)
+      .post("/upload", auth.active(), async (c) => json({ content_uri: await uploads.upload(uploadOf(c)) }))
+      .put("/upload/:serverName/:mediaId", auth.active(), async (c) => {
+        await uploads.complete(uploadOf(c), mediaKeyOf(c));
+        return json({});
+      });
+  }
+  plain(app, "/_matrix/media/v1").post("/create", auth.active(), limits.perUser("rc_media_create"), async (c) => {
+    const { contentUri, unusedExpiresAt } = await uploads.create(requester(c).userId);
+    return json({ content_uri: contentUri, unused_expires_at: unusedExpiresAt });
+  });
+}
+
+function downloadRoutes(app: App, path: string, { auth, downloads }: MediaRoutesDeps): void {
+  async function download(c: Ctx, { isAuthenticated }: { isAuthenticated: boolean }): Promise<Response> {
+    const key = mediaKeyOf(c);
+    const name = checkName(c.req.param("fileName") ?? null);
+    const options = findOptionsOf(c, { found: query(c, DownloadQuery), isAuthenticated });
+    const media = await downloads.find(key, options);
+    return await fileResponse(c, {
+      contentType: servedContentType(media.contentType),
+      disposition: dispositionOf(media.contentType, name ?? media.uploadName),
+      length: media.length,
+      etag: media.sha256,
+      isPublic: !isAuthenticated,
+      open: (range) => downloads.open(media, range),
+    });
+  }
+  client(app, ["v1"]).get(`/media${path}`, auth.guestOk(), (c) => download(c, { isAuthenticated: true }));
+  for (const media of legacyMedia(app)) media.get(path, (c) => download(c, { isAuthenticated: false }));
+}
+
+function uploadOf(c: Ctx): Upload {
+  const { headers, body } = c.req.raw;
+  const length = headers.get("content-length");
+  return {
+    userId: requester(c).userId,
+    contentType: acceptContentType(headers.get("content-type")),
+    uploadName: checkName(searchParams(c).get("filename")),
+    declaredLength: length === null ? null : Number(length),
+    body,
+  };
+}
+
+function checkName(name: string | null): string | null {
+  if (name === null || name === "") return null;
+  if (!isStorable(name, MAX_NAME_BYTES)) throw invalidParam("The file name is too long or not text");
+  return name;
+}
