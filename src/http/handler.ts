@@ -5,9 +5,10 @@
  */
 import type { ResourceName } from "../config/listeners.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
 import { unrecognized } from "../protocol/errors.ts";
 import { type App, rawPath, type RequestInfo } from "./app.ts";
-import { logRequest, type RequestLog } from "./middleware/access_log.ts";
+import { logRequest } from "./middleware/access_log.ts";
 import { renderError } from "./middleware/errors.ts";
 import { addCors, preflight } from "./middleware/responses.ts";
 
@@ -18,7 +19,7 @@ export type RequestHandler = (request: Request, remoteAddress: string) => Promis
 export interface HandlerDeps {
   readonly app: App;
   readonly clock: Clock;
-  readonly log: RequestLog;
+  readonly log: Logger;
 }
 
 /** What one listener does with requests. */

@@ -6,8 +6,8 @@
  */
 import type { ListenerConfig } from "../config/listeners.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
 import { createHandler, type HandlerDeps, impliedResources, type RequestHandler } from "./handler.ts";
-import type { RequestLog } from "./middleware/access_log.ts";
 import { type Certificate, TlsListener } from "./tls_listener.ts";
 import { listenPlain } from "./plain_listener.ts";
 
@@ -24,7 +24,7 @@ export interface Listener {
 /** What sockets are made from. */
 export interface ListenersDeps extends HandlerDeps {
   readonly clock: Clock;
-  readonly log: RequestLog;
+  readonly log: Logger;
 }
 
 /** How to open the sockets. */

@@ -5,14 +5,15 @@
  * on, so the listener waits a moment and listens again until it works.
  */
 import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import { describeFailure } from "./middleware/access_log.ts";
 import type { RequestHandler } from "./handler.ts";
 import type { Listener } from "./listeners.ts";
-import type { RequestLog } from "./middleware/access_log.ts";
 
 /** What the listener uses. */
 export interface PlainListenerDeps {
   readonly clock: Clock;
-  readonly log: RequestLog;
+  readonly log: Logger;
 }
 
 /** A TCP address or the path of a UNIX socket. */
@@ -91,7 +92,10 @@ class PlainListener implements Listener {
       () => {},
       (error) => {
         if (this.#stopping.signal.aborted) return;
-        this.#deps.log.error("Listener ended, listening again", { listener: this.address, error });
+        this.#deps.log.error("Listener ended, listening again", {
+          listener: this.address,
+          error: describeFailure(error),
+        });
         this.#relisten();
       },
     );
@@ -106,7 +110,7 @@ class PlainListener implements Listener {
         this.#watch(this.#listen());
         return;
       } catch (error) {
-        this.#deps.log.error("Cannot listen again yet", { listener: this.address, error });
+        this.#deps.log.error("Cannot listen again yet", { listener: this.address, error: describeFailure(error) });
       }
     }
   }

@@ -7,9 +7,10 @@ import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import type { Logger } from "../lib/log.ts";
+import { describeFailure } from "./middleware/access_log.ts";
 import type { RequestHandler } from "./handler.ts";
 import type { Listener } from "./listeners.ts";
-import type { RequestLog } from "./middleware/access_log.ts";
 
 /** A certificate chain and its key, in PEM. */
 export interface Certificate {
@@ -23,7 +24,7 @@ export interface TlsListenerOptions {
   readonly hostname: string;
   readonly port: number;
   readonly certificate: Certificate;
-  readonly log: RequestLog;
+  readonly log: Logger;
 }
 
 const HEADERS_TIMEOUT_MS = 30_000;
@@ -49,7 +50,7 @@ export class TlsListener implements Listener {
       maxHeaderSize: MAX_HEADER_BYTES,
     }, (request, response) => {
       serve(handler, { request, response }).catch((error) => {
-        log.error("Answer could not be sent", { error });
+        log.error("Answer could not be sent", { error: describeFailure(error) });
         response.destroy();
       });
     });

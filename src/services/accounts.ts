@@ -3,6 +3,7 @@ import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { Database } from "../storage/database.ts";
 import { insertDeparture, upsertProfile } from "../storage/profiles.ts";
 import {
+  deleteThreepid,
   deleteThreepids,
   selectThreepids,
   selectUser,
@@ -44,6 +45,11 @@ export class Accounts {
   /** Returns a user's verified addresses. */
   async threepids(userId: UserId): Promise<Threepid[]> {
     return await selectThreepids(this.#deps.db, userId);
+  }
+
+  /** Removes one of a user's verified addresses; nothing happens when it is not theirs. */
+  async removeThreepid(userId: UserId, { medium, address }: { medium: string; address: string }): Promise<void> {
+    await this.#deps.db.transaction((tx) => deleteThreepid(tx, { userId, medium, address }));
   }
 
   /** Sets a new password and, where asked, logs out all devices but `keep`. */

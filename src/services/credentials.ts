@@ -3,19 +3,13 @@
  *
  * An unknown user, one without a password and a wrong password answer alike and take alike long.
  */
-import { randomString } from "../lib/random.ts";
 import { badJson, forbidden, invalidParam, MatrixError, missingParam } from "../protocol/errors.ts";
 import { localpartOf, makeUserId, parseUserId, type ServerName, serverNameOf, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import type { Db } from "../storage/database.ts";
 import { selectThreepidOwner, selectUser, type User } from "../storage/users.ts";
+import type { Passwords } from "./passwords.ts";
 import type { RateLimits } from "./rate_limits.ts";
-
-/** Hashes and verifies passwords off the main thread. */
-export interface PasswordHasher {
-  hash(password: string): Promise<string>;
-  verify(password: string, hash: string): Promise<boolean>;
-}
 
 /** Rules for new passwords, by Synapse's option `password_config.policy`. */
 export interface PasswordPolicy {
@@ -31,7 +25,7 @@ export interface PasswordPolicy {
 export interface CredentialsDeps {
   readonly db: Db;
   readonly serverName: ServerName;
-  readonly passwords: PasswordHasher;
+  readonly passwords: Passwords;
   readonly limits: RateLimits;
   readonly policy: PasswordPolicy;
 }
@@ -42,7 +36,6 @@ const MAX_PASSWORD_LENGTH = 512;
 /** Checks identifiers and passwords. */
 export class Credentials {
   readonly #deps: CredentialsDeps;
-  #decoy: Promise<string> | null = null;
 
   constructor(deps: CredentialsDeps) {
     this.#deps = deps;
@@ -87,16 +80,12 @@ export class Credentials {
     if (password.length > MAX_PASSWORD_LENGTH) throw invalidParam("Password is too long");
     const weakness = weaknessOf(password, this.#deps.policy);
     if (weakness !== null) throw new MatrixError(400, "M_WEAK_PASSWORD", weakness);
-    return await this.#deps.passwords.hash(password);
+    return await this.#deps.passwords.hashPassword(password);
   }
 
   async #matches(password: string, user: User | null): Promise<boolean> {
     if (password.length > MAX_PASSWORD_LENGTH) return false;
-    const hash = user?.passwordHash ?? null;
-    if (hash !== null) return await this.#deps.passwords.verify(password, hash);
-    this.#decoy ??= this.#deps.passwords.hash(randomString(16));
-    await this.#deps.passwords.verify(password, await this.#decoy);
-    return false;
+    return await this.#deps.passwords.verifyPassword(password, user?.passwordHash ?? null);
   }
 
   async #findLocal(name: string): Promise<UserId | null> {

@@ -16,6 +16,7 @@ import { forbidden, unknownToken } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { Requester } from "../rooms/types.ts";
 import {
+  deleteAccessToken,
   deleteExpiredLoginTokens,
   deleteLoginToken,
   deleteRefreshToken,
@@ -159,6 +160,14 @@ export class Tokens {
     const found = await this.#db.transaction((tx) => deleteLoginToken(tx, tokenHash));
     if (found === null || found.expiresTs < this.#clock.now()) throw forbidden("Invalid login token");
     return found.userId;
+  }
+
+  /** Ends one access token that has no device. */
+  async revoke(tokenHash: string): Promise<void> {
+    await this.#db.transaction(async (tx) => {
+      await deleteAccessToken(tx, tokenHash);
+      tx.afterCommit(() => this.forgetTokens([tokenHash]));
+    });
   }
 
   /** Drops cached sessions by token hash. Call after the commit that removed the tokens. */

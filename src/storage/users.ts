@@ -155,6 +155,15 @@ export async function selectThreepidOwner(
   return row === null ? null : row.user_id as UserId;
 }
 
+/** Removes one verified address of a user. */
+export async function deleteThreepid(
+  tx: Tx,
+  { userId, medium, address }: { userId: UserId; medium: string; address: string },
+): Promise<void> {
+  await tx.run(sql`
+    DELETE FROM user_threepids WHERE user_id = ${userId} AND medium = ${medium} AND address = ${address}`);
+}
+
 /** Removes all verified addresses of a user. */
 export async function deleteThreepids(tx: Tx, userId: UserId): Promise<void> {
   await tx.run(sql`DELETE FROM user_threepids WHERE user_id = ${userId}`);

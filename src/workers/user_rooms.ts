@@ -5,6 +5,7 @@
  * A room that refuses is skipped, since no later attempt would do better. Anything else that fails is tried again later.
  */
 import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
 import { MatrixError } from "../protocol/errors.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { MemberProfile } from "../services/profile.ts";
@@ -27,16 +28,11 @@ export interface UserRoomActions {
   leave(roomId: RoomId, member: { userId: UserId; reason: string }): Promise<void>;
 }
 
-/** The log as this work uses it. */
-export interface WorkerLog {
-  warning(message: string, fields: Record<string, unknown>): void;
-}
-
 /** What the worker is built from. */
 export interface UserRoomsDeps {
   readonly db: Database;
   readonly clock: Clock;
-  readonly log: WorkerLog;
+  readonly log: Logger;
   readonly rooms: UserRoomActions;
   memberProfile(userId: UserId): Promise<MemberProfile>;
 }
@@ -112,7 +108,7 @@ export class UserRooms implements AsyncDisposable {
       try {
         return await work();
       } catch (error) {
-        this.#deps.log.warning("Work in a user's rooms failed, trying again later", { ...fields, error });
+        this.#deps.log.warn("Work in a user's rooms failed, trying again later", { ...fields, error: String(error) });
         await this.#deps.clock.sleep(RETRY_DELAY_MS, this.#stopping.signal);
       }
     }
@@ -169,7 +165,7 @@ export class UserRooms implements AsyncDisposable {
         await act(roomId);
       } catch (error) {
         if (!(error instanceof MatrixError)) throw error;
-        this.#deps.log.warning("A room refused a change of membership", { room: roomId, error: error.message });
+        this.#deps.log.warn("A room refused a change of membership", { room: roomId, error: error.message });
       }
     }));
   }

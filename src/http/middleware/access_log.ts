@@ -1,11 +1,6 @@
 /** One log line for each request, in which no token can appear. */
+import type { Logger } from "../../lib/log.ts";
 import type { RequestInfo } from "../app.ts";
-
-/** The log as the HTTP layer uses it. */
-export interface RequestLog {
-  info(message: string, fields: Record<string, unknown>): void;
-  error(message: string, fields: Record<string, unknown>): void;
-}
 
 /** What is known when a request has been answered. */
 export interface AnsweredRequest {
@@ -30,8 +25,9 @@ export function loggablePath(url: string, path: string): string {
 }
 
 /** Writes the line, and the cause of a failure that the client was not told. */
-export function logRequest(log: RequestLog, answered: AnsweredRequest): void {
+export function logRequest(log: Logger, answered: AnsweredRequest): void {
   const { request, info, response } = answered;
+  if (info.failure === null && !log.isEnabled("info")) return;
   const fields = {
     request: info.requestId,
     listener: answered.listener,
@@ -42,6 +38,17 @@ export function logRequest(log: RequestLog, answered: AnsweredRequest): void {
     status: response.status,
     ms: Math.round(answered.durationMs * 10) / 10,
   };
-  if (info.failure !== null) log.error("Request failed", { ...fields, error: info.failure });
+  if (info.failure !== null) log.error("Request failed", { ...fields, error: describeFailure(info.failure) });
   log.info("Processed request", fields);
+}
+
+/** Returns what happened with the stack, the causes included. */
+export function describeFailure(failure: unknown): string {
+  const parts: string[] = [];
+  let current: unknown = failure;
+  while (current !== undefined && current !== null && parts.length < 5) {
+    parts.push(current instanceof Error ? current.stack ?? current.message : String(current));
+    current = current instanceof Error ? current.cause : undefined;
+  }
+  return parts.join("\ncaused by ");
 }

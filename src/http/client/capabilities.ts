@@ -1,0 +1,49 @@
+/**
+ * What users may do here. Spec: client-server API, "Capabilities negotiation".
+ *   GET /_matrix/client/v3/capabilities
+ */
+import type { JsonObject } from "../../protocol/json.ts";
+import { type App, client } from "../app.ts";
+import type { Auth } from "../middleware/auth.ts";
+import { json } from "../middleware/responses.ts";
+
+/** What the route is built from. */
+export interface CapabilityRoutesDeps {
+  readonly auth: Auth;
+  readonly options: CapabilityOptions;
+  /** Room versions by id: `stable` or `unstable`. */
+  readonly roomVersions: Readonly<Record<string, "stable" | "unstable">>;
+  readonly defaultRoomVersion: string;
+}
+
+/** Options of the configuration, by Synapse's names. */
+export interface CapabilityOptions {
+  readonly enableSetDisplayname: boolean;
+  readonly enableSetAvatarUrl: boolean;
+  readonly passwordConfig: { readonly enabled: boolean | "only_for_reauth"; readonly localdbEnabled: boolean };
+  readonly loginViaExistingSession: { readonly enabled: boolean };
+}
+
+/** Registers the endpoint. */
+export function capabilityRoutes(app: App, deps: CapabilityRoutesDeps): void {
+  const capabilities = capabilitiesOf(deps);
+  client(app).get("/capabilities", deps.auth.guestOk(), () => json({ capabilities }));
+}
+
+function capabilitiesOf({ options, roomVersions, defaultRoomVersion }: CapabilityRoutesDeps): JsonObject {
+  const { enableSetDisplayname, enableSetAvatarUrl, passwordConfig } = options;
+  const fixed = [
+    ...(enableSetDisplayname ? [] : ["displayname"]),
+    ...(enableSetAvatarUrl ? [] : ["avatar_url"]),
+  ];
+  return {
+    "m.room_versions": { default: defaultRoomVersion, available: { ...roomVersions } },
+    "m.change_password": { enabled: passwordConfig.enabled !== false && passwordConfig.localdbEnabled },
+    "m.set_displayname": { enabled: enableSetDisplayname },
+    "m.set_avatar_url": { enabled: enableSetAvatarUrl },
+    "m.profile_fields": fixed.length === 0 ? { enabled: true } : { enabled: true, disallowed: fixed },
+    // Addresses cannot be validated until the server sends e-mail.
+    "m.3pid_changes": { enabled: false },
+    "m.get_login_token": { enabled: options.loginViaExistingSession.enabled },
+  };
+}

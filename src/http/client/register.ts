@@ -1,0 +1,92 @@
+/**
+ * Registration. Spec: client-server API, "Account registration".
+ *   POST /_matrix/client/v3/register
+ *   GET  /_matrix/client/v3/register/available
+ *   GET  /_matrix/client/v1/register/m.login.registration_token/validity
+ *   POST /_matrix/client/v3/register/{email,msisdn}/requestToken
+ */
+import { z } from "zod";
+import { forbidden, missingToken, unknownToken } from "../../protocol/errors.ts";
+import type { ServerName } from "../../protocol/ids.ts";
+import type { JsonObject } from "../../protocol/json.ts";
+import type { RegisterRequest, Registration } from "../../services/registration.ts";
+import { type App, client, type Ctx } from "../app.ts";
+import { tokenOf } from "../middleware/auth.ts";
+import { checkJson, readJsonObject } from "../middleware/body.ts";
+import { query } from "../middleware/params.ts";
+import type { RequestLimits } from "../middleware/rate_limit.ts";
+import { json } from "../middleware/responses.ts";
+import { sessionJson } from "./login_response.ts";
+
+/** What the routes are built from. */
+export interface RegisterRoutesDeps {
+  readonly limits: RequestLimits;
+  readonly registration: Registration;
+  readonly serverName: ServerName;
+}
+
+const RegisterBody = z.looseObject({
+  username: z.string().max(512).nullish(),
+  password: z.string().nullish(),
+  device_id: z.string().nullish(),
+  initial_device_display_name: z.string().nullish(),
+  inhibit_login: z.boolean().nullish(),
+  refresh_token: z.boolean().nullish(),
+  type: z.string().nullish(),
+});
+const KindQuery = z.object({ kind: z.enum(["guest", "user"]).default("user") });
+
+/** Registers the endpoints. */
+export function registerRoutes(app: App, { limits, registration, serverName }: RegisterRoutesDeps): void {
+  client(app)
+    .post("/register", async (c) => {
+      const { kind } = query(c, KindQuery);
+      const body = await readJsonObject(c, { allowEmpty: kind === "guest" });
+      const request = checkJson(RegisterBody, body);
+      if (request.type === "m.login.application_service") throw refuseApplicationService(c);
+      const registered = kind === "guest"
+        ? await registration.registerGuest({
+          clientIp: c.env.clientIp,
+          initialDeviceDisplayName: request.initial_device_display_name ?? null,
+          wantsRefreshToken: request.refresh_token === true,
+        })
+        : await registration.register({ body, clientIp: c.env.clientIp, parse: parseRegistration });
+      return json(sessionJson({ ...registered, serverName }));
+    })
+    .get("/register/available", limits.perIp("rc_registration"), async (c) => {
+      const { username } = query(c, z.object({ username: z.string().max(512) }));
+      return json({ available: await registration.isAvailable(username) });
+    })
+    .post("/register/email/requestToken", refuseAddress)
+    .post("/register/msisdn/requestToken", refuseAddress);
+  client(app, ["v1"])
+    .get("/register/m.login.registration_token/validity", limits.perIp("rc_registration_token_validity"), async (c) => {
+      const { token } = query(c, z.object({ token: z.string() }));
+      return json({ valid: await registration.isTokenValid(token) });
+    });
+}
+
+function parseRegistration(body: JsonObject): ReturnType<RegisterRequest["parse"]> {
+  const request = checkJson(RegisterBody, body);
+  return {
+    username: request.username ?? null,
+    password: request.password ?? null,
+    login: {
+      deviceId: request.device_id ?? null,
+      initialDeviceDisplayName: request.initial_device_display_name ?? null,
+      wantsRefreshToken: request.refresh_token === true,
+      inhibitLogin: request.inhibit_login === true,
+    },
+  };
+}
+
+/** No application service is registered here, so no token can be one's. */
+function refuseApplicationService(c: Ctx): Error {
+  return tokenOf(c) === null ? missingToken() : unknownToken({ softLogout: false });
+}
+
+/** The server sends neither e-mail nor text messages. */
+async function refuseAddress(c: Ctx): Promise<Response> {
+  await readJsonObject(c);
+  throw forbidden("This server does not validate e-mail addresses or phone numbers");
+}

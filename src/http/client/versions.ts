@@ -1,0 +1,55 @@
+/**
+ * What the server speaks. Spec: client-server API, "API Versions".
+ *   GET /_matrix/client/versions
+ */
+import { type App, plain } from "../app.ts";
+import { jsonText } from "../middleware/responses.ts";
+
+/** Versions of the specification whose client-server API works here. */
+const SPEC_VERSIONS = [
+  "r0.0.1",
+  "r0.1.0",
+  "r0.2.0",
+  "r0.3.0",
+  "r0.4.0",
+  "r0.5.0",
+  "r0.6.0",
+  "r0.6.1",
+  "v1.1",
+  "v1.2",
+  "v1.3",
+  "v1.4",
+  "v1.5",
+  "v1.6",
+  "v1.7",
+  "v1.8",
+  "v1.9",
+  "v1.10",
+  "v1.11",
+  "v1.12",
+] as const;
+
+/** Features under the names they had before they were in the specification. */
+const STABLE_FEATURES: Readonly<Record<string, boolean>> = {
+  "org.matrix.e2e_cross_signing": true,
+  "org.matrix.label_based_filtering": true,
+  "org.matrix.msc2432": true,
+  "org.matrix.msc4222": true,
+  "uk.tcpip.msc4133": true,
+  "uk.tcpip.msc4133.stable": true,
+};
+
+/** What the route is built from. */
+export interface VersionRoutesDeps {
+  /** Features that depend on the configuration. */
+  readonly unstableFeatures: Readonly<Record<string, boolean>>;
+}
+
+/** Registers the endpoint. */
+export function versionRoutes(app: App, { unstableFeatures }: VersionRoutesDeps): void {
+  const text = JSON.stringify({
+    versions: SPEC_VERSIONS,
+    unstable_features: { ...STABLE_FEATURES, ...unstableFeatures },
+  });
+  plain(app).get("/_matrix/client/versions", () => jsonText(text));
+}

@@ -1,0 +1,54 @@
+/**
+ * Discovery. Spec: client-server API, "Server Discovery"; server-server API, "Resolving server names".
+ *   GET /.well-known/matrix/client, /.well-known/matrix/server, /.well-known/matrix/support
+ */
+import { notFound } from "../protocol/errors.ts";
+import type { ServerName } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import { type App, plain } from "./app.ts";
+import { json } from "./middleware/responses.ts";
+
+/** Options of the configuration, by Synapse's names. */
+export interface WellKnownOptions {
+  /** Null unless the configuration sets it: only then is the client document served. */
+  readonly publicBaseurl: string | null;
+  readonly serveServerWellknown: boolean;
+  readonly extraWellKnownClientContent: Readonly<JsonObject>;
+  /** E-mail address of whoever runs the server. */
+  readonly adminContact: string | null;
+}
+
+/** What the routes are built from. */
+export interface WellKnownRoutesDeps {
+  readonly serverName: ServerName;
+  readonly options: WellKnownOptions;
+}
+
+/** Returns the document that tells clients where the server is, or null when it does not know itself. */
+export function clientWellKnown({ publicBaseurl, extraWellKnownClientContent }: WellKnownOptions): JsonObject | null {
+  if (publicBaseurl === null) return null;
+  return { ...extraWellKnownClientContent, "m.homeserver": { base_url: publicBaseurl } };
+}
+
+/** Returns the contacts of the server, or null when none are known. */
+function supportWellKnown({ adminContact }: WellKnownOptions): JsonObject | null {
+  if (adminContact === null) return null;
+  const address = adminContact.replace(/^mailto:/i, "");
+  return { contacts: [{ role: "m.role.admin", email_address: address }] };
+}
+
+/** Registers the endpoints. */
+export function wellKnownRoutes(app: App, { serverName, options }: WellKnownRoutesDeps): void {
+  const host = serverName.replace(/:\d+$/, "");
+  const documents: readonly (readonly [string, JsonObject | null])[] = [
+    ["client", clientWellKnown(options)],
+    ["server", options.serveServerWellknown ? { "m.server": `${host}:443` } : null],
+    ["support", supportWellKnown(options)],
+  ];
+  for (const [name, document] of documents) {
+    plain(app).get(`/.well-known/matrix/${name}`, () => {
+      if (document === null) throw notFound();
+      return json(document);
+    });
+  }
+}
