@@ -2,6 +2,7 @@
  * Device keys, one-time keys and fallback keys. Spec: client-server API, "End-to-end encryption", "Key management API".
  */
 import type { Clock } from "../lib/clock.ts";
+import { LruCache } from "../lib/lru.ts";
 import { canonicalJson } from "../protocol/canonical_json.ts";
 import { badJson, MatrixError } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
@@ -51,10 +52,20 @@ export interface KeyUpload {
 const DEFAULT_ALGORITHM = "signed_curve25519";
 const MAX_KEYS_PER_UPLOAD = 1_000;
 const MAX_KEY_BYTES = 16_384;
+const MAX_CACHED_STOCKS = 20_000;
+
+/** The keys a device has left to give out. */
+interface KeyStock {
+  readonly oneTime: Readonly<Record<string, number>>;
+  readonly fallback: readonly string[];
+}
 
 /** Publishes and hands out the keys of devices. */
 export class DeviceKeysService {
   readonly #deps: DeviceKeysDeps;
+  readonly #stocks = new LruCache<string, KeyStock>({ maxEntries: MAX_CACHED_STOCKS });
+  /** Counts changes, so that a stock that was being read during one is not kept. */
+  #changes = 0;
 
   constructor(deps: DeviceKeysDeps) {
     this.#deps = deps;
@@ -64,7 +75,7 @@ export class DeviceKeysService {
   async upload(
     device: DeviceRef,
     { deviceKeys, oneTimeKeys, fallbackKeys }: KeyUpload,
-  ): Promise<Record<string, number>> {
+  ): Promise<Readonly<Record<string, number>>> {
     if (deviceKeys) assertOwnDeviceKeys(device, deviceKeys);
     const oneTime = parseKeys(oneTimeKeys);
     const fallback = parseKeys(fallbackKeys);
@@ -72,18 +83,19 @@ export class DeviceKeysService {
       if (oneTime.length > 0) await this.#addOneTimeKeys(tx, { device, keys: oneTime });
       for (const key of fallback) await upsertFallbackKey(tx, { ...device, key });
       if (deviceKeys) await this.#setDeviceKeys(tx, { device, deviceKeys });
+      tx.afterCommit(() => this.#forgetStock(device));
     });
     return await this.oneTimeKeyCounts(device);
   }
 
   /** Returns how many one-time keys of each algorithm a device has. */
-  async oneTimeKeyCounts(device: DeviceRef): Promise<Record<string, number>> {
-    return { [DEFAULT_ALGORITHM]: 0, ...await countOneTimeKeys(this.#deps.db, device) };
+  async oneTimeKeyCounts(device: DeviceRef): Promise<Readonly<Record<string, number>>> {
+    return (await this.#stock(device)).oneTime;
   }
 
   /** Returns the algorithms of a device's unused fallback keys. */
-  unusedFallbackKeyTypes(device: DeviceRef): Promise<string[]> {
-    return selectUnusedFallbackAlgorithms(this.#deps.db, device);
+  async unusedFallbackKeyTypes(device: DeviceRef): Promise<readonly string[]> {
+    return (await this.#stock(device)).fallback;
   }
 
   /** Answers `POST /keys/query` for local users; an empty list of devices asks for all of them. */
@@ -124,6 +136,7 @@ export class DeviceKeysService {
         const ofUser = claimed[device.userId] ??= {};
         const parsed: JsonValue = JSON.parse(key.keyJson);
         ofUser[device.deviceId] = { [`${key.algorithm}:${key.keyId}`]: parsed };
+        tx.afterCommit(() => this.#forgetStock(device));
         // The owner's next /sync tells it how many keys are left.
         tx.afterCommit(() => this.#deps.notifier.publish("to_device", 0, [device.userId]));
       }
@@ -133,7 +146,29 @@ export class DeviceKeysService {
 
   /** Removes all keys of a device that is being deleted. */
   async deleteDevice(tx: Tx, device: DeviceRef): Promise<void> {
+    tx.afterCommit(() => this.#forgetStock(device));
     if (await deleteKeysOfDevice(tx, device)) await this.#deps.deviceLists.noteChange(tx, device.userId);
+  }
+
+  /** Every sync of a device asks for this, so it is remembered until a key comes or goes. */
+  async #stock(device: DeviceRef): Promise<KeyStock> {
+    const id = stockId(device);
+    const known = this.#stocks.get(id);
+    if (known !== undefined) return known;
+    const changes = this.#changes;
+    const { db } = this.#deps;
+    const [counts, fallback] = await Promise.all([
+      countOneTimeKeys(db, device),
+      selectUnusedFallbackAlgorithms(db, device),
+    ]);
+    const stock = { oneTime: { [DEFAULT_ALGORITHM]: 0, ...counts }, fallback };
+    if (changes === this.#changes) this.#stocks.set(id, stock);
+    return stock;
+  }
+
+  #forgetStock(device: DeviceRef): void {
+    this.#changes += 1;
+    this.#stocks.delete(stockId(device));
   }
 
   async #addOneTimeKeys(
@@ -158,6 +193,10 @@ export class DeviceKeysService {
     await upsertDeviceKeys(tx, { ...device, keyJson });
     await this.#deps.deviceLists.noteChange(tx, device.userId);
   }
+}
+
+function stockId({ userId, deviceId }: DeviceRef): string {
+  return `${userId}\n${deviceId}`;
 }
 
 function parseObject(text: string): JsonObject {

@@ -124,13 +124,26 @@ export class PresenceService implements AsyncDisposable {
     const shared = await filterUsersSharingRoom(this.#deps.db, { userId: viewer, others: candidates });
     return candidates.filter((userId) => userId === viewer || shared.has(userId)).flatMap((userId) => {
       const entry = this.#entries.get(userId);
-      return entry ? [{ type: "m.presence", sender: userId, content: this.#content(entry) }] : [];
+      return entry ? [this.#event(userId, entry)] : [];
     });
+  }
+
+  /** Returns the `m.presence` events of users who are not offline. */
+  of(users: readonly UserId[]): Promise<JsonObject[]> {
+    const online = users.flatMap((userId) => {
+      const entry = this.#entries.get(userId);
+      return entry && entry.state !== "offline" ? [this.#event(userId, entry)] : [];
+    });
+    return Promise.resolve(online);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#sweeper;
+  }
+
+  #event(userId: UserId, entry: Entry): JsonObject {
+    return { type: "m.presence", sender: userId, content: this.#content(entry) };
   }
 
   #content(entry: Entry): JsonObject {

@@ -60,11 +60,13 @@ export class PushRulesService {
   readonly #rulesets = new LruCache<UserId, PushRuleset>({ maxEntries: MAX_CACHED_RULESETS });
   readonly #customized: Set<UserId>;
   readonly #changedAt = new Map<UserId, number>();
+  readonly #startedAt: number;
 
   private constructor({ db, notifier }: PushRulesDeps, customized: Set<UserId>) {
     this.#db = db;
     this.#notifier = notifier;
     this.#customized = customized;
+    this.#startedAt = notifier.position("push_rules");
   }
 
   /** Loads who has rules of their own. */
@@ -93,10 +95,14 @@ export class PushRulesService {
     return renderRuleset(await this.ruleset(userId));
   }
 
-  /** Tells whether a user's rules changed in `(after, upTo]` of the push rules stream. */
-  hasChanged({ userId, after, upTo }: { userId: UserId; after: number; upTo: number }): boolean {
-    const position = this.#changedAt.get(userId);
-    return position !== undefined && position > after && position <= upTo;
+  /**
+   * Returns the content of `m.push_rules` as text when it changed in `(after, upTo]` of its stream, else null. What
+   * changed before this process started counts as changed: the client gets the same rules once more.
+   */
+  async changed({ userId, after, upTo }: { userId: UserId; after: number; upTo: number }): Promise<string | null> {
+    const changedAt = this.#changedAt.get(userId) ?? (this.#customized.has(userId) ? this.#startedAt : 0);
+    const hasChanged = after === 0 || (changedAt > after && changedAt <= upTo);
+    return hasChanged ? JSON.stringify(await this.content(userId)) : null;
   }
 
   /** Returns one rule. Throws 404 when there is none. */

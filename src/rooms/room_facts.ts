@@ -1,0 +1,153 @@
+/** Small questions about rooms that services ask: who is in, what they may do, who came and went. */
+import { stateKeyOf } from "../protocol/event.ts";
+import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import { getRequiredLevel, getUserLevel, type PowerLevelSource } from "../protocol/power_levels.ts";
+import type { Db } from "../storage/database.ts";
+import { selectRoomByNid } from "../storage/rooms.ts";
+import type { EventStore } from "./event_store.ts";
+import type { LocalMemberships } from "./local_memberships.ts";
+import type { RoomTimelines } from "./room_timelines.ts";
+import type { StateReader } from "./state_reader.ts";
+import type { StoredEvent } from "./types.ts";
+import { parseMembership, type Visibility } from "./visibility.ts";
+
+/** What the answers are made from. */
+export interface RoomFactsDeps {
+  readonly db: Db;
+  readonly events: EventStore;
+  readonly state: StateReader;
+  readonly memberships: LocalMemberships;
+  readonly timelines: RoomTimelines;
+  readonly visibility: Visibility;
+}
+
+const CREATE = stateKeyOf("m.room.create", "");
+const POWER_LEVELS = stateKeyOf("m.room.power_levels", "");
+
+/** Answers questions about rooms. */
+export class RoomFacts {
+  readonly #deps: RoomFactsDeps;
+
+  constructor(deps: RoomFactsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns a room's number when a local user is joined to it, else null. */
+  async joinedRoomNid(userId: UserId, roomId: RoomId): Promise<number | null> {
+    const room = await this.#deps.events.roomById(roomId);
+    if (room === null) return null;
+    const { joined } = await this.#deps.memberships.forUser(userId);
+    return joined.has(room.roomNid) ? room.roomNid : null;
+  }
+
+  /** Tells whether a local user is joined to a room. */
+  async isJoined(userId: UserId, roomId: RoomId): Promise<boolean> {
+    return await this.joinedRoomNid(userId, roomId) !== null;
+  }
+
+  /** Returns the position from which a local user's membership counts; 0 when they have none. */
+  async memberSince(userId: UserId, roomNid: number): Promise<number> {
+    return (await this.#deps.memberships.forUser(userId)).all.get(roomNid)?.position ?? 0;
+  }
+
+  /** Returns the position of an event in a room, or null when the room has no such event. */
+  async eventPosition(roomNid: number, eventId: EventId): Promise<number | null> {
+    const stored = await this.#deps.events.getById(eventId);
+    return stored?.roomNid === roomNid ? stored.position : null;
+  }
+
+  /** Returns the number of joined members. */
+  async memberCount(roomNid: number): Promise<number> {
+    return (await selectRoomByNid(this.#deps.db, roomNid))?.joinedMembers ?? 0;
+  }
+
+  /** Tells whether anybody may read a room. */
+  async isWorldReadable(roomId: RoomId): Promise<boolean> {
+    const root = await this.#deps.state.currentRoot(roomId);
+    return root !== null && await this.#deps.visibility.settingAt(root) === "world_readable";
+  }
+
+  /** Returns the content of a piece of the current state, or null. */
+  async content(roomId: RoomId, type: string, stateKey = ""): Promise<Readonly<JsonObject> | null> {
+    const stored = await this.#current(roomId, type, stateKey);
+    return stored?.event.content ?? null;
+  }
+
+  /** Returns the name a member goes by in a room, or null. */
+  async displayName(roomId: RoomId, userId: UserId): Promise<string | null> {
+    const name = (await this.content(roomId, "m.room.member", userId))?.displayname;
+    return typeof name === "string" ? name : null;
+  }
+
+  /** Returns the content of the power levels (empty without any) and the level of a user. */
+  async powerLevels(
+    roomId: RoomId,
+    sender: UserId,
+  ): Promise<{ content: Readonly<JsonObject>; senderLevel: number }> {
+    const source = await this.#power(roomId);
+    return source === null ? { content: {}, senderLevel: 0 } : {
+      content: source.powerLevels?.content ?? {},
+      senderLevel: getUserLevel(source, sender),
+    };
+  }
+
+  /** Tells whether a joined user has the power to send state of a type. */
+  async maySendState(userId: UserId, roomId: RoomId, type: string): Promise<boolean> {
+    if (!await this.isJoined(userId, roomId)) return false;
+    const source = await this.#power(roomId);
+    return source !== null && getUserLevel(source, userId) >= getRequiredLevel(source, { type, isState: true });
+  }
+
+  /** Returns who came and went in the rooms of a local user, in `(after, upTo]` of the events stream. */
+  async membershipMoves(
+    { userId, after, upTo }: { userId: UserId; after: number; upTo: number },
+  ): Promise<{ joined: Set<UserId>; left: Set<UserId> }> {
+    const joined = new Set<UserId>();
+    const left = new Set<UserId>();
+    const { all } = await this.#deps.memberships.forUser(userId);
+    for (const roomNid of this.#deps.timelines.changedAfter(after, all)) {
+      for (const move of await this.#moves({ roomNid, after, upTo })) {
+        const side = move.isJoin ? joined : left;
+        if (move.userId !== userId) side.add(move.userId);
+        else for (const other of await this.#members(all.get(roomNid)?.roomId)) side.add(other);
+      }
+    }
+    return { joined, left };
+  }
+
+  async #moves(
+    range: { roomNid: number; after: number; upTo: number },
+  ): Promise<{ userId: UserId; isJoin: boolean }[]> {
+    const deltas = (await this.#deps.timelines.deltas(range)).filter(({ type }) => type === "m.room.member");
+    const nids = deltas.flatMap((delta) => [delta.eventNid, delta.prevEventNid]).filter((nid) => nid !== null);
+    const events = await this.#deps.events.byNid(nids);
+    const isJoin = (nid: number | null) =>
+      nid !== null && parseMembership(events.get(nid)?.event.content.membership) === "join";
+    return deltas.flatMap(({ stateKey, eventNid, prevEventNid }) => {
+      const [before, now] = [isJoin(prevEventNid), isJoin(eventNid)];
+      return before === now ? [] : [{ userId: stateKey as UserId, isJoin: now }];
+    });
+  }
+
+  async #members(roomId: RoomId | undefined): Promise<UserId[]> {
+    const root = roomId === undefined ? null : await this.#deps.state.currentRoot(roomId);
+    if (root === null) return [];
+    const members = await this.#deps.state.entries(root, "members");
+    return members.filter(({ event }) => event.content.membership === "join")
+      .map(({ event }) => event.stateKey as UserId);
+  }
+
+  async #current(roomId: RoomId, type: string, stateKey: string): Promise<StoredEvent | null> {
+    const root = await this.#deps.state.currentRoot(roomId);
+    return root === null ? null : await this.#deps.state.get(root, type, stateKey);
+  }
+
+  async #power(roomId: RoomId): Promise<PowerLevelSource | null> {
+    const root = await this.#deps.state.currentRoot(roomId);
+    if (root === null) return null;
+    const found = await this.#deps.state.getMany(root, [CREATE, POWER_LEVELS]);
+    const create = found.get(CREATE);
+    return create === undefined ? null : { create: create.event, powerLevels: found.get(POWER_LEVELS)?.event };
+  }
+}
