@@ -23,7 +23,11 @@ export function conflictedSubgraph(conflicted: Iterable<EventId>, find: FindEven
   const reached = withAuthChain(ends, find);
   const children = new Map<EventId, EventId[]>();
   for (const id of reached) {
-    for (const auth of find(id)?.authEvents ?? []) children.set(auth, [...children.get(auth) ?? [], id]);
+    for (const auth of find(id)?.authEvents ?? []) {
+      const siblings = children.get(auth);
+      if (siblings === undefined) children.set(auth, [id]);
+      else siblings.push(id);
+    }
   }
   return reachable(ends, (id) => children.get(id) ?? []);
 }

@@ -103,7 +103,7 @@ Deno.test("resolveState() gives only events that their own auth events allow", a
   );
 });
 
-/** A room of 10,000 members in two states that differ in 100 keys, from 100 topics-like events on each side. */
+/** A room of 10,000 members in two states that differ in 100 keys: power levels, bans and names. */
 function largeFork(rules: RoomVersionRules): { dag: RoomDag; sets: Map<StateKey, EventId>[] } {
   const dag = new RoomDag(rules, { creator: "@creator:a" });
   const state = dag.start();
@@ -177,7 +177,6 @@ for (const version of ["1", "10", "12"]) {
     assert.equal(resolved.size, 100);
     // The target is 100 ms with the graph questions answered; a loaded machine gets some slack.
     assert.ok(elapsed < 300, `took ${elapsed.toFixed(1)} ms`);
-    console.log(`version ${version}: ${elapsed.toFixed(1)} ms`);
   });
 }
 
