@@ -127,7 +127,11 @@ export class RoomTimelines {
   }
 
   #noteWrite(position: number, roomNid: number): void {
-    this.#writes.push({ position, roomNid });
+    const last = this.#writes[this.#writes.length - 1];
+    // Commits of several connections may be heard of out of order.
+    if (last !== undefined && last.position > position) {
+      this.#writes.splice(this.#firstWriteAfter(position), 0, { position, roomNid });
+    } else this.#writes.push({ position, roomNid });
     if (this.#writes.length <= KEPT_WRITES * 2) return;
     const dropped = this.#writes.splice(0, this.#writes.length - KEPT_WRITES);
     this.#writesFrom = dropped[dropped.length - 1]?.position ?? this.#writesFrom;

@@ -27,8 +27,12 @@ export async function readAccountData(providers: SyncProviders, view: SyncView):
   if (
     passes(filter.accountData, { type: "m.push_rules", roomId: "" }) && (since === null || now.push_rules > rulesAfter)
   ) {
-    const rules = await providers.pushRules.changed({ userId, after: rulesAfter, upTo: now.push_rules });
-    if (rules !== null) push(byRoom, { key: "", text: `{"type":"m.push_rules","content":${rules}}` });
+    const hasChanged = since === null ||
+      providers.pushRules.hasChanged({ userId, after: rulesAfter, upTo: now.push_rules });
+    if (hasChanged) {
+      const content = JSON.stringify(await providers.pushRules.content(userId));
+      push(byRoom, { key: "", text: `{"type":"m.push_rules","content":${content}}` });
+    }
   }
   return byRoom;
 }

@@ -19,10 +19,11 @@ export interface AccountDataProvider {
   ignoredUsers(userId: UserId): Promise<ReadonlySet<string>>;
 }
 
-/** The push rules of a user, shown as account data of type `m.push_rules`. */
+/** Met by `PushRulesService`: the rules are shown as account data of type `m.push_rules`. */
 export interface PushRulesProvider {
-  /** Returns the content of `m.push_rules` as JSON text, or null when it did not change in the range. */
-  changed(range: Range & { userId: UserId }): Promise<string | null>;
+  hasChanged(range: Range & { userId: UserId }): boolean;
+  /** Returns the content of `m.push_rules`. */
+  content(userId: UserId): Promise<JsonObject>;
 }
 
 /** A receipt as sync shows it. `threadId` is empty outside of threads. */
@@ -80,18 +81,22 @@ export interface KeyCountsProvider {
   unusedFallbackKeyTypes(device: { userId: UserId; deviceId: DeviceId }): Promise<readonly string[]>;
 }
 
-/** Unread counts of one room. */
-export interface UnreadCounts {
-  /** Outside of threads. */
-  readonly notifications: number;
-  readonly highlights: number;
-  /** By the thread's root. */
-  readonly threads: ReadonlyMap<string, { readonly notifications: number; readonly highlights: number }>;
+/** How much is unread. */
+export interface UnreadCount {
+  readonly notify: number;
+  readonly highlight: number;
 }
 
-/** Unread counts of several rooms in one call; rooms that are not in the answer have none. */
-export interface PushCountsProvider {
-  counts(query: { userId: UserId; roomNids: readonly number[] }): Promise<ReadonlyMap<number, UnreadCounts>>;
+/** Unread counts of one room: of the main timeline, and by thread root. */
+export interface UnreadCounts {
+  readonly main: UnreadCount;
+  readonly threads: ReadonlyMap<string, UnreadCount>;
+}
+
+/** Met by `NotificationsService`. Asked once for each joined room that is shown. */
+export interface NotificationsProvider {
+  /** Counts up to a position of the events stream; nothing before `joinedAt` counts. */
+  unread(query: { userId: UserId; roomNid: number; joinedAt: number; upTo: number }): Promise<UnreadCounts>;
 }
 
 /** All of them. */
@@ -104,5 +109,5 @@ export interface SyncProviders {
   readonly toDevice: ToDeviceProvider;
   readonly deviceLists: DeviceListsProvider;
   readonly keyCounts: KeyCountsProvider;
-  readonly pushCounts: PushCountsProvider;
+  readonly notifications: NotificationsProvider;
 }

@@ -8,7 +8,7 @@ import type { EventRenderer } from "../rooms/renderer.ts";
 import type { Viewer } from "../rooms/visibility.ts";
 import type { StateDelta } from "../storage/timeline.ts";
 import { formatRoomToken } from "../streams/tokens.ts";
-import type { UnreadCounts } from "./providers.ts";
+import type { UnreadCount, UnreadCounts } from "./providers.ts";
 import { endRootOf, readState, type RoomStatesDeps } from "./room_states.ts";
 import { type Summaries, summaryText } from "./summaries.ts";
 import { readTimeline, type Timeline, type TimelineDeps } from "./timelines.ts";
@@ -20,13 +20,14 @@ export interface RoomEntryDeps extends RoomStatesDeps, TimelineDeps {
   readonly renderer: EventRenderer;
   readonly summaries: Summaries;
   readonly bundle?: Bundler;
+  /** Counts what is unread of a room. */
+  readonly unread: (view: SyncView, part: RoomPart) => Promise<UnreadCounts>;
 }
 
 /** What a room has besides its events: texts of events, ready to be put in. */
 export interface RoomExtras {
   readonly ephemeral: readonly string[];
   readonly accountData: readonly string[];
-  readonly unread: UnreadCounts | null;
   /** Show the room even if nothing else is new in it. */
   readonly isTouched: boolean;
 }
@@ -52,7 +53,9 @@ export async function joinedEntry(
   const body = await eventsText(deps, { view, timeline, state });
   const summaryPart = summary === null ? "" : `,"summary":${summaryText(summary)}`;
   return `${JSON.stringify(part.roomId)}:{${body},"account_data":{"events":[${extras.accountData.join(",")}]},` +
-    `"ephemeral":{"events":[${extras.ephemeral.join(",")}]}${unreadText(view, extras.unread)}${summaryPart}}`;
+    `"ephemeral":{"events":[${extras.ephemeral.join(",")}]}${
+      unreadText(view, await deps.unread(view, part))
+    }${summaryPart}}`;
 }
 
 /** Returns the entry of a room that the user left, up to the leaving. */
@@ -118,22 +121,21 @@ async function eventsText(
     `"${view.stateAfter ?? "state"}":{"events":[${stateTexts.join(",")}]}`;
 }
 
-function unreadText(view: SyncView, unread: UnreadCounts | null): string {
-  let notifications = unread?.notifications ?? 0;
-  let highlights = unread?.highlights ?? 0;
+function unreadText(view: SyncView, unread: UnreadCounts): string {
+  let { notify, highlight } = unread.main;
   const byThread = view.filter.room.timeline.unreadThreadNotifications;
   const threads: string[] = [];
-  for (const [root, counts] of unread?.threads ?? []) {
-    if (byThread) threads.push(`${JSON.stringify(root)}:${countsText(counts)}`);
+  for (const [root, count] of unread.threads) {
+    if (byThread) threads.push(`${JSON.stringify(root)}:${countText(count)}`);
     else {
-      notifications += counts.notifications;
-      highlights += counts.highlights;
+      notify += count.notify;
+      highlight += count.highlight;
     }
   }
-  const text = `,"unread_notifications":${countsText({ notifications, highlights })}`;
-  return byThread && threads.length > 0 ? `${text},"unread_thread_notifications":{${threads.join(",")}}` : text;
+  const text = `,"unread_notifications":${countText({ notify, highlight })}`;
+  return threads.length > 0 ? `${text},"unread_thread_notifications":{${threads.join(",")}}` : text;
 }
 
-function countsText({ notifications, highlights }: { notifications: number; highlights: number }): string {
-  return `{"highlight_count":${highlights},"notification_count":${notifications}}`;
+function countText({ notify, highlight }: UnreadCount): string {
+  return `{"highlight_count":${highlight},"notification_count":${notify}}`;
 }

@@ -1,0 +1,94 @@
+/** The parts of a sync that are not rooms: to-device messages, device lists, key counts, presence. */
+import type { UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import type { MembershipMoves } from "../rooms/membership_moves.ts";
+import type { SyncProviders } from "./providers.ts";
+import type { SyncView } from "./types.ts";
+
+/** What these parts are read from. */
+export interface DevicePartsDeps {
+  readonly providers: SyncProviders;
+  readonly moves: MembershipMoves;
+}
+
+/** The parts as text. */
+export interface DeviceParts {
+  /** Members of the response, each with a comma before it. */
+  readonly text: string;
+  /** Something in here is worth waking a client for. */
+  readonly hasNews: boolean;
+  /** How far the to-device messages reach: the token goes no further in that stream. */
+  readonly toDeviceUpTo: number;
+}
+
+const TO_DEVICE_LIMIT = 100;
+/** Presence of more people than this is not shown when a user joins a room. */
+const MAX_NEW_PRESENCE = 500;
+
+/** Reads the parts. */
+export async function readDeviceParts(deps: DevicePartsDeps, view: SyncView): Promise<DeviceParts> {
+  const messages = await toDevice(deps, view);
+  const lists = await deviceLists(deps, view);
+  const presence = await presenceEvents(deps, view);
+  let text = await keyCounts(deps, view);
+  if (messages.events.length > 0) text += `,"to_device":{"events":[${messages.events.join(",")}]}`;
+  if (lists !== "") text += `,"device_lists":${lists}`;
+  if (presence.length > 0) text += `,"presence":{"events":${JSON.stringify(presence)}}`;
+  return {
+    text,
+    hasNews: messages.events.length > 0 || lists !== "" || presence.length > 0,
+    toDeviceUpTo: messages.upTo,
+  };
+}
+
+async function toDevice(
+  { providers }: DevicePartsDeps,
+  { requester: { userId, deviceId }, since, now }: SyncView,
+): Promise<{ events: readonly string[]; upTo: number }> {
+  const after = since?.to_device ?? 0;
+  if (deviceId === null || now.to_device <= after) return { events: [], upTo: now.to_device };
+  return await providers.toDevice.messages({ userId, deviceId, after, upTo: now.to_device, limit: TO_DEVICE_LIMIT });
+}
+
+async function keyCounts(
+  { providers: { keyCounts } }: DevicePartsDeps,
+  { requester: { userId, deviceId } }: SyncView,
+): Promise<string> {
+  if (deviceId === null) return "";
+  const [counts, unused] = await Promise.all([
+    keyCounts.oneTimeKeyCounts({ userId, deviceId }),
+    keyCounts.unusedFallbackKeyTypes({ userId, deviceId }),
+  ]);
+  const types = JSON.stringify(unused);
+  return `,"device_one_time_keys_count":${JSON.stringify(counts)},"device_unused_fallback_key_types":${types},` +
+    `"org.matrix.msc2732.device_unused_fallback_key_types":${types}`;
+}
+
+async function deviceLists(
+  { providers }: DevicePartsDeps,
+  { requester: { userId }, since, now }: SyncView,
+): Promise<string> {
+  if (since === null || now.device_lists <= since.device_lists && now.events <= since.events) return "";
+  const { changed, left } = await providers.deviceLists.changes(userId, {
+    deviceLists: { after: since.device_lists, upTo: now.device_lists },
+    events: { after: since.events, upTo: now.events },
+  });
+  return changed.length + left.length === 0 ? "" : JSON.stringify({ changed, left });
+}
+
+async function presenceEvents({ providers, moves }: DevicePartsDeps, view: SyncView): Promise<readonly JsonObject[]> {
+  const { requester: { userId }, since, now, filter: { presence: filter } } = view;
+  if (filter.matchesNone) return [];
+  const after = since?.presence ?? 0;
+  const events = since === null || now.presence > after
+    ? [...await providers.presence.between({ viewer: userId, after, upTo: now.presence })]
+    : [];
+  if (since !== null && now.events > since.events) {
+    const { joined } = await moves.between({ userId, after: since.events, upTo: now.events });
+    const told = new Set(events.map(({ sender }) => sender));
+    const users: UserId[] = [...joined].filter((user) => !told.has(user)).slice(0, MAX_NEW_PRESENCE);
+    if (users.length > 0) events.push(...await providers.presence.of(users));
+  }
+  if (filter.matchesAll) return events;
+  return events.filter(({ sender }) => filter.matches({ type: "m.presence", sender: String(sender), content: {} }));
+}

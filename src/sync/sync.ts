@@ -1,0 +1,230 @@
+/**
+ * `GET /sync`. Spec: client-server API, "Syncing".
+ *
+ * An attempt takes the positions of all streams, then reads what lies between the token and them. When there is nothing,
+ * the request waits for the notifier, holding no more than a subscription made before the first read, and tries again.
+ * Answers are text put together from rendered events; an initial sync is given out room by room as it is read.
+ */
+import type { Clock } from "../lib/clock.ts";
+import { LruCache } from "../lib/lru.ts";
+import { matchesRoom } from "../protocol/filter.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { SentMembers } from "../rooms/lazy_members.ts";
+import type { JoinPositions } from "../rooms/join_positions.ts";
+import type { LocalMemberships } from "../rooms/local_memberships.ts";
+import type { MembershipMoves } from "../rooms/membership_moves.ts";
+import { strippedState } from "../rooms/stripped_state.ts";
+import { type Notifier, type StreamPositions, STREAMS, type Subscription } from "../streams/notifier.ts";
+import { formatSyncToken } from "../streams/tokens.ts";
+import { readDeviceParts } from "./device_parts.ts";
+import { type AccountDataByRoom, type EphemeralByRoom, readAccountData, readEphemeral } from "./extras.ts";
+import type { SyncProviders, UnreadCounts } from "./providers.ts";
+import { joinedEntry, leftEntry, refusedEntry, type RoomEntryDeps } from "./room_entry.ts";
+import { joinedPart, planRooms, type RoomPlan, type RoomPlanDeps } from "./room_plan.ts";
+import type { RoomPart, SyncRequest, SyncView } from "./types.ts";
+
+/** What sync is built from. */
+export interface SyncDeps extends Omit<RoomEntryDeps, "unread">, RoomPlanDeps {
+  readonly clock: Clock;
+  readonly notifier: Notifier;
+  readonly memberships: LocalMemberships;
+  readonly moves: MembershipMoves;
+  readonly sentMembers: SentMembers;
+  readonly joinPositions: JoinPositions;
+  readonly providers: SyncProviders;
+}
+
+/** A response body: text, or pieces of it as they are made. */
+export type SyncBody = string | AsyncIterable<string>;
+
+interface Answer {
+  readonly isEmpty: boolean;
+  readonly body: SyncBody;
+}
+
+/** What an attempt has read besides rooms. */
+interface Extras {
+  readonly accountData: AccountDataByRoom;
+  readonly ephemeral: EphemeralByRoom;
+}
+
+/** The longest a request may wait, in milliseconds. */
+const MAX_TIMEOUT_MS = 10 * 60 * 1_000;
+const CACHED_IGNORED = 10_000;
+
+/** Answers syncs. */
+export class SyncService {
+  readonly #deps: SyncDeps;
+  readonly #entryDeps: RoomEntryDeps;
+  readonly #ignored = new LruCache<UserId, { readonly at: number; readonly users: ReadonlySet<string> }>({
+    maxEntries: CACHED_IGNORED,
+  });
+
+  constructor(deps: SyncDeps) {
+    this.#deps = deps;
+    this.#entryDeps = { ...deps, unread: (view, part) => this.#unread(view, part) };
+  }
+
+  /** Returns the response body. `signal` tells that the client is gone or the server stops. */
+  async sync(request: SyncRequest, signal?: AbortSignal): Promise<SyncBody> {
+    const { requester: { userId, deviceId }, since } = request;
+    const { presence, toDevice } = this.#deps.providers;
+    const endPresence = await presence.beginSync(userId, request.setPresence);
+    try {
+      if (since === null) this.#deps.sentMembers.reset(request.requester);
+      else if (deviceId !== null && since.to_device > 0) {
+        await toDevice.acknowledge({ userId, deviceId, upTo: since.to_device });
+      }
+      if (since === null || request.fullState || request.timeoutMs <= 0) return (await this.#attempt(request)).body;
+      using subscription = this.#deps.notifier.subscribe(userId);
+      return await this.#poll(request, { subscription, signal });
+    } finally {
+      endPresence();
+    }
+  }
+
+  async #poll(
+    request: SyncRequest,
+    { subscription, signal }: { subscription: Subscription; signal: AbortSignal | undefined },
+  ): Promise<SyncBody> {
+    const clock = this.#deps.clock;
+    const deadline = clock.monotonic() + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
+    while (true) {
+      const { isEmpty, body } = await this.#attempt(request);
+      const left = deadline - clock.monotonic();
+      if (!isEmpty || left <= 0 || signal?.aborted) return body;
+      if (await subscription.wait(left, signal)) continue;
+      // Nothing for this user, but a fresh token saves the next request from looking at what passed.
+      return signal?.aborted ? body : (await this.#attempt(request)).body;
+    }
+  }
+
+  async #attempt(request: SyncRequest): Promise<Answer> {
+    const { memberships, notifier } = this.#deps;
+    const rooms = await memberships.forUser(request.requester.userId);
+    // From here to the plan nothing waits, so that rooms and positions are of the same moment.
+    const now = notLess(notifier.currentPositions(), request.since);
+    const view: SyncView = { ...request, now, ignored: () => this.#ignoredUsers(request.requester.userId, now) };
+    const plan = await planRooms(this.#deps, { view, rooms });
+    const fresh = new Set<number>();
+    for (const part of plan.joined.values()) if (part.newlyJoined) fresh.add(part.roomNid);
+    const extras: Extras = {
+      accountData: await readAccountData(this.#deps.providers, view),
+      ephemeral: await readEphemeral(this.#deps.providers, { view, rooms: rooms.joined, fresh }),
+    };
+    if (request.since !== null) this.#addTouched(plan, { view, joined: rooms.joined, extras });
+    const parts = await readDeviceParts(this.#deps, view);
+    const token = formatSyncToken({ ...now, to_device: parts.toDeviceUpTo });
+    const account = extras.accountData.get("") ?? [];
+    let head = `{"next_batch":"${token}"${parts.text}`;
+    if (account.length > 0) head += `,"account_data":{"events":[${account.join(",")}]}`;
+    const isInitial = request.since === null || request.fullState;
+    if (isInitial) return { isEmpty: false, body: this.#stream(head, { view, plan, extras }) };
+    const sections = await this.#sections({ view, plan, extras });
+    const hasNews = parts.hasNews || account.length > 0 || sections !== "";
+    return { isEmpty: !hasNews, body: `${head}${sections === "" ? "" : `,"rooms":{${sections}}`}}` };
+  }
+
+  /** Adds joined rooms in which only something ephemeral or the account data changed. */
+  #addTouched(
+    plan: RoomPlan,
+    { view, joined, extras }: { view: SyncView; joined: ReadonlyMap<number, RoomId>; extras: Extras },
+  ): void {
+    const { excludedRooms } = this.#deps;
+    const add = (roomNid: number, roomId: RoomId) => {
+      if (plan.joined.has(roomNid) || !matchesRoom(view.filter.room, roomId) || excludedRooms.has(roomId)) return;
+      const range = { after: view.since?.events ?? null, upTo: view.now.events, newlyJoined: false };
+      plan.joined.set(roomNid, joinedPart({ roomNid, roomId }, range));
+    };
+    for (const roomNid of extras.ephemeral.keys()) {
+      const roomId = joined.get(roomNid);
+      if (roomId !== undefined) add(roomNid, roomId);
+    }
+    const changed = extras.accountData.size - (extras.accountData.has("") ? 1 : 0);
+    if (changed === 0) return;
+    for (const [roomNid, roomId] of joined) if (extras.accountData.has(roomId)) add(roomNid, roomId);
+  }
+
+  /** Returns the members of `rooms` that are not empty. */
+  async #sections(work: { view: SyncView; plan: RoomPlan; extras: Extras }): Promise<string> {
+    let text = "";
+    for (const name of ["join", "invite", "knock", "leave"] as const) {
+      let section = "";
+      for await (const entry of this.#entries(name, work)) section += section === "" ? entry : `,${entry}`;
+      if (section !== "") text += `${text === "" ? "" : ","}"${name}":{${section}}`;
+    }
+    return text;
+  }
+
+  async *#stream(
+    head: string,
+    work: { view: SyncView; plan: RoomPlan; extras: Extras },
+  ): AsyncGenerator<string> {
+    yield `${head},"rooms":{`;
+    let isFirstSection = true;
+    for (const name of ["join", "invite", "knock", "leave"] as const) {
+      let opening = `${isFirstSection ? "" : ","}"${name}":{`;
+      isFirstSection = false;
+      for await (const entry of this.#entries(name, work)) {
+        yield opening + entry;
+        opening = ",";
+      }
+      yield opening === "," ? "}" : `${opening}}`;
+    }
+    yield "}}";
+  }
+
+  async *#entries(
+    section: "join" | "invite" | "knock" | "leave",
+    { view, plan, extras }: { view: SyncView; plan: RoomPlan; extras: Extras },
+  ): AsyncGenerator<string> {
+    const deps = this.#entryDeps;
+    const dataOf = (roomId: RoomId) => extras.accountData.get(roomId) ?? [];
+    if (section === "join") {
+      for (const part of plan.joined.values()) {
+        const ephemeral = extras.ephemeral.get(part.roomNid) ?? [];
+        const entry = await joinedEntry(deps, {
+          view,
+          part,
+          extras: { ephemeral, accountData: dataOf(part.roomId), isTouched: ephemeral.length > 0 },
+        });
+        if (entry !== null) yield entry;
+      }
+    } else if (section === "leave") {
+      for (const { entry, part } of plan.left) {
+        yield part === null
+          ? await refusedEntry(deps, { view, entry })
+          : await leftEntry(deps, { view, part, accountData: dataOf(entry.roomId) });
+      }
+    } else {
+      const key = section === "invite" ? "invite_state" : "knock_state";
+      for (const entry of section === "invite" ? plan.invited : plan.knocked) {
+        yield `${JSON.stringify(entry.roomId)}:{"${key}":{"events":${await strippedState(deps, entry)}}}`;
+      }
+    }
+  }
+
+  async #unread({ requester: { userId }, now }: SyncView, { roomNid }: RoomPart): Promise<UnreadCounts> {
+    const { memberships, joinPositions, providers } = this.#deps;
+    const entry = (await memberships.forUser(userId)).all.get(roomNid);
+    const joinedAt = entry === undefined ? 0 : await joinPositions.of(userId, entry.eventNid);
+    return await providers.notifications.unread({ userId, roomNid, joinedAt, upTo: now.events });
+  }
+
+  /** Kept until anything changes in the account data stream. */
+  async #ignoredUsers(userId: UserId, now: StreamPositions): Promise<ReadonlySet<string>> {
+    const known = this.#ignored.get(userId);
+    if (known?.at === now.account_data) return known.users;
+    const users = await this.#deps.providers.accountData.ignoredUsers(userId);
+    this.#ignored.set(userId, { at: now.account_data, users });
+    return users;
+  }
+}
+
+/** A token never goes back, not even where a stream in memory started anew. */
+function notLess(positions: StreamPositions, since: StreamPositions | null): StreamPositions {
+  if (since === null) return positions;
+  const higher = { ...positions };
+  for (const stream of STREAMS) higher[stream] = Math.max(positions[stream], since[stream]);
+  return higher;
+}
