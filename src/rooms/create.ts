@@ -9,6 +9,8 @@ import { invalidParam, MatrixError } from "../protocol/errors.ts";
 import { stateKeyOf } from "../protocol/event.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
+import type { RoomVersionRules } from "../protocol/room_versions.ts";
+import { DatabaseError } from "../storage/database_error.ts";
 import { insertAlias } from "../storage/directory.ts";
 import { updateRoomIsPublic } from "../storage/rooms.ts";
 import { RoomBatch } from "./batch.ts";
@@ -33,6 +35,7 @@ const PRESET_RULES: Readonly<Record<Preset, PresetRules>> = {
   public_chat: { joinRule: "public", guestsCanJoin: false, invite: 50 },
 };
 const LOCALPART_LENGTH = 18;
+const MAX_ATTEMPTS = 3;
 const ENCRYPTION_ALGORITHM = "m.megolm.v1.aes-sha2";
 
 /** A state event of a new room. */
@@ -53,17 +56,35 @@ export async function createRoom(
   });
   const invites = requester.isShadowBanned ? [] : plan.invites;
   for (const userId of invites) assertMayInvite(deps, userId);
-  const batch = newRoomBatch(deps, plan);
-  await buildRoom(deps, { batch, plan: { ...plan, invites }, creator: requester.userId });
-  addRoomWrites(deps, { batch, plan, creator: requester.userId });
-  await persistBatch(deps, batch);
-  return batch.room.roomId;
+  const creator = requester.userId;
+  return await persistNewRoom(deps, {
+    rules: plan.rules,
+    build: async (batch) => {
+      await buildRoom(deps, { batch, plan: { ...plan, invites }, creator });
+      addRoomWrites(deps, { batch, plan, creator });
+    },
+  });
 }
 
-/** Returns an empty batch for a room of that version. Before v12 the room id is made up. */
-export function newRoomBatch(deps: EngineDeps, { rules }: Pick<CreatePlan, "rules">): RoomBatch {
-  const roomId = rules.roomIdIsCreateHash ? null : `!${randomString(LOCALPART_LENGTH)}:${deps.serverName}` as RoomId;
-  return new RoomBatch(deps, { newRoom: rules, roomId });
+/**
+ * Builds a room and writes it; returns its id. Before v12 the room id is made up; since then another process may have made
+ * the same create event in the same millisecond, and the room is built again.
+ */
+export async function persistNewRoom(
+  deps: EngineDeps,
+  { rules, build }: { rules: RoomVersionRules; build: (batch: RoomBatch) => Promise<void> },
+): Promise<RoomId> {
+  for (let attempt = 1;; attempt++) {
+    const roomId = rules.roomIdIsCreateHash ? null : `!${randomString(LOCALPART_LENGTH)}:${deps.serverName}` as RoomId;
+    const batch = new RoomBatch(deps, { newRoom: rules, roomId });
+    await build(batch);
+    try {
+      await persistBatch(deps, batch);
+      return batch.room.roomId;
+    } catch (error) {
+      if (attempt === MAX_ATTEMPTS || !(error instanceof DatabaseError) || error.kind !== "conflict") throw error;
+    }
+  }
 }
 
 /** Adds the events of a new room to its batch, in the order the spec gives. */
@@ -72,7 +93,8 @@ export async function buildRoom(
   { batch, plan, creator }: { batch: RoomBatch; plan: CreatePlan; creator: UserId },
 ): Promise<void> {
   const create = createContent(plan, creator);
-  await batch.append({ type: "m.room.create", stateKey: "", sender: creator, content: create });
+  const originServerTs = deps.createTime.next();
+  await batch.append({ type: "m.room.create", stateKey: "", sender: creator, content: create, originServerTs });
   const profile = await deps.profiles.get(creator);
   const joined = memberContent("join", { profile });
   await batch.append({ type: "m.room.member", stateKey: creator, sender: creator, content: joined });

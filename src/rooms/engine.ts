@@ -8,6 +8,7 @@
 import { randomString } from "../lib/random.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import { createRoom } from "./create.ts";
+import { CreateTime } from "./create_time.ts";
 import type { CreateRoomOptions } from "./create_options.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import type { MemberDetails } from "./member_content.ts";
@@ -33,8 +34,8 @@ export interface OthersMembership extends OwnMembership {
 export class RoomEngine {
   readonly #deps: EngineDeps;
 
-  constructor(deps: Omit<EngineDeps, "queues">) {
-    this.#deps = { ...deps, queues: new RoomQueues(deps) };
+  constructor(deps: Omit<EngineDeps, "queues" | "createTime">) {
+    this.#deps = { ...deps, queues: new RoomQueues(deps), createTime: new CreateTime(deps.clock) };
   }
 
   /** Creates a room and returns its id. */

@@ -2,6 +2,7 @@
 import type { JsonObject } from "../protocol/json.ts";
 import type { RoomVersionId } from "../protocol/room_versions.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { CreateTime } from "./create_time.ts";
 import type { StoredEvent } from "./types.ts";
 import type { BatchDeps } from "./batch.ts";
 import type { PersistDeps } from "./persist.ts";
@@ -45,4 +46,5 @@ export interface EngineDeps extends BatchDeps, PersistDeps {
   readonly queues: RoomQueues;
   readonly profiles: ProfileSource;
   readonly options: EngineOptions;
+  readonly createTime: CreateTime;
 }

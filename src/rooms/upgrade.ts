@@ -15,10 +15,9 @@ import { selectBannedMembers, selectRoomByNid, updateRoomIsPublic } from "../sto
 import { nextTurn } from "../lib/turn.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventTemplate } from "./build.ts";
-import { newRoomBatch } from "./create.ts";
+import { persistNewRoom } from "./create.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { memberContent } from "./member_content.ts";
-import { persistBatch } from "./persist.ts";
 import { carriedPowerLevels, closedPowerLevels, setupPowerLevels } from "./power.ts";
 import type { RoomCopy } from "./room_heads.ts";
 import type { Requester, StoredEvent } from "./types.ts";
@@ -59,10 +58,10 @@ export async function upgradeRoom(
   if (old === null) throw forbidden("You are not in the room");
   await assertMayUpgrade(deps, { old, userId: requester.userId });
   const creators = creatorsOf(options, { rules, upgrader: requester.userId });
-  const replacement = newRoomBatch(deps, { rules });
-  await buildReplacement(deps, { batch: replacement, old, upgrader: requester.userId, creators });
-  await persistBatch(deps, replacement);
-  const newRoomId = replacement.room.roomId;
+  const newRoomId = await persistNewRoom(deps, {
+    rules,
+    build: (batch) => buildReplacement(deps, { batch, old, upgrader: requester.userId, creators }),
+  });
   await deps.queues.run(
     options.roomId,
     (batch) => closeOldRoom(deps, { batch, newRoomId, upgrader: requester.userId }),
@@ -118,7 +117,13 @@ async function buildReplacement(
   const send = (type: string, content: JsonObject, stateKey = "") =>
     batch.append({ type, stateKey, sender: upgrader, content });
   const create = await readState(deps, { old, type: "m.room.create" });
-  await send("m.room.create", createContent(create, { batch, old, upgrader, creators }));
+  await batch.append({
+    type: "m.room.create",
+    stateKey: "",
+    sender: upgrader,
+    content: createContent(create, { batch, old, upgrader, creators }),
+    originServerTs: deps.createTime.next(),
+  });
   const profile = await deps.profiles.get(upgrader);
   await send("m.room.member", memberContent("join", { profile }), upgrader);
   const levels = await readState(deps, { old, type: "m.room.power_levels" });
