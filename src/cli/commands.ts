@@ -37,7 +37,8 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     return await dispatch(args, context);
   } catch (error) {
     if (error instanceof UsageError) {
-      terminal.err(`${context.program}: ${error.message}. See ${context.program} --help.\n`);
+      const stop = error.message.endsWith("?") ? "" : ".";
+      terminal.err(`${context.program}: ${error.message}${stop} See ${context.program} --help.\n`);
       return 2;
     }
     if (error instanceof Interrupted) return 130;

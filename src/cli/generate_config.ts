@@ -1,7 +1,6 @@
 /** `generate-config`: writes what a new server needs, and never over what is there. */
 import { basename, dirname, resolve } from "node:path";
 import { explainServerName } from "../config/checks.ts";
-import { readRawConfig } from "../config/load.ts";
 import { type Command, type CommandContext, type Given, hasFlag, lastValue, UsageError } from "./command.ts";
 import { exists, makeFolder, SECRET_MODE, writeNewFile } from "./files.ts";
 import { configText, type NewConfig } from "./generated_files.ts";
@@ -49,21 +48,21 @@ async function generateConfig(given: Given, { terminal }: CommandContext): Promi
   const paths = given.flags["config-path"] ?? ["homeserver.yaml"];
   const dataDirectory = resolve(lastValue(given, "data-directory") ?? ".");
   if (hasFlag(given, "generate-keys")) {
-    await makeMissingFiles(await readRawConfig(paths), { say, dataDirectory });
+    await makeMissingFiles(paths, { say, dataDirectory });
     return 0;
   }
   const [configPath = "", ...others] = paths;
   if (others.length > 0) throw new UsageError("--config-path can be given only once here");
   if (await exists(configPath)) {
     say(`Config file '${configPath}' already exists. Generating any missing config files.`);
-    await makeMissingFiles(await readRawConfig([configPath]), { say, dataDirectory });
+    await makeMissingFiles([configPath], { say, dataDirectory });
     return 0;
   }
   const config = newConfig(given, { configPath, dataDirectory });
   say(`Generating config file ${configPath}`);
   await makeFolder(dataDirectory);
   await writeNewFile(configPath, { text: configText(config), mode: SECRET_MODE });
-  await makeMissingFiles(await readRawConfig([configPath]), { say, dataDirectory });
+  await makeMissingFiles([configPath], { say, dataDirectory });
   say(
     `A config file has been generated in '${basename(configPath) === configPath ? configPath : resolve(configPath)}' ` +
       `for server name '${config.serverName}'. Please review this file and customise it to your needs.`,
@@ -77,7 +76,7 @@ function newConfig(
 ): NewConfig {
   const serverName = lastValue(given, "server-name");
   if (serverName === null) throw new UsageError("--server-name is missing: the domain part of user ids");
-  const wrong = explainServerName(serverName);
+  const wrong = explainServerName(serverName) ?? (/[A-Z]/.test(serverName) ? "it has capital letters" : null);
   if (wrong !== null) throw new UsageError(`${JSON.stringify(serverName)} is not a valid server name: ${wrong}`);
   return {
     serverName,

@@ -51,7 +51,7 @@ ${secretText(config, "form_secret")}
 signing_key_path: ${quote(`${configDirectory}/${serverName}.signing.key`)}
 trusted_key_servers:
   - server_name: "matrix.org"
-${config.enableRegistration ? "enable_registration: true\nenable_registration_without_verification: true\n" : ""}
+${switchesText(config)}
 # vim:ft=yaml
 `;
 }
@@ -65,7 +65,15 @@ function listenersText({ serverName, openPrivatePorts, enableMetrics }: NewConfi
     x_forwarded: true
 ${addresses}    resources:
       - names: [client, federation]
-        compress: false${metrics}${enableMetrics ? "\nenable_metrics: true" : ""}`;
+        compress: false${metrics}`;
+}
+
+function switchesText({ enableMetrics, enableRegistration }: NewConfig): string {
+  const metrics = enableMetrics ? ["enable_metrics: true"] : [];
+  const registration = enableRegistration
+    ? ["enable_registration: true", "enable_registration_without_verification: true"]
+    : [];
+  return [...metrics, ...registration].map((line) => `${line}\n`).join("");
 }
 
 function secretText({ secretsInFiles, configDirectory, serverName }: NewConfig, name: string): string {

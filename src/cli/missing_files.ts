@@ -2,17 +2,19 @@
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import { formatSigningKey, generateSigningKey } from "../protocol/signatures.ts";
-import type { RawFiles } from "../config/load.ts";
+import { loadConfig, readRawConfig } from "../config/load.ts";
 import { exists, SECRET_MODE, writeNewFile } from "./files.ts";
 import { logConfigText, makeSecret } from "./generated_files.ts";
 
 const SECRET_OPTIONS = ["registration_shared_secret", "macaroon_secret_key", "form_secret"];
 
-/** Makes the missing files, and says so by `say`. */
+/** Makes the files missing to a configuration that is right otherwise, and says so by `say`. */
 export async function makeMissingFiles(
-  { raw, configDirectory }: RawFiles,
+  paths: readonly string[],
   { say, dataDirectory }: { say: (line: string) => void; dataDirectory: string },
 ): Promise<void> {
+  await loadConfig({ paths, mayLackSecretFiles: true });
+  const { raw, configDirectory } = await readRawConfig(paths);
   const keyPath = stringOf(raw.signing_key_path) ?? join(configDirectory, `${raw.server_name}.signing.key`);
   if (raw.signing_key === undefined && !await exists(keyPath)) {
     say(`Generating signing key file ${keyPath}`);

@@ -1,5 +1,5 @@
 /** `serve`: runs the server until it is told to stop. */
-import { loadConfig, readRawConfig } from "../config/load.ts";
+import { loadConfig } from "../config/load.ts";
 import { loadLogConfig } from "../config/log_config.ts";
 import type { Config } from "../config/config.ts";
 import { reasonOf } from "../config/source.ts";
@@ -7,7 +7,7 @@ import { flushLogs, getLogger, setLogRoutes } from "../lib/log.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { Terminal } from "../lib/terminal.ts";
 import { VERSION } from "../lib/version.ts";
-import { type Command, type CommandContext, type Given, hasFlag, UsageError } from "./command.ts";
+import { type Command, type CommandContext, type Given, hasFlag, lastValue, UsageError } from "./command.ts";
 import { makeMissingFiles } from "./missing_files.ts";
 import { waitForStop } from "./signals.ts";
 
@@ -41,9 +41,9 @@ async function serve(given: Given, { terminal, env }: CommandContext): Promise<n
   if (paths === undefined) {
     throw new UsageError("name a configuration by -c FILE; generate-config --server-name NAME makes one");
   }
-  await makeMissingFiles(await readRawConfig(paths), {
+  await makeMissingFiles(paths, {
     say: (line) => terminal.err(`${line}\n`),
-    dataDirectory: given.flags["data-directory"]?.at(-1) ?? ".",
+    dataDirectory: lastValue(given, "data-directory") ?? ".",
   });
   const { config, warnings } = await loadConfig({ paths, env });
   for (const warning of warnings) terminal.err(`Warning: ${warning}\n`);

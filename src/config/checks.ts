@@ -1,8 +1,11 @@
 /** Rules that concern several options, or the meaning of one beyond its type. */
+import { parseServerName } from "../protocol/ids.ts";
 import { getRoomVersion, listRoomVersions } from "../protocol/room_versions.ts";
 import type { SectionValues } from "./config.ts";
 import type { Report } from "./schema.ts";
-import { isServerName } from "./values.ts";
+
+/** Leaves room for a localpart in ids of at most 255 bytes. */
+const MAX_SERVER_NAME_BYTES = 230;
 
 /** Reports what contradicts itself or could not work. */
 export function checkConfig(values: SectionValues, report: Report): void {
@@ -21,17 +24,13 @@ export function checkConfig(values: SectionValues, report: Report): void {
 /** Says what is wrong with a server name, or returns null. */
 export function explainServerName(name: string): string | null {
   if (name === "") return "it is empty";
-  if (isServerName(name)) {
-    const port = /:(\d+)$/.exec(name.replace(/^\[.*\]/, ""))?.[1];
-    if (port !== undefined && Number(port) > 65535) return "the port is above 65535";
-    return /[A-Z]/.test(name) ? "it has capital letters" : null;
-  }
+  if (new TextEncoder().encode(name).length > MAX_SERVER_NAME_BYTES) return "it is longer than 230 bytes";
+  if (parseServerName(name) !== null) return null;
   if (name.includes("://")) return 'it is a URL; leave out "https://" and everything after the host name';
   if (name.includes("/")) return "it has a slash";
-  if (name.startsWith("@")) return "it is a user id";
+  if (name.includes("@")) return 'it has an "@"; give the domain only';
   if (/\s/.test(name)) return "it has a space";
-  if (name.length > 230) return "it is longer than 230 characters";
-  return "it may only have letters, digits, dots and hyphens, then perhaps a colon and a port";
+  return "it may only be letters, digits, dots and hyphens, or an IP address, then perhaps a colon and a port";
 }
 
 function checkServer({ server }: SectionValues, report: Report): void {

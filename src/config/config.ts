@@ -5,7 +5,7 @@
  * put beside. Durations are milliseconds and sizes are numbers.
  */
 import { join } from "node:path";
-import type { ServerName } from "../protocol/ids.ts";
+import { parseServerName, type ServerName } from "../protocol/ids.ts";
 import { checkConfig } from "./checks.ts";
 import type { DatabaseConfig } from "./database.ts";
 import type { ListenerConfig } from "./listeners.ts";
@@ -47,16 +47,21 @@ export function readConfig(
   if (hasProblems()) return null;
   const sections = values as unknown as SectionValues;
   checkConfig(sections, at.report);
-  return hasProblems() ? null : deepFreeze(assemble(sections, configDirectory));
+  const serverName = parseServerName(sections.server.serverName);
+  if (hasProblems() || serverName === null) return null;
+  return deepFreeze(assemble(sections, { serverName, configDirectory }));
 }
 
-function assemble(values: SectionValues, configDirectory: string): Config {
+function assemble(
+  values: SectionValues,
+  { serverName, configDirectory }: { serverName: ServerName; configDirectory: string },
+): Config {
   const { legacy: _, listeners, database, logging, ...sections } = values;
-  const { serverName, publicBaseurl } = sections.server;
+  const { publicBaseurl } = sections.server;
   const baseurl = publicBaseurl ?? `https://${serverName}/`;
   return {
     ...sections,
-    serverName: serverName as ServerName,
+    serverName,
     publicBaseurl: baseurl.endsWith("/") ? baseurl : `${baseurl}/`,
     hasPublicBaseurl: publicBaseurl !== null,
     listeners: listeners.listeners,

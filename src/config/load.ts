@@ -32,6 +32,8 @@ export interface LoadOptions {
   readonly paths: readonly string[];
   /** Reads an environment variable; `SYNAPSE_CACHE_FACTOR` and the proxy variables count. */
   readonly env?: (name: string) => string | undefined;
+  /** Passes over files of secrets that do not exist: to check a configuration before those are made. */
+  readonly mayLackSecretFiles?: boolean;
 }
 
 /** A configuration as the files have it, with files of secrets not read. */
@@ -55,7 +57,7 @@ export async function readRawConfig(paths: readonly string[]): Promise<RawFiles>
 export async function loadOptions<O extends Options>(paths: readonly string[], options: O): Promise<Values<O>> {
   const sources = await readSources(paths, []);
   const report = collector(sources, []);
-  const secrets = await resolveSecretFiles(pickOptions(merge(sources), options), report);
+  const secrets = await resolveSecretFiles(pickOptions(merge(sources), options), { report, mayBeMissing: false });
   const values = readOptions(options, { value: pickOptions(secrets, options), at: { path: [], report } });
   if (report.problems.length > 0) throw new ConfigError(report.problems);
   return values;
@@ -66,10 +68,15 @@ function merge(sources: readonly SourceFile[]): Record<string, unknown> {
 }
 
 /** Reads, merges and validates configuration files; throws `StartupError` when they cannot be used. */
-export async function loadConfig({ paths, env = () => undefined }: LoadOptions): Promise<LoadedConfig> {
+export async function loadConfig(
+  { paths, env = () => undefined, mayLackSecretFiles = false }: LoadOptions,
+): Promise<LoadedConfig> {
   const warnings: string[] = [];
   const sources = await readSources(paths, warnings);
-  const secrets = await resolveSecretFiles(merge(sources), collector(sources, warnings));
+  const secrets = await resolveSecretFiles(merge(sources), {
+    report: collector(sources, warnings),
+    mayBeMissing: mayLackSecretFiles,
+  });
   const lastPath = sources.at(-1)?.path ?? ".";
   return build(applyEnvironment(secrets, env), { sources, warnings, configDirectory: dirname(lastPath) });
 }

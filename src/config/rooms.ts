@@ -4,6 +4,7 @@ import {
   boolean,
   duration,
   list,
+  mapped,
   notYet,
   nullable,
   object,
@@ -33,7 +34,7 @@ const USER_DIRECTORY = {
 const USER_CONSENT = {
   template_dir: option(nullable(string), null),
   version: option(anything, null),
-  server_notice_content: option(nullable(record(anything)), null),
+  server_notice_content: option(nullable(object({ msgtype: required(string), body: required(string) })), null),
   send_server_notice_to_guests: option(boolean, false),
   block_events_error: option(nullable(string), null),
   require_at_registration: option(boolean, false),
@@ -72,7 +73,7 @@ export const PUSH_OPTIONS = {
 /** The table of the section "Rooms". */
 export const ROOM_OPTIONS = {
   encryption_enabled_by_default_for_room_type: option(
-    oneOf(["off", "all", "invite", false]),
+    mapped(oneOf(["off", "all", "invite", false]), (value) => value === false ? "off" : value),
     "off",
     works("Encrypt new rooms: all of them, or those one must be invited to."),
   ),

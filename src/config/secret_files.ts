@@ -25,15 +25,15 @@ const INNER_SECRETS: readonly (readonly [string, string])[] = [
 /** Returns the configuration with secrets read from their files. A secret given both ways is a problem. */
 export async function resolveSecretFiles(
   raw: Readonly<Record<string, unknown>>,
-  report: Report,
+  context: { readonly report: Report; readonly mayBeMissing: boolean },
 ): Promise<Record<string, unknown>> {
   const result: Record<string, unknown> = { ...raw };
-  for (const name of SECRETS) await resolve(result, { name, within: [], report });
+  for (const name of SECRETS) await resolve(result, { name, within: [], ...context });
   for (const [parent, name] of INNER_SECRETS) {
     const options = result[parent];
     if (!isMap(options)) continue;
     const copy = { ...options };
-    await resolve(copy, { name, within: [parent], report });
+    await resolve(copy, { name, within: [parent], ...context });
     result[parent] = copy;
   }
   return result;
@@ -41,7 +41,12 @@ export async function resolveSecretFiles(
 
 async function resolve(
   options: Record<string, unknown>,
-  { name, within, report }: { name: string; within: readonly string[]; report: Report },
+  { name, within, report, mayBeMissing }: {
+    name: string;
+    within: readonly string[];
+    report: Report;
+    mayBeMissing: boolean;
+  },
 ): Promise<void> {
   const path = options[`${name}_path`];
   if (typeof path !== "string") return;
@@ -49,16 +54,21 @@ async function resolve(
     const problem = [...within, name].join(".");
     throw new StartupError(`Options "${problem}" and "${problem}_path" are both set; leave one of them out`);
   }
-  options[name] = await readSecret(path, `${[...within, name].join(".")}_path`);
-  if (options[name] === "") report.warning([...within, `${name}_path`], "names an empty file");
+  const text = await readSecret(path, { option: `${[...within, name].join(".")}_path`, mayBeMissing });
+  options[name] = text;
+  if (text === "") report.warning([...within, `${name}_path`], "names an empty file");
 }
 
-async function readSecret(path: string, option: string): Promise<string> {
+async function readSecret(
+  path: string,
+  { option, mayBeMissing }: { option: string; mayBeMissing: boolean },
+): Promise<string | null> {
   try {
     const info = await Deno.stat(path);
     if (info.size > MAX_SECRET_BYTES) throw new Error("it is too large for a secret");
     return (await Deno.readTextFile(path)).trim();
   } catch (error) {
+    if (mayBeMissing && error instanceof Deno.errors.NotFound) return null;
     throw new StartupError(`Cannot read ${path}, named by option "${option}": ${reasonOf(error)}`);
   }
 }

@@ -1,5 +1,6 @@
 /** Schemas of values with a grammar of their own, used by more than one section. */
 import { isIP } from "node:net";
+import { parseServerName } from "../protocol/ids.ts";
 import { checked, number, object, option, type Schema, type Values } from "./schema.ts";
 
 /** An IP address, or a range in CIDR notation. */
@@ -10,17 +11,11 @@ export const ipRange: Schema<string> = checked('an IP address or a range such as
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
 });
 
-/** Whether `value` has the grammar of a server name. Spec: appendices, "Server name". */
-export function isServerName(value: string): boolean {
-  if (value.length > 230) return false;
-  const match = /^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,255})(?::(\d{1,5}))?$/.exec(value);
-  if (match === null) return false;
-  const host = match[1] ?? "";
-  return host.startsWith("[") ? isIP(host.slice(1, -1)) === 6 : true;
-}
-
 /** A server name: a host name or address, with an optional port. */
-export const serverName: Schema<string> = checked('a server name such as "example.org"', isServerName);
+export const serverName: Schema<string> = checked(
+  'a server name such as "example.org"',
+  (value) => parseServerName(value) !== null,
+);
 
 /** An absolute URL of http or https. */
 export const httpUrl: Schema<string> = checked(
