@@ -32,7 +32,7 @@ export function profileRoutes(app: App, { auth, limits, profiles }: ProfileRoute
       const key = c.req.param("keyName") ?? "";
       return json(await profiles.getField(sessionOf(c)?.requester ?? null, { userId, key }));
     })
-    .put("/profile/:userId/:keyName", auth.active(), limits.perUser("rc_profile"), async (c) => {
+    .put("/profile/:userId/:keyName", auth.activeGuestOk(), limits.perUser("rc_profile"), async (c) => {
       const { userId } = pathIds(c, { userId: parseUserId });
       const key = c.req.param("keyName") ?? "";
       const body = await readJsonObject(c);
@@ -45,7 +45,7 @@ export function profileRoutes(app: App, { auth, limits, profiles }: ProfileRoute
       await profiles.setField({ requester: requester(c), userId, key, value });
       return json({});
     })
-    .delete("/profile/:userId/:keyName", auth.active(), limits.perUser("rc_profile"), async (c) => {
+    .delete("/profile/:userId/:keyName", auth.activeGuestOk(), limits.perUser("rc_profile"), async (c) => {
       const { userId } = pathIds(c, { userId: parseUserId });
       const key = c.req.param("keyName") ?? "";
       await profiles.setField({ requester: requester(c), userId, key, value: undefined });

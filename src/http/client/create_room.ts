@@ -1,0 +1,78 @@
+/**
+ * New rooms. Spec: client-server API, "Creation" and "Room Upgrades".
+ *   POST /_matrix/client/v3/createRoom
+ *   POST /_matrix/client/v3/rooms/{roomId}/upgrade
+ */
+import { z } from "zod";
+import { parseRoomId } from "../../protocol/ids.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../../protocol/json.ts";
+import type { CreateRoomOptions } from "../../rooms/create_options.ts";
+import type { RoomEngine } from "../../rooms/engine.ts";
+import { type App, client, requester } from "../app.ts";
+import type { Auth } from "../middleware/auth.ts";
+import { readJson } from "../middleware/body.ts";
+import { pathIds } from "../middleware/params.ts";
+import type { RequestLimits } from "../middleware/rate_limit.ts";
+import { json } from "../middleware/responses.ts";
+
+/** What the routes are built from. */
+export interface CreateRoomRoutesDeps {
+  readonly auth: Auth;
+  readonly limits: RequestLimits;
+  readonly engine: RoomEngine;
+}
+
+/** Room for a few hundred invitations and a long initial state. */
+const MAX_BODY_BYTES = 1_048_576;
+const JsonObjectSchema = z.custom<JsonObject>(isJsonObject);
+const CreateRoomBody = z.looseObject({
+  visibility: z.enum(["public", "private"]).optional(),
+  room_alias_name: z.string().optional(),
+  name: z.string().nullish(),
+  topic: z.string().nullish(),
+  invite: z.array(z.string()).optional(),
+  invite_3pid: z.array(z.custom<JsonValue>()).optional(),
+  room_version: z.string().optional(),
+  creation_content: JsonObjectSchema.optional(),
+  initial_state: z.array(z.looseObject({
+    type: z.string(),
+    state_key: z.string().optional(),
+    content: JsonObjectSchema,
+  })).optional(),
+  preset: z.string().optional(),
+  is_direct: z.boolean().optional(),
+  power_level_content_override: JsonObjectSchema.optional(),
+});
+const UpgradeBody = z.looseObject({ new_version: z.string(), additional_creators: z.array(z.string()).optional() });
+
+/** Registers the endpoints. */
+export function createRoomRoutes(app: App, { auth, limits, engine }: CreateRoomRoutesDeps): void {
+  client(app)
+    .post("/createRoom", auth.active(), limits.perUser("rc_room_creation"), async (c) => {
+      const body = await readJson(c, CreateRoomBody, { maxBytes: MAX_BODY_BYTES });
+      return json({ room_id: await engine.createRoom(requester(c), toOptions(body)) });
+    })
+    .post("/rooms/:roomId/upgrade", auth.active(), limits.perUser("rc_room_creation"), async (c) => {
+      const { roomId } = pathIds(c, { roomId: parseRoomId });
+      const { new_version: newVersion, additional_creators: additionalCreators } = await readJson(c, UpgradeBody);
+      const options = { roomId, newVersion, ...(additionalCreators === undefined ? {} : { additionalCreators }) };
+      return json({ replacement_room: await engine.upgrade(requester(c), options) });
+    });
+}
+
+function toOptions(body: z.output<typeof CreateRoomBody>): CreateRoomOptions {
+  return {
+    roomVersion: body.room_version,
+    preset: body.preset,
+    visibility: body.visibility,
+    roomAliasName: body.room_alias_name,
+    name: body.name ?? undefined,
+    topic: body.topic ?? undefined,
+    invite: body.invite,
+    invite3pid: body.invite_3pid,
+    initialState: body.initial_state?.map(({ type, state_key: stateKey, content }) => ({ type, stateKey, content })),
+    creationContent: body.creation_content,
+    powerLevelContentOverride: body.power_level_content_override,
+    isDirect: body.is_direct,
+  };
+}

@@ -1,0 +1,130 @@
+/**
+ * Joining and leaving rooms. Spec: client-server API, "Room membership".
+ *   POST /_matrix/client/v3/join/{roomIdOrAlias}, /knock/{roomIdOrAlias}
+ *   POST /_matrix/client/v3/rooms/{roomId}/{join,leave,forget,invite,kick,ban,unban}
+ */
+import { z } from "zod";
+import { MatrixError } from "../../protocol/errors.ts";
+import { parseRoomAlias, parseRoomId, parseUserId, type RoomAlias, type RoomId } from "../../protocol/ids.ts";
+import type { RoomEngine } from "../../rooms/engine.ts";
+import type { MemberDetails } from "../../rooms/member_content.ts";
+import type { Requester } from "../../rooms/types.ts";
+import type { RateLimits } from "../../services/rate_limits.ts";
+import { type App, client, type Ctx, type Guard, requester } from "../app.ts";
+import type { Auth } from "../middleware/auth.ts";
+import { checkJson, readJson, readJsonObject } from "../middleware/body.ts";
+import { pathIds } from "../middleware/params.ts";
+import type { RequestLimits } from "../middleware/rate_limit.ts";
+import { json } from "../middleware/responses.ts";
+
+/** What the routes are built from. */
+export interface MembershipRoutesDeps {
+  readonly auth: Auth;
+  readonly limits: RequestLimits;
+  readonly rateLimits: RateLimits;
+  readonly engine: RoomEngine;
+  readonly directory: { resolve(alias: RoomAlias): Promise<{ readonly roomId: RoomId }> };
+}
+
+const ReasonBody = z.looseObject({ reason: z.string().nullish() });
+const UserId = z.string().transform((text, context) => {
+  const userId = parseUserId(text);
+  if (userId !== null) return userId;
+  context.addIssue({ code: "custom", message: "Not a user id" });
+  return z.NEVER;
+});
+const TargetBody = z.looseObject({ user_id: UserId, reason: z.string().nullish() });
+
+/** Registers the endpoints. */
+export function membershipRoutes(app: App, deps: MembershipRoutesDeps): void {
+  ownRoutes(app, deps);
+  othersRoutes(app, deps);
+}
+
+function ownRoutes(app: App, { auth, limits, rateLimits, engine, directory }: MembershipRoutesDeps): void {
+  async function join(c: Ctx, roomId: RoomId): Promise<Response> {
+    const { reason } = await readJson(c, ReasonBody, { allowEmpty: true });
+    rateLimits.check("rc_joins_per_room", roomId);
+    await engine.join(requester(c), { roomId, ...reasonDetails(reason) });
+    return json({ room_id: roomId });
+  }
+
+  async function find(c: Ctx): Promise<RoomId> {
+    const { roomIdOrAlias } = pathIds(c, { roomIdOrAlias: parseRoomIdOrAlias });
+    return isAlias(roomIdOrAlias) ? (await directory.resolve(roomIdOrAlias)).roomId : roomIdOrAlias;
+  }
+
+  const joins = limits.perUser("rc_joins.local");
+  client(app)
+    .post("/join/:roomIdOrAlias", auth.activeGuestOk(), joins, async (c) => join(c, await find(c)))
+    .post("/rooms/:roomId/join", auth.activeGuestOk(), joins, (c) => join(c, roomIdOf(c)))
+    .post("/knock/:roomIdOrAlias", auth.active(), joins, async (c) => {
+      const roomId = await find(c);
+      const { reason } = await readJson(c, ReasonBody, { allowEmpty: true });
+      await engine.knock(requester(c), { roomId, ...reasonDetails(reason) });
+      return json({ room_id: roomId });
+    })
+    .post("/rooms/:roomId/leave", auth.guestOk(), async (c) => {
+      const { reason } = await readJson(c, ReasonBody, { allowEmpty: true });
+      await engine.leave(requester(c), { roomId: roomIdOf(c), ...reasonDetails(reason) });
+      return json({});
+    })
+    .post("/rooms/:roomId/forget", auth.guestOk(), async (c) => {
+      await readJsonObject(c, { allowEmpty: true });
+      await engine.forget(requester(c), { roomId: roomIdOf(c) });
+      return json({});
+    });
+}
+
+type Target = z.output<typeof TargetBody>;
+type Action = (
+  who: Requester,
+  target: { roomId: RoomId; userId: Target["user_id"]; details?: MemberDetails },
+) => Promise<unknown>;
+
+function othersRoutes(app: App, { auth, limits, rateLimits, engine }: MembershipRoutesDeps): void {
+  function route(name: string, { guard, act }: { guard: Guard; act: Action }): void {
+    client(app).post(`/rooms/:roomId/${name}`, auth.active(), guard, async (c) => {
+      const body = await readJsonObject(c);
+      if (name === "invite") refuseAddress(body);
+      const { user_id: userId, reason } = checkJson(TargetBody, body);
+      await act(requester(c), { roomId: roomIdOf(c), userId, ...reasonDetails(reason) });
+      return json({});
+    });
+  }
+
+  const message = limits.perUser("rc_message");
+  route("invite", {
+    guard: limits.perUser("rc_invites.per_issuer"),
+    act: (who, target) => {
+      rateLimits.check("rc_invites.per_room", target.roomId);
+      rateLimits.check("rc_invites.per_user", target.userId);
+      return engine.invite(who, target);
+    },
+  });
+  route("kick", { guard: message, act: (who, target) => engine.kick(who, target) });
+  route("ban", { guard: message, act: (who, target) => engine.ban(who, target) });
+  route("unban", { guard: message, act: (who, target) => engine.unban(who, target) });
+}
+
+/** Invitations by address need an identity server, which this server does not speak to. */
+function refuseAddress(body: Readonly<Record<string, unknown>>): void {
+  if (body.user_id !== undefined || body.medium === undefined) return;
+  throw new MatrixError(403, "M_THREEPID_DENIED", "Invitations by e-mail or phone number are not enabled");
+}
+
+function reasonDetails(reason: string | null | undefined): { details?: MemberDetails } {
+  return typeof reason === "string" ? { details: { reason } } : {};
+}
+
+function roomIdOf(c: Ctx): RoomId {
+  return pathIds(c, { roomId: parseRoomId }).roomId;
+}
+
+function parseRoomIdOrAlias(text: string): RoomId | RoomAlias | null {
+  return text.startsWith("#") ? parseRoomAlias(text) : parseRoomId(text);
+}
+
+function isAlias(id: RoomId | RoomAlias): id is RoomAlias {
+  return id.startsWith("#");
+}

@@ -1,0 +1,80 @@
+/**
+ * Sending events. Spec: client-server API, "Sending events to a room" and "Redactions".
+ *   PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}
+ *   PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}
+ *   PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}
+ */
+import { z } from "zod";
+import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
+import type { RoomEngine } from "../../rooms/engine.ts";
+import { type App, client, type Ctx, requester } from "../app.ts";
+import type { Auth } from "../middleware/auth.ts";
+import { readJson, readJsonObject } from "../middleware/body.ts";
+import { intParam, pathIds, query } from "../middleware/params.ts";
+import type { RequestLimits } from "../middleware/rate_limit.ts";
+import { json } from "../middleware/responses.ts";
+
+/** What the routes are built from. */
+export interface RoomSendRoutesDeps {
+  readonly auth: Auth;
+  readonly limits: RequestLimits;
+  readonly engine: RoomEngine;
+}
+
+const RedactBody = z.looseObject({ reason: z.string().nullish() });
+const TimestampQuery = z.object({ ts: intParam().optional() });
+/** In UTF-16 units; the bound of ids in bytes is checked where events are built. */
+const MAX_TYPE_LENGTH = 255;
+const MAX_TXN_ID_LENGTH = 255;
+
+/** Registers the endpoints. */
+export function roomSendRoutes(app: App, { auth, limits, engine }: RoomSendRoutesDeps): void {
+  async function putState(c: Ctx): Promise<Response> {
+    const { roomId, eventType, stateKey } = pathIds(c, {
+      roomId: parseRoomId,
+      eventType: parseType,
+      stateKey: parseText,
+    });
+    const content = await readJsonObject(c);
+    const options = { roomId, type: eventType, stateKey, content, txnId: null, ...timestamp(c) };
+    return json({ event_id: await engine.sendEvent(requester(c), options) });
+  }
+
+  const message = limits.perUser("rc_message");
+  client(app)
+    .put("/rooms/:roomId/send/:eventType/:txnId", auth.activeGuestOk(), message, async (c) => {
+      const { roomId, eventType, txnId } = pathIds(c, { roomId: parseRoomId, eventType: parseType, txnId: parseTxnId });
+      const content = await readJsonObject(c);
+      const options = { roomId, type: eventType, stateKey: null, content, txnId, ...timestamp(c) };
+      return json({ event_id: await engine.sendEvent(requester(c), options) });
+    })
+    .put("/rooms/:roomId/state/:eventType", auth.activeGuestOk(), message, putState)
+    .put("/rooms/:roomId/state/:eventType/", auth.activeGuestOk(), message, putState)
+    .put("/rooms/:roomId/state/:eventType/:stateKey", auth.activeGuestOk(), message, putState)
+    .put("/rooms/:roomId/redact/:eventId/:txnId", auth.user(), message, async (c) => {
+      const { roomId, eventId, txnId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId, txnId: parseTxnId });
+      const { reason } = await readJson(c, RedactBody, { allowEmpty: true });
+      return json({ event_id: await engine.redact(requester(c), { roomId, eventId, reason: reason ?? null, txnId }) });
+    });
+}
+
+function parseType(text: string): string | null {
+  return text.length > 0 && text.length <= MAX_TYPE_LENGTH ? text : null;
+}
+
+/** The state key may be empty and have any characters. */
+function parseText(text: string): string {
+  return text;
+}
+
+function parseTxnId(text: string): string | null {
+  return text.length > 0 && text.length <= MAX_TXN_ID_LENGTH && !text.includes("\u0000") ? text : null;
+}
+
+/** Application services may say when an event was made. Spec: application service API, "Timestamp massaging". */
+function timestamp(c: Ctx): { originServerTs?: number } {
+  if (requester(c).appserviceId === null) return {};
+  const { ts } = query(c, TimestampQuery);
+  if (ts === undefined) return {};
+  return { originServerTs: ts };
+}
