@@ -1,0 +1,159 @@
+/**
+ * Reading rooms. Spec: client-server API, "Getting events for a room" and "Jump to date".
+ *   GET /joined_rooms
+ *   GET /rooms/{roomId}/messages
+ *   GET /rooms/{roomId}/context/{eventId}
+ *   GET /rooms/{roomId}/event/{eventId}
+ *   GET /rooms/{roomId}/members
+ *   GET /rooms/{roomId}/joined_members
+ *   GET /rooms/{roomId}/state
+ *   GET /rooms/{roomId}/state/{eventType}/{stateKey}
+ *   GET /rooms/{roomId}/timestamp_to_event
+ */
+import { z } from "zod";
+import { invalidParam, notFound } from "../../protocol/errors.ts";
+import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
+import type { EventContext } from "../../rooms/context.ts";
+import type { LocalMemberships } from "../../rooms/local_memberships.ts";
+import type { Pagination } from "../../rooms/pagination.ts";
+import type { Reading, RoomReaders } from "../../rooms/room_access.ts";
+import type { RoomState } from "../../rooms/room_state.ts";
+import type { TimestampSearch } from "../../rooms/timestamp.ts";
+import { parseRoomToken, type RoomToken } from "../../streams/tokens.ts";
+import { readRoomEventFilter } from "../../sync/filters.ts";
+import { type App, client, type Ctx, requester } from "../app.ts";
+import type { Auth } from "../middleware/auth.ts";
+import { intParam, pathIds, pathText, query } from "../middleware/params.ts";
+import { json, jsonText } from "../middleware/responses.ts";
+
+/** What the routes are built from. */
+export interface RoomReadRoutesDeps {
+  readonly auth: Auth;
+  readonly readers: RoomReaders;
+  readonly pagination: Pagination;
+  readonly context: EventContext;
+  readonly roomState: RoomState;
+  readonly timestamps: TimestampSearch;
+  readonly memberships: LocalMemberships;
+}
+
+const MAX_PAGE = 1_000;
+const MAX_CONTEXT = 100;
+const DEFAULT_LIMIT = 10;
+
+const MessagesQuery = z.object({
+  dir: z.enum(["b", "f"]).optional(),
+  from: z.string().optional(),
+  to: z.string().optional(),
+  limit: intParam().optional(),
+  filter: z.string().optional(),
+});
+const ContextQuery = z.object({ limit: intParam().optional(), filter: z.string().optional() });
+const Memberships = z.enum(["join", "invite", "leave", "ban", "knock"]);
+const MembersQuery = z.object({
+  at: z.string().optional(),
+  membership: Memberships.optional(),
+  not_membership: Memberships.optional(),
+});
+const StateQuery = z.object({ format: z.enum(["content", "event"]).optional() });
+const TimestampQuery = z.object({ ts: intParam(), dir: z.enum(["b", "f"]) });
+
+/** Registers the endpoints that read rooms. */
+export function roomReadRoutes(app: App, deps: RoomReadRoutesDeps): void {
+  const { auth, readers, memberships, timestamps } = deps;
+  historyRoutes(app, deps);
+  stateRoutes(app, deps);
+  client(app).get("/joined_rooms", auth.user(), async (c) => {
+    const { joined } = await memberships.forUser(requester(c).userId);
+    return json({ joined_rooms: [...joined.values()] });
+  });
+  client(app, ["v1", "unstable/org.matrix.msc3030"]).get(
+    "/rooms/:roomId/timestamp_to_event",
+    auth.user(),
+    async (c) => {
+      const { ts, dir } = query(c, TimestampQuery);
+      const reading = await readingOf(c, readers);
+      const viewer = await readers.viewer(reading);
+      const found = await timestamps.nearest(reading.access, { viewer, ts, backwards: dir === "b" });
+      return json({ event_id: found.eventId, origin_server_ts: found.originServerTs });
+    },
+  );
+}
+
+function historyRoutes(app: App, { auth, readers, pagination, context }: RoomReadRoutesDeps): void {
+  client(app)
+    .get("/rooms/:roomId/messages", auth.guestOk(), async (c) => {
+      const params = query(c, MessagesQuery);
+      const reading = await readingOf(c, readers);
+      return jsonText(
+        await pagination.messages(reading, {
+          direction: params.dir ?? "f",
+          from: tokenOf("from", params.from),
+          to: tokenOf("to", params.to),
+          limit: Math.min(params.limit ?? DEFAULT_LIMIT, MAX_PAGE),
+          filter: readRoomEventFilter(params.filter ?? null),
+        }),
+      );
+    })
+    .get("/rooms/:roomId/context/:eventId", auth.guestOk(), async (c) => {
+      const params = query(c, ContextQuery);
+      const { eventId } = pathIds(c, { eventId: parseEventId });
+      const reading = await readingOf(c, readers);
+      const limit = Math.min(params.limit ?? DEFAULT_LIMIT, MAX_CONTEXT);
+      const filter = readRoomEventFilter(params.filter ?? null);
+      return jsonText(await context.around(reading, { eventId, limit, filter }));
+    })
+    .get("/rooms/:roomId/event/:eventId", auth.guestOk(), async (c) => {
+      const { roomId, eventId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId });
+      const { userId, deviceId } = requester(c);
+      const access = await readers.find(userId, roomId);
+      if (access === null) throw notFound("Event not found");
+      return jsonText(await context.event({ requester: { userId, deviceId }, access }, eventId));
+    });
+}
+
+function stateRoutes(app: App, { auth, readers, roomState }: RoomReadRoutesDeps): void {
+  const one = async (c: Ctx): Promise<Response> => {
+    const { format } = query(c, StateQuery);
+    const type = pathText(c, "type");
+    const stateKey = pathText(c, "stateKey");
+    const reading = await readingOf(c, readers);
+    return jsonText(await roomState.one(reading, { type, stateKey, whole: format === "event" }));
+  };
+  client(app)
+    .get("/rooms/:roomId/members", auth.guestOk(), async (c) => {
+      const params = query(c, MembersQuery);
+      const reading = await readingOf(c, readers);
+      return jsonText(
+        await roomState.members(reading, {
+          at: tokenOf("at", params.at),
+          membership: params.membership ?? null,
+          notMembership: params.not_membership ?? null,
+        }),
+      );
+    })
+    .get("/rooms/:roomId/joined_members", auth.guestOk(), async (c) => {
+      return jsonText(await roomState.joinedMembers(await readingOf(c, readers)));
+    })
+    .get(
+      "/rooms/:roomId/state",
+      auth.guestOk(),
+      async (c) => jsonText(await roomState.all(await readingOf(c, readers))),
+    )
+    .get("/rooms/:roomId/state/:type", auth.guestOk(), one)
+    .get("/rooms/:roomId/state/:type/", auth.guestOk(), one)
+    .get("/rooms/:roomId/state/:type/:stateKey", auth.guestOk(), one);
+}
+
+async function readingOf(c: Ctx, readers: RoomReaders): Promise<Reading> {
+  const { roomId } = pathIds(c, { roomId: parseRoomId });
+  const { userId, deviceId } = requester(c);
+  return await readers.reading({ userId, deviceId }, roomId);
+}
+
+function tokenOf(name: string, text: string | undefined): RoomToken | null {
+  if (text === undefined || text === "") return null;
+  const token = parseRoomToken(text);
+  if (token === null) throw invalidParam(`Invalid value for query parameter "${name}"`);
+  return token;
+}
