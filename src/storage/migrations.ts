@@ -12,6 +12,7 @@ import e2ee from "../../migrations/0005_e2ee.sql" with { type: "text" };
 import media from "../../migrations/0006_media.sql" with { type: "text" };
 import directory from "../../migrations/0007_directory.sql" with { type: "text" };
 import push from "../../migrations/0008_push.sql" with { type: "text" };
+import sync from "../../migrations/0009_sync.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -30,4 +31,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0006_media", text: media },
   { name: "0007_directory", text: directory },
   { name: "0008_push", text: push },
+  { name: "0009_sync", text: sync },
 ];
