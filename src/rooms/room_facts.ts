@@ -1,4 +1,4 @@
-/** Small questions about rooms that services ask: who is in, what they may do, who came and went. */
+/** Small questions about rooms that services ask: who is in, and what they may do. */
 import { stateKeyOf } from "../protocol/event.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
@@ -7,10 +7,9 @@ import type { Db } from "../storage/database.ts";
 import { selectRoomByNid } from "../storage/rooms.ts";
 import type { EventStore } from "./event_store.ts";
 import type { LocalMemberships } from "./local_memberships.ts";
-import type { RoomTimelines } from "./room_timelines.ts";
 import type { StateReader } from "./state_reader.ts";
 import type { StoredEvent } from "./types.ts";
-import { parseMembership, type Visibility } from "./visibility.ts";
+import type { Visibility } from "./visibility.ts";
 
 /** What the answers are made from. */
 export interface RoomFactsDeps {
@@ -18,7 +17,6 @@ export interface RoomFactsDeps {
   readonly events: EventStore;
   readonly state: StateReader;
   readonly memberships: LocalMemberships;
-  readonly timelines: RoomTimelines;
   readonly visibility: Visibility;
 }
 
@@ -44,11 +42,6 @@ export class RoomFacts {
   /** Tells whether a local user is joined to a room. */
   async isJoined(userId: UserId, roomId: RoomId): Promise<boolean> {
     return await this.joinedRoomNid(userId, roomId) !== null;
-  }
-
-  /** Returns the position from which a local user's membership counts; 0 when they have none. */
-  async memberSince(userId: UserId, roomNid: number): Promise<number> {
-    return (await this.#deps.memberships.forUser(userId)).all.get(roomNid)?.position ?? 0;
   }
 
   /** Returns the position of an event in a room, or null when the room has no such event. */
@@ -97,45 +90,6 @@ export class RoomFacts {
     if (!await this.isJoined(userId, roomId)) return false;
     const source = await this.#power(roomId);
     return source !== null && getUserLevel(source, userId) >= getRequiredLevel(source, { type, isState: true });
-  }
-
-  /** Returns who came and went in the rooms of a local user, in `(after, upTo]` of the events stream. */
-  async membershipMoves(
-    { userId, after, upTo }: { userId: UserId; after: number; upTo: number },
-  ): Promise<{ joined: Set<UserId>; left: Set<UserId> }> {
-    const joined = new Set<UserId>();
-    const left = new Set<UserId>();
-    const { all } = await this.#deps.memberships.forUser(userId);
-    for (const roomNid of this.#deps.timelines.changedAfter(after, all)) {
-      for (const move of await this.#moves({ roomNid, after, upTo })) {
-        const side = move.isJoin ? joined : left;
-        if (move.userId !== userId) side.add(move.userId);
-        else for (const other of await this.#members(all.get(roomNid)?.roomId)) side.add(other);
-      }
-    }
-    return { joined, left };
-  }
-
-  async #moves(
-    range: { roomNid: number; after: number; upTo: number },
-  ): Promise<{ userId: UserId; isJoin: boolean }[]> {
-    const deltas = (await this.#deps.timelines.deltas(range)).filter(({ type }) => type === "m.room.member");
-    const nids = deltas.flatMap((delta) => [delta.eventNid, delta.prevEventNid]).filter((nid) => nid !== null);
-    const events = await this.#deps.events.byNid(nids);
-    const isJoin = (nid: number | null) =>
-      nid !== null && parseMembership(events.get(nid)?.event.content.membership) === "join";
-    return deltas.flatMap(({ stateKey, eventNid, prevEventNid }) => {
-      const [before, now] = [isJoin(prevEventNid), isJoin(eventNid)];
-      return before === now ? [] : [{ userId: stateKey as UserId, isJoin: now }];
-    });
-  }
-
-  async #members(roomId: RoomId | undefined): Promise<UserId[]> {
-    const root = roomId === undefined ? null : await this.#deps.state.currentRoot(roomId);
-    if (root === null) return [];
-    const members = await this.#deps.state.entries(root, "members");
-    return members.filter(({ event }) => event.content.membership === "join")
-      .map(({ event }) => event.stateKey as UserId);
   }
 
   async #current(roomId: RoomId, type: string, stateKey: string): Promise<StoredEvent | null> {

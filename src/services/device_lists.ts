@@ -4,25 +4,18 @@
  * `changed` is whose keys changed and who has come to share a room; `left` is who no longer shares one.
  */
 import type { UserId } from "../protocol/ids.ts";
+import type { MembershipMoves } from "../rooms/membership_moves.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { insertDeviceListChange, selectDeviceListChanges } from "../storage/cross_signing.ts";
 import { filterUsersSharingRoom, selectLocalUsersSharingRoom } from "../storage/shared_rooms.ts";
 import { advanceStream } from "../storage/streams.ts";
 import type { Notifier } from "../streams/notifier.ts";
 
-/** Who joined and who left the rooms that a user is in, between two positions of the events stream. */
-export interface MembershipMoves {
-  /** Users who joined a room that the user is in, and the members of rooms that the user joined. */
-  readonly joined: ReadonlySet<UserId>;
-  /** Users who left such a room, and the members of rooms that the user left. */
-  readonly left: ReadonlySet<UserId>;
-}
-
 /** What the service is built from. */
 export interface DeviceListsDeps {
   readonly db: Database;
   readonly notifier: Notifier;
-  readonly membershipMoves: (range: { userId: UserId; after: number; upTo: number }) => Promise<MembershipMoves>;
+  readonly moves: MembershipMoves;
 }
 
 /** A span of the two streams that matter here. */
@@ -61,7 +54,7 @@ export class DeviceListsService {
     }
     const left = new Set<UserId>();
     if (events.upTo > events.after) {
-      const moves = await this.#deps.membershipMoves({ userId, ...events });
+      const moves = await this.#deps.moves.between({ userId, ...events });
       const concerned = [...new Set([...moves.joined, ...moves.left])].filter((user) => user !== userId);
       const shared = await filterUsersSharingRoom(this.#deps.db, { userId, others: concerned });
       for (const user of concerned) {

@@ -29,8 +29,6 @@ export interface NotificationRooms {
   /** Returns the content of the power levels in force, empty without any, and the sender's level. */
   powerLevels(roomId: RoomId, sender: UserId): Promise<{ content: Readonly<JsonObject>; senderLevel: number }>;
   displayName(roomId: RoomId, userId: UserId): Promise<string | null>;
-  /** Returns the position from which a user's membership counts. */
-  memberSince(userId: UserId, roomNid: number): Promise<number>;
   isLocal(userId: UserId): boolean;
 }
 
@@ -43,13 +41,15 @@ export interface NotificationsDeps {
 
 /** How much is unread, and how much of it deserves attention. */
 export interface UnreadCount {
-  readonly notifications: number;
-  readonly highlights: number;
+  readonly notify: number;
+  readonly highlight: number;
 }
 
 /** Unread counts of a room for a user. */
-export interface UnreadCounts extends UnreadCount {
-  /** By thread root; what is outside of threads stands beside. */
+export interface UnreadCounts {
+  /** Outside of threads. */
+  readonly main: UnreadCount;
+  /** By thread root. */
   readonly threads: ReadonlyMap<string, UnreadCount>;
 }
 
@@ -58,7 +58,7 @@ const NOBODY = "@:" as UserId;
 const NOBODYS_RULES = defaultPushRules(NOBODY);
 /** A list of mentions longer than this is cut: each costs an evaluation. */
 const MAX_MENTIONS = 100;
-const NOTHING: UnreadCount = { notifications: 0, highlights: 0 };
+const NOTHING: UnreadCount = { notify: 0, highlight: 0 };
 
 /** Records notifications as events are written, and counts them. */
 export class NotificationsService {
@@ -78,40 +78,29 @@ export class NotificationsService {
     }
   }
 
-  /** Counts what is unread for a user in some rooms; rooms in which nothing is are left out. */
-  async counts(
-    { userId, roomNids }: { userId: UserId; roomNids: readonly number[] },
-  ): Promise<Map<number, UnreadCounts>> {
-    const counts = new Map<number, UnreadCounts>();
-    for (const roomNid of roomNids) {
-      const unread = await this.#unread(userId, roomNid);
-      if (unread !== null) counts.set(roomNid, unread);
-    }
-    return counts;
-  }
-
-  async #unread(userId: UserId, roomNid: number): Promise<UnreadCounts | null> {
-    const { db, rooms } = this.#deps;
+  /** Counts what is unread for a user up to a position. Without a receipt, nothing before `joinedAt` counts. */
+  async unread(
+    { userId, roomNid, joinedAt, upTo }: { userId: UserId; roomNid: number; joinedAt: number; upTo: number },
+  ): Promise<UnreadCounts> {
+    const { db } = this.#deps;
     const read = new Map<string, number>();
     for (const { threadId, eventPosition } of await selectReceiptsOfUser(db, { roomNid, userId })) {
       if (eventPosition !== null) read.set(threadId, Math.max(read.get(threadId) ?? 0, eventPosition));
     }
-    // Without a receipt outside of threads, what came before the user joined does not count.
-    const floor = read.get("") ?? await rooms.memberSince(userId, roomNid);
-    const counts = await countNotifications(db, { userId, roomNid, after: floor });
+    const floor = read.get("") ?? joinedAt;
     let main: UnreadCount = NOTHING;
     const threads = new Map<string, UnreadCount>();
-    for (const count of counts) {
-      const readTo = read.get(count.threadId === "" ? "main" : count.threadId) ?? 0;
+    for (const { threadId, ...count } of await countNotifications(db, { userId, roomNid, after: floor, upTo })) {
+      const readTo = read.get(threadId === "" ? "main" : threadId) ?? 0;
       const [rest] = readTo > floor
-        ? await countNotifications(db, { userId, roomNid, after: readTo, threadId: count.threadId })
+        ? await countNotifications(db, { userId, roomNid, after: readTo, upTo, threadId })
         : [count];
       if (!rest || (rest.notify <= 0 && rest.highlight <= 0)) continue;
-      const unread = { notifications: rest.notify, highlights: rest.highlight };
-      if (count.threadId === "") main = unread;
-      else threads.set(count.threadId, unread);
+      const unread = { notify: rest.notify, highlight: rest.highlight };
+      if (threadId === "") main = unread;
+      else threads.set(threadId, unread);
     }
-    return main === NOTHING && threads.size === 0 ? null : { ...main, threads };
+    return { main, threads };
   }
 
   async #recordEvent(

@@ -96,13 +96,12 @@ export class PushRulesService {
   }
 
   /**
-   * Returns the content of `m.push_rules` as text when it changed in `(after, upTo]` of its stream, else null. What
-   * changed before this process started counts as changed: the client gets the same rules once more.
+   * Tells whether a user's rules changed in `(after, upTo]` of their stream. What changed before this process started
+   * counts as changed: the client gets the same rules once more.
    */
-  async changed({ userId, after, upTo }: { userId: UserId; after: number; upTo: number }): Promise<string | null> {
+  hasChanged({ userId, after, upTo }: { userId: UserId; after: number; upTo: number }): boolean {
     const changedAt = this.#changedAt.get(userId) ?? (this.#customized.has(userId) ? this.#startedAt : 0);
-    const hasChanged = after === 0 || (changedAt > after && changedAt <= upTo);
-    return hasChanged ? JSON.stringify(await this.content(userId)) : null;
+    return changedAt > after && changedAt <= upTo;
   }
 
   /** Returns one rule. Throws 404 when there is none. */

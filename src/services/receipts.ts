@@ -40,8 +40,6 @@ export interface ReceiptsDeps {
   readonly notifier: Notifier;
   readonly accountData: AccountDataService;
   readonly rooms: ReceiptRooms;
-  /** Runs with the write of each receipt that moved: unread counts go down here. */
-  readonly onRead: (tx: Tx, receipt: Receipt) => Promise<void>;
 }
 
 /** A receipt as a client sends it. */
@@ -128,7 +126,6 @@ export class ReceiptsService {
       other.receiptType === receipt.receiptType && other.threadId === receipt.threadId
     );
     if (old && !isAhead(receipt, old)) return;
-    await this.#deps.onRead(tx, receipt);
     const position = await advanceStream(tx, "receipts", 1);
     await upsertReceipt(tx, { ...receipt, position });
     tx.afterCommit(() => this.#deps.notifier.publish("receipts", position, audience));

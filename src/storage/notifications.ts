@@ -44,6 +44,7 @@ export interface CountRange {
   readonly roomNid: number;
   /** Only positions after this one. */
   readonly after: number;
+  readonly upTo: number;
   /** One thread only; all when not given. */
   readonly threadId?: string;
 }
@@ -79,7 +80,7 @@ export async function countNotifications(db: Db, range: CountRange): Promise<Thr
     db.all<CountRow>(sql`
       SELECT thread_id, COUNT(*) AS notify, SUM(CASE WHEN highlight THEN 1 ELSE 0 END) AS highlight
       FROM room_notifications
-      WHERE room_nid = ${range.roomNid} AND position > ${range.after}
+      WHERE room_nid = ${range.roomNid} AND position > ${range.after} AND position <= ${range.upTo}
         AND sender <> ${range.userId}${thread}
       GROUP BY thread_id`),
     db.all<CountRow>(sql`
@@ -87,7 +88,8 @@ export async function countNotifications(db: Db, range: CountRange): Promise<Thr
         SUM(CASE WHEN notify THEN 1 ELSE 0 END - CASE WHEN room_notify THEN 1 ELSE 0 END) AS notify,
         SUM(CASE WHEN highlight THEN 1 ELSE 0 END - CASE WHEN room_highlight THEN 1 ELSE 0 END) AS highlight
       FROM user_notifications
-      WHERE user_id = ${range.userId} AND room_nid = ${range.roomNid} AND position > ${range.after}${thread}
+      WHERE user_id = ${range.userId} AND room_nid = ${range.roomNid} AND position > ${range.after}
+        AND position <= ${range.upTo}${thread}
       GROUP BY thread_id`),
   ]);
   const counts = new Map<string, { notify: number; highlight: number }>();

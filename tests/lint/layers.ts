@@ -18,6 +18,7 @@ export const LAYER_RANKS: ReadonlyMap<string, number> = new Map([
   ["media", 8],
   ["workers", 9],
   ["http", 10],
+  ["server", 11],
   ["server.ts", 11],
   ["cli", 12],
   ["main.ts", 13],

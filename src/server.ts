@@ -1,0 +1,85 @@
+/**
+ * The composition root: puts the server together, starts it and stops it.
+ *
+ * What is built is in `server/`: `core.ts` (database, key, streams), `parts.ts` (every service, once, with exactly what it
+ * needs), `routes.ts` (all endpoints), `timers.ts` (what happens from time to time). It stops in reverse order: no new
+ * requests, long-polls end, running requests finish, background work ends, the database closes.
+ */
+import type { Config } from "./config/config.ts";
+import { Listeners } from "./http/listeners.ts";
+import { type Clock, systemClock } from "./lib/clock.ts";
+import { getLogger } from "./lib/log.ts";
+import { StartupError } from "./lib/startup_error.ts";
+import { openCore } from "./server/core.ts";
+import { buildParts, type Parts } from "./server/parts.ts";
+import { buildApp } from "./server/routes.ts";
+import { startTimers } from "./server/timers.ts";
+import type { Database } from "./storage/database.ts";
+
+/** What tests put in place of the real thing. A database given here is not closed by the server. */
+export interface ServerOverrides {
+  readonly clock?: Clock;
+  readonly database?: Database;
+}
+
+/** A running server. */
+export interface RunningServer {
+  /** Where it listens. */
+  readonly addresses: readonly string[];
+  readonly parts: Parts;
+  /** Finishes running requests, ends long-polls and background work, and closes the database. */
+  stop(): Promise<void>;
+}
+
+/** Running requests get this long to finish when the server stops. */
+const STOP_GRACE_MS = 5_000;
+
+/** Starts the server. Throws `StartupError` or `DatabaseStartupError` with a sentence for the operator. */
+export async function startServer(config: Config, overrides: ServerOverrides = {}): Promise<RunningServer> {
+  const clock = overrides.clock ?? systemClock;
+  const { database } = overrides;
+  const core = await openCore({ config, clock, ...(database === undefined ? {} : { database }) });
+  try {
+    const parts = await buildParts(core);
+    const log = getLogger("synapse.access.http");
+    const certificate = await readCertificate(config);
+    const app = buildApp(parts);
+    const listeners = await Listeners.open({ app, clock, log }, { listeners: config.listeners, certificate });
+    const timers = startTimers(parts);
+    return {
+      addresses: listeners.addresses,
+      parts,
+      async stop() {
+        const closed = listeners.stop(STOP_GRACE_MS);
+        parts.stopping.abort();
+        core.notifier.wakeAll();
+        await closed;
+        await timers.stop();
+        await parts[Symbol.asyncDispose]();
+        if (database === undefined) await core.db[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    if (database === undefined) await core.db[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function readCertificate({ tls, listeners }: Config): Promise<{ cert: string; key: string } | null> {
+  if (!listeners.some((listener) => listener.tls)) return null;
+  const { tlsCertificatePath, tlsPrivateKeyPath } = tls;
+  if (tlsCertificatePath === null || tlsPrivateKeyPath === null) {
+    throw new StartupError(
+      'A listener has "tls: true", but "tls_certificate_path" or "tls_private_key_path" is not set',
+    );
+  }
+  return { cert: await readFile(tlsCertificatePath), key: await readFile(tlsPrivateKeyPath) };
+}
+
+async function readFile(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    throw new StartupError(`Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

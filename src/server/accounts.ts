@@ -1,0 +1,115 @@
+/** Accounts, logins, devices and profiles. */
+import { getLogger } from "../lib/log.ts";
+import type { UserId } from "../protocol/ids.ts";
+import { Accounts } from "../services/accounts.ts";
+import { Credentials } from "../services/credentials.ts";
+import { type DeviceListener, Devices } from "../services/devices.ts";
+import { LastSeen } from "../services/last_seen.ts";
+import { Login } from "../services/login.ts";
+import { Passwords } from "../services/passwords.ts";
+import { type MemberProfile, Profiles } from "../services/profile.ts";
+import { type Limits, RateLimits } from "../services/rate_limits.ts";
+import { Registration } from "../services/registration.ts";
+import { SharedSecretRegistration } from "../services/shared_secret_registration.ts";
+import { Tokens } from "../services/tokens.ts";
+import { Uia } from "../services/uia.ts";
+import { uiaStages } from "../services/uia_stages.ts";
+import { type UserRoomActions, UserRooms } from "../workers/user_rooms.ts";
+import type { Core } from "./core.ts";
+
+/** What accounts need from the layers around them; bound once those exist. */
+export interface AccountHooks {
+  readonly onDeviceChange: DeviceListener;
+  readonly onRegistered: (user: { userId: UserId; isGuest: boolean }) => Promise<void>;
+  readonly userRoomActions: UserRoomActions;
+}
+
+/** The account services. */
+export type AccountParts = ReturnType<typeof buildAccounts>;
+
+/** Builds the account services. */
+// deno-lint-ignore explicit-module-boundary-types -- the type is what is built
+export function buildAccounts(core: Core, hooks: AccountHooks) {
+  const { config, db, clock } = core;
+  const { serverName, sessions } = config;
+  const limits = new RateLimits({ limits: limitsOf(core), clock });
+  const passwords = new Passwords({
+    rounds: config.registration.bcryptRounds,
+    pepper: config.passwords.passwordConfig.pepper,
+  });
+  const { passwordConfig } = config.passwords;
+  const credentials = new Credentials({ db, serverName, passwords, limits, policy: passwordConfig.policy });
+  const tokens = new Tokens({ db, clock, lifetimes: sessions });
+  const lastSeen = new LastSeen({ db, clock });
+  const devices = new Devices({ db, clock, tokens, onChange: hooks.onDeviceChange });
+  const uia = new Uia({
+    db,
+    clock,
+    stages: uiaStages({ db, clock, credentials }),
+    recentMs: sessions.uiAuth.sessionTimeout,
+  });
+  const registration = new Registration({
+    ...{ db, clock, serverName, credentials, devices, uia, limits },
+    options: { ...config.registration, ...config.captcha },
+    isExclusive: () => false,
+    onRegistered: hooks.onRegistered,
+  });
+  const loginOptions = { passwordConfig, loginViaExistingSession: sessions.loginViaExistingSession };
+  const login = new Login({ db, credentials, devices, tokens, limits, options: loginOptions });
+  const sharedSecret = config.registration.registrationSharedSecret;
+  const { profiles, userRooms } = buildProfiles(core, hooks);
+  return {
+    ...{ limits, passwords, credentials, tokens, lastSeen, devices, uia, registration, login, loginOptions },
+    ...{ profiles, userRooms },
+    accounts: new Accounts({ db, credentials, devices, tokens, wakeDepartures: () => userRooms.wakeDepartures() }),
+    sharedSecretRegistration: new SharedSecretRegistration({ db, clock, credentials, registration, sharedSecret }),
+  };
+}
+
+// deno-lint-ignore explicit-function-return-type -- the type is what is built
+function buildProfiles({ config, db, clock }: Core, hooks: AccountHooks) {
+  const profiles: Profiles = new Profiles({
+    db,
+    serverName: config.serverName,
+    options: { ...config.registration, ...config.server },
+    lookUpRemote: () => Promise.resolve(null),
+    onChange: (userId) => userRooms.wakeProfile(userId),
+  });
+  const memberProfile = (userId: UserId): Promise<MemberProfile> => profiles.memberProfile(userId);
+  const userRooms = new UserRooms({
+    db,
+    clock,
+    log: getLogger("synapse.handlers.profile"),
+    rooms: hooks.userRoomActions,
+    memberProfile,
+  });
+  return { profiles, userRooms };
+}
+
+function limitsOf({ config }: Core): Limits {
+  const { ratelimits } = config;
+  const { rcLogin, rcJoins, rcInvites } = ratelimits;
+  return {
+    "rc_admin_redaction": ratelimits.rcAdminRedaction ?? ratelimits.rcMessage,
+    "rc_delayed_event_mgmt": ratelimits.rcDelayedEventMgmt,
+    "rc_invites.per_issuer": rcInvites.perIssuer,
+    "rc_invites.per_room": rcInvites.perRoom,
+    "rc_invites.per_user": rcInvites.perUser,
+    "rc_joins.local": rcJoins.local,
+    "rc_joins.remote": rcJoins.remote,
+    "rc_joins_per_room": ratelimits.rcJoinsPerRoom,
+    "rc_key_requests": ratelimits.rcKeyRequests,
+    "rc_login.account": rcLogin.account,
+    "rc_login.address": rcLogin.address,
+    "rc_login.failed_attempts": rcLogin.failedAttempts,
+    "rc_media_create": ratelimits.rcMediaCreate,
+    "rc_message": ratelimits.rcMessage,
+    "rc_presence.per_user": ratelimits.rcPresence.perUser,
+    "rc_profile": ratelimits.rcProfile,
+    "rc_registration": ratelimits.rcRegistration,
+    "rc_registration_token_validity": ratelimits.rcRegistrationTokenValidity,
+    "rc_reports": ratelimits.rcReports,
+    "rc_room_creation": ratelimits.rcRoomCreation,
+    "rc_user_directory": ratelimits.rcUserDirectory,
+  };
+}

@@ -1,0 +1,105 @@
+/** What everything else is built on: the database, the signing key, the streams. */
+import type { Config } from "../config/config.ts";
+import type { DatabaseConfig } from "../config/database.ts";
+import type { Clock } from "../lib/clock.ts";
+import { StartupError } from "../lib/startup_error.ts";
+import { serverNameOf, type UserId } from "../protocol/ids.ts";
+import { parseSigningKeys, type Signer, type SigningKey } from "../protocol/signatures.ts";
+import type { Database } from "../storage/database.ts";
+import { type DatabaseOptions, openDatabase } from "../storage/open_database.ts";
+import { selectStreamPositions } from "../storage/streams.ts";
+import { Notifier } from "../streams/notifier.ts";
+
+/** The parts that all others share. */
+export interface Core {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly db: Database;
+  readonly notifier: Notifier;
+  readonly signer: Signer;
+  readonly isLocal: (userId: UserId) => boolean;
+}
+
+/** Opens the database and loads the key. `database` takes the place of what the configuration names. */
+export async function openCore(
+  { config, clock, database }: { config: Config; clock: Clock; database?: Database },
+): Promise<Core> {
+  const signer = { serverName: config.serverName, key: await loadSigningKey(config) };
+  const db = database ?? await openDatabase(databaseOptions(config.database), { serverName: config.serverName });
+  const notifier = new Notifier(await startPositions(db, clock));
+  const isLocal = (userId: UserId) => serverNameOf(userId) === config.serverName;
+  return { config, clock, db, notifier, signer, isLocal };
+}
+
+async function loadSigningKey(config: Config): Promise<SigningKey> {
+  const inline = config.signingKeys.signingKey;
+  const path = config.signingKeyPath;
+  const text = inline ?? await readKeyFile(path);
+  const [key] = parseSigningKeys(text) ?? [];
+  if (!key) {
+    throw new StartupError(`The signing key in ${inline === null ? path : '"signing_key"'} is not a signing key`);
+  }
+  return key;
+}
+
+async function readKeyFile(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartupError(`Cannot read the signing key ${path}: ${reason}`);
+  }
+}
+
+function databaseOptions(config: DatabaseConfig): DatabaseOptions {
+  if (config.name === "sqlite3") return { sqlite: { path: config.path } };
+  const text = (...names: string[]) => {
+    for (const name of names) {
+      const value = config.args[name];
+      if (typeof value === "string" && value !== "") return value;
+    }
+    return undefined;
+  };
+  const [host, user, password] = [text("host"), text("user"), text("password")];
+  const name = text("dbname", "database");
+  const port = Number(config.args.port ?? 5432);
+  const ssl = sslMode(text("sslmode"));
+  return {
+    postgres: {
+      server: {
+        port,
+        ...(host === undefined ? {} : { host }),
+        ...(user === undefined ? {} : { user }),
+        ...(password === undefined ? {} : { password }),
+        ...(name === undefined ? {} : { database: name }),
+        ...(ssl === undefined ? {} : { ssl }),
+      },
+      maxConnections: config.maxConnections,
+      allowUnsafeLocale: config.allowUnsafeLocale,
+    },
+  };
+}
+
+/** libpq's names; those that only differ in how strictly they verify map to the stricter one that the driver has. */
+function sslMode(mode: string | undefined): "require" | "prefer" | "verify-full" | false | undefined {
+  if (mode === "disable") return false;
+  if (mode === "allow" || mode === "prefer") return "prefer";
+  if (mode === "require") return "require";
+  if (mode === "verify-ca" || mode === "verify-full") return "verify-full";
+  return undefined;
+}
+
+async function startPositions(db: Database, clock: Clock): Promise<ConstructorParameters<typeof Notifier>[0]> {
+  const stored = await selectStreamPositions(db);
+  const at = (stream: Parameters<typeof stored.get>[0]) => stored.get(stream) ?? 0;
+  return {
+    events: at("events"),
+    receipts: at("receipts"),
+    account_data: at("account_data"),
+    to_device: at("to_device"),
+    device_lists: at("device_lists"),
+    push_rules: at("push_rules"),
+    presence: clock.now(),
+    typing: clock.now(),
+  };
+}

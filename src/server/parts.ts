@@ -1,0 +1,136 @@
+/** Builds every part of the server once, with exactly what it needs. */
+import { getLogger } from "../lib/log.ts";
+import { Media } from "../media/media.ts";
+import type { UserId } from "../protocol/ids.ts";
+import type { Requester } from "../rooms/types.ts";
+import { SentMembers } from "../rooms/lazy_members.ts";
+import { AccountDataService } from "../services/account_data.ts";
+import { PushRulesService } from "../services/push_rules.ts";
+import { deleteInboxOfDevice } from "../storage/to_device.ts";
+import { Filters } from "../sync/filters.ts";
+import type { SyncProviders } from "../sync/providers.ts";
+import { Summaries } from "../sync/summaries.ts";
+import { SyncService } from "../sync/sync.ts";
+import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
+import type { Core } from "./core.ts";
+import { buildRooms, type RoomParts } from "./rooms.ts";
+import { buildNotifications, buildUserData, type UserDataParts } from "./user_data.ts";
+
+/** All parts of the server. */
+export interface Parts {
+  readonly core: Core;
+  readonly rooms: RoomParts;
+  readonly accounts: AccountParts;
+  readonly pushRules: PushRulesService;
+  readonly userData: UserDataParts;
+  readonly sync: { readonly sync: SyncService; readonly filters: Filters };
+  readonly media: Media;
+  /** Aborted when the server stops: long waits end. */
+  readonly stopping: AbortController;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const log = getLogger("synapse.handlers.register");
+
+/** Builds the parts. Nothing runs by itself yet. */
+export async function buildParts(core: Core): Promise<Parts> {
+  const { db, notifier, clock, config } = core;
+  const pushRules = await PushRulesService.load({ db, notifier });
+  const accountData = new AccountDataService({ db, notifier });
+  const notifications = buildNotifications(core, { pushRules, rooms: () => rooms });
+  const rooms: RoomParts = buildRooms(core, {
+    profileOf: async (userId) => core.isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null,
+    ignoredUsers: (userId) => accountData.ignoredUsers(userId),
+    onPersist: (tx, batch) => notifications.record(tx, batch),
+  });
+  const accounts: AccountParts = buildAccounts(core, accountHooks(core, { rooms, userData: () => userData }));
+  const userData: UserDataParts = buildUserData(core, {
+    ...{ rooms, accountData, notifications },
+    devices: accounts.devices,
+  });
+  const media = await Media.open({
+    ...{ db, clock },
+    serverName: config.serverName,
+    settings: config.media,
+    baseFolder: ".",
+    remote: null,
+  });
+  const sync = buildSync(core, { rooms, userData, pushRules });
+  return {
+    ...{ core, rooms, accounts, pushRules, userData, sync, media },
+    stopping: new AbortController(),
+    async [Symbol.asyncDispose]() {
+      const { typing, presence } = userData;
+      for (const part of [accounts.userRooms, typing, presence, media, accounts.passwords]) {
+        await part[Symbol.asyncDispose]();
+      }
+    },
+  };
+}
+
+function accountHooks(
+  { config }: Core,
+  { rooms, userData }: { rooms: RoomParts; userData: () => UserDataParts },
+): AccountHooks {
+  return {
+    onDeviceChange: async (tx, { userId, deviceIds, kind }) => {
+      if (kind !== "removed") return;
+      for (const deviceId of deviceIds) {
+        await deleteInboxOfDevice(tx, { userId, deviceId });
+        await userData().deviceKeys.deleteDevice(tx, { userId, deviceId });
+      }
+    },
+    onRegistered: async ({ userId, isGuest }) => {
+      const { autoJoinRooms, autoJoinRoomsForGuests } = config.registration;
+      if (isGuest && !autoJoinRoomsForGuests) return;
+      for (const alias of autoJoinRooms) {
+        try {
+          const { roomId } = await userData().directory.resolve(
+            alias as Parameters<UserDataParts["directory"]["resolve"]>[0],
+          );
+          await rooms.engine.join(plainRequester(userId), { roomId });
+        } catch (error) {
+          log.warn("A new user could not join a room of auto_join_rooms", { userId, alias, error });
+        }
+      }
+    },
+    userRoomActions: {
+      updateMember: async (roomId, { userId }) => {
+        await rooms.engine.join(plainRequester(userId), { roomId });
+      },
+      leave: async (roomId, { userId, reason }) => {
+        await rooms.engine.leave(plainRequester(userId), { roomId, details: { reason } });
+      },
+    },
+  };
+}
+
+/** The user as the server acts for them. */
+function plainRequester(userId: UserId): Requester {
+  return { userId, deviceId: null, isGuest: false, isAdmin: false, isShadowBanned: false, appserviceId: null };
+}
+
+function buildSync(
+  { db, clock, notifier, config }: Core,
+  { rooms, userData, pushRules }: { rooms: RoomParts; userData: UserDataParts; pushRules: PushRulesService },
+): Parts["sync"] {
+  const providers: SyncProviders = {
+    accountData: userData.accountData,
+    pushRules,
+    receipts: userData.receipts,
+    typing: userData.typing,
+    presence: userData.presence,
+    toDevice: userData.toDevice,
+    deviceLists: userData.deviceLists,
+    keyCounts: userData.deviceKeys,
+    notifications: userData.notifications,
+  };
+  const sync = new SyncService({
+    ...rooms,
+    ...{ clock, notifier, providers },
+    sentMembers: new SentMembers(),
+    summaries: new Summaries({ db, state: rooms.state }),
+    excludedRooms: new Set(config.rooms.excludeRoomsFromSync),
+  });
+  return { sync, filters: new Filters({ db }) };
+}

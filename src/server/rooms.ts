@@ -1,0 +1,111 @@
+/** The room engine and everything that reads rooms. */
+import { StartupError } from "../lib/startup_error.ts";
+import type { UserId } from "../protocol/ids.ts";
+import { getRoomVersion } from "../protocol/room_versions.ts";
+import { EventContext } from "../rooms/context.ts";
+import { type EngineOptions, type MemberProfile } from "../rooms/engine_deps.ts";
+import { RoomEngine } from "../rooms/engine.ts";
+import { EventStore } from "../rooms/event_store.ts";
+import { JoinPositions } from "../rooms/join_positions.ts";
+import { MemberLoader } from "../rooms/lazy_members.ts";
+import { LocalMemberships } from "../rooms/local_memberships.ts";
+import { MembershipMoves } from "../rooms/membership_moves.ts";
+import { type Bundler, Pagination } from "../rooms/pagination.ts";
+import type { PersistHandler } from "../rooms/pending.ts";
+import { EventRenderer } from "../rooms/renderer.ts";
+import { RoomReaders } from "../rooms/room_access.ts";
+import { RoomFacts } from "../rooms/room_facts.ts";
+import { RoomHeads } from "../rooms/room_heads.ts";
+import { RoomState } from "../rooms/room_state.ts";
+import { RoomTimelines } from "../rooms/room_timelines.ts";
+import { StateReader } from "../rooms/state_reader.ts";
+import { TimestampSearch } from "../rooms/timestamp.ts";
+import { TransactionIds } from "../rooms/transaction_ids.ts";
+import { Visibility } from "../rooms/visibility.ts";
+import { IdAllocator, type IdSequence } from "../storage/id_blocks.ts";
+import { StateKeys } from "../storage/interning.ts";
+import { StateTrees } from "../storage/state_nodes.ts";
+import type { Core } from "./core.ts";
+
+/** What rooms need from the services above them; bound once those exist. */
+export interface RoomHooks {
+  readonly profileOf: (userId: UserId) => Promise<MemberProfile | null>;
+  readonly ignoredUsers: (userId: UserId) => Promise<ReadonlySet<string>>;
+  /** Run in the transaction that writes events, after the engine's own. */
+  readonly onPersist: PersistHandler;
+  readonly bundle?: Bundler;
+}
+
+/** The parts of the room layer. */
+export type RoomParts = ReturnType<typeof buildRooms>;
+
+/** Builds the room layer. */
+// deno-lint-ignore explicit-module-boundary-types -- the type is what is built
+export function buildRooms(core: Core, hooks: RoomHooks) {
+  const { db, clock, notifier, signer, config } = core;
+  const stores = buildStores(core);
+  const { events, heads, trees, keys, state, timelines, memberships, transactions, allocator } = stores;
+  const visibility = new Visibility({ state, events });
+  const readers = new RoomReaders({ events, state, visibility, memberships, ignoredUsers: hooks.ignoredUsers });
+  const renderer = new EventRenderer({ events, state, transactions, clock });
+  const members = new MemberLoader({ state });
+  const bundle = hooks.bundle === undefined ? {} : { bundle: hooks.bundle };
+  const streamPosition = () => notifier.position("events");
+  const pagination = new Pagination({
+    ...{ db, events, visibility, readers, renderer, members, streamPosition },
+    ...bundle,
+  });
+  const engine = new RoomEngine({
+    ...{ db, clock, notifier, signer, events, heads, trees, keys },
+    serverName: config.serverName,
+    eventIds: allocator("event"),
+    roomIds: allocator("room"),
+    onPersist: [memberships.onPersist, timelines.onPersist, hooks.onPersist],
+    profiles: { get: hooks.profileOf },
+    options: engineOptions(core),
+  });
+  return {
+    ...stores,
+    ...{ visibility, readers, renderer, members, pagination, engine },
+    context: new EventContext({ events, state, visibility, readers, renderer, members, pagination, ...bundle }),
+    roomState: new RoomState({ db, events, state, renderer }),
+    timestamps: new TimestampSearch({ db, events, visibility }),
+    facts: new RoomFacts({ db, events, state, memberships, visibility }),
+    moves: new MembershipMoves({ memberships, timelines, events, state }),
+    joinPositions: new JoinPositions({ events, state }),
+  };
+}
+
+// deno-lint-ignore explicit-function-return-type -- the type is what is built
+function buildStores({ db, notifier }: Core) {
+  const allocator = (sequence: IdSequence) => new IdAllocator({ db, sequence });
+  const events = new EventStore({ db });
+  const heads = new RoomHeads({ db, events });
+  const trees = new StateTrees({ db, ids: allocator("state_node") });
+  const keys = new StateKeys({ db, ids: allocator("state_key") });
+  const currentRoot: ConstructorParameters<typeof StateReader>[0]["currentRoot"] = async (roomId) =>
+    (await heads.load(roomId))?.stateRoot ?? null;
+  const state = new StateReader({ tree: trees, keys, events, currentRoot });
+  const timelines = new RoomTimelines({ db, position: notifier.position("events") });
+  const memberships = new LocalMemberships({
+    db,
+    onRoom: (roomNid, lastPosition) => timelines.noteRoom(roomNid, lastPosition),
+  });
+  const transactions = new TransactionIds({ db });
+  return { allocator, events, heads, trees, keys, state, timelines, memberships, transactions };
+}
+
+function engineOptions({ config }: Core): EngineOptions {
+  const version = getRoomVersion(config.server.defaultRoomVersion);
+  if (version === null) {
+    throw new StartupError(
+      `"default_room_version" is ${config.server.defaultRoomVersion}, which is not a known version`,
+    );
+  }
+  return {
+    defaultRoomVersion: version.id,
+    encryptionDefault: config.rooms.encryptionEnabledByDefaultForRoomType,
+    powerLevelOverrides: config.rooms.defaultPowerLevelContentOverride as EngineOptions["powerLevelOverrides"],
+    dummyEventsThreshold: config.server.dummyEventsThreshold,
+  };
+}

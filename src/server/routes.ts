@@ -1,0 +1,142 @@
+/** Registers every endpoint on the router. */
+import { accountRoutes } from "../http/client/account.ts";
+import { accountDataRoutes } from "../http/client/account_data.ts";
+import { capabilityRoutes } from "../http/client/capabilities.ts";
+import { createRoomRoutes } from "../http/client/create_room.ts";
+import { deviceRoutes } from "../http/client/devices.ts";
+import { directoryRoutes } from "../http/client/directory.ts";
+import { keyBackupRoutes } from "../http/client/key_backup.ts";
+import { keyRoutes } from "../http/client/keys.ts";
+import { loginRoutes } from "../http/client/login.ts";
+import { mediaRoutes } from "../http/client/media.ts";
+import { membershipRoutes } from "../http/client/membership.ts";
+import { presenceRoutes } from "../http/client/presence.ts";
+import { profileRoutes } from "../http/client/profile.ts";
+import { pushRuleRoutes } from "../http/client/push_rules.ts";
+import { receiptRoutes } from "../http/client/receipts.ts";
+import { registerRoutes } from "../http/client/register.ts";
+import { roomReadRoutes } from "../http/client/room_reads.ts";
+import { roomSendRoutes } from "../http/client/room_send.ts";
+import { syncRoutes } from "../http/client/sync.ts";
+import { toDeviceRoutes } from "../http/client/to_device.ts";
+import { versionRoutes } from "../http/client/versions.ts";
+import { adminRegisterRoutes } from "../http/admin/register.ts";
+import { type App, createApp } from "../http/app.ts";
+import { healthRoutes } from "../http/health.ts";
+import { Auth } from "../http/middleware/auth.ts";
+import { RequestLimits } from "../http/middleware/rate_limit.ts";
+import { requirePassword } from "../http/middleware/uia.ts";
+import { clientWellKnown, type WellKnownOptions, wellKnownRoutes } from "../http/well_known.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import { listRoomVersions } from "../protocol/room_versions.ts";
+import type { Parts } from "./parts.ts";
+import { parseSyncToken } from "../streams/tokens.ts";
+
+/** The guards that routes share. */
+interface Guards {
+  readonly auth: Auth;
+  readonly limits: RequestLimits;
+}
+
+/** Builds the router with all endpoints. */
+export function buildApp(parts: Parts): App {
+  const app = createApp();
+  const guards = { auth: new Auth(parts.accounts), limits: new RequestLimits(parts.accounts.limits) };
+  serverRoutes(app, parts, guards);
+  accountParts(app, parts, guards);
+  roomParts(app, parts, guards);
+  userDataParts(app, parts, guards);
+  encryptionParts(app, parts, guards);
+  mediaRoutes(app, { ...guards, ...parts.media });
+  return app;
+}
+
+function serverRoutes(app: App, { core: { config } }: Parts, { auth }: Guards): void {
+  const roomVersions = Object.fromEntries(
+    listRoomVersions().map(({ id, stable }) => [id, stable ? "stable" as const : "unstable" as const]),
+  );
+  healthRoutes(app, { webClientLocation: config.server.webClientLocation });
+  wellKnownRoutes(app, { serverName: config.serverName, options: wellKnownOptions(config) });
+  versionRoutes(app, { unstableFeatures: {} });
+  capabilityRoutes(app, {
+    auth,
+    options: { ...config.registration, ...config.passwords, ...config.sessions },
+    roomVersions,
+    defaultRoomVersion: config.server.defaultRoomVersion,
+  });
+}
+
+function wellKnownOptions(config: Parts["core"]["config"]): WellKnownOptions {
+  return {
+    publicBaseurl: config.hasPublicBaseurl ? config.publicBaseurl : null,
+    serveServerWellknown: config.server.serveServerWellknown,
+    extraWellKnownClientContent: config.server.extraWellKnownClientContent as JsonObject,
+    adminContact: config.blocking.adminContact,
+  };
+}
+
+function accountParts(app: App, { core: { config }, accounts }: Parts, { auth, limits }: Guards): void {
+  const { serverName } = config;
+  const { registration, login, loginOptions: options, tokens, devices, uia, profiles } = accounts;
+  const wellKnown = clientWellKnown(wellKnownOptions(config));
+  registerRoutes(app, { limits, registration, serverName });
+  adminRegisterRoutes(app, { sharedSecretRegistration: accounts.sharedSecretRegistration, serverName });
+  loginRoutes(app, {
+    ...{ auth, login, tokens, devices, uia, serverName, options, wellKnown },
+    accounts: accounts.accounts,
+  });
+  accountRoutes(app, { auth, accounts: accounts.accounts, uia, options });
+  deviceRoutes(app, { auth, devices, uia });
+  profileRoutes(app, { auth, limits, profiles });
+}
+
+function roomParts(
+  app: App,
+  { core: { config }, rooms, accounts, userData, sync }: Parts,
+  { auth, limits }: Guards,
+): void {
+  const { engine } = rooms;
+  const { directory, publicRooms } = userData;
+  createRoomRoutes(app, { auth, limits, engine });
+  membershipRoutes(app, { auth, limits, rateLimits: accounts.limits, engine, directory });
+  roomSendRoutes(app, { auth, limits, engine });
+  roomReadRoutes(app, { auth, ...rooms });
+  syncRoutes(app, { auth, ...sync });
+  directoryRoutes(app, {
+    ...{ auth, directory, publicRooms },
+    serverName: config.serverName,
+    allowPublicRoomsWithoutAuth: config.server.allowPublicRoomsWithoutAuth,
+  });
+}
+
+function userDataParts(app: App, { rooms, userData, pushRules }: Parts, { auth, limits }: Guards): void {
+  const { accountData, receipts, typing, presence, toDevice } = userData;
+  accountDataRoutes(app, { auth, accountData, pushRulesContent: (userId) => pushRules.content(userId) });
+  receiptRoutes(app, {
+    ...{ auth, receipts, typing },
+    isJoined: (userId, roomId) => rooms.facts.isJoined(userId, roomId),
+    noteActivity: (userId) => presence.noteActivity(userId),
+  });
+  presenceRoutes(app, { auth, limits, presence });
+  pushRuleRoutes(app, { auth, pushRules });
+  toDeviceRoutes(app, { auth, toDevice });
+}
+
+function encryptionParts(app: App, { accounts: { uia }, userData }: Parts, { auth, limits }: Guards): void {
+  const { deviceKeys, crossSigning, deviceLists, keyBackup: backups } = userData;
+  keyRoutes(app, {
+    ...{ auth, limits, deviceKeys, crossSigning, deviceLists },
+    withUserAuth: (c, body, action) => {
+      const conditions = { action: "POST /keys/device_signing/upload", allowRecent: true };
+      return requirePassword(c, { uia, body, conditions, work: action });
+    },
+    rangeBetween: (from, to) => {
+      const [start, end] = [parseSyncToken(from), parseSyncToken(to)];
+      return start && end && {
+        deviceLists: { after: start.device_lists, upTo: end.device_lists },
+        events: { after: start.events, upTo: end.events },
+      };
+    },
+  });
+  keyBackupRoutes(app, { auth, backups });
+}

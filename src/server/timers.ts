@@ -1,0 +1,60 @@
+/** What happens from time to time while the server runs. */
+import { getLogger } from "../lib/log.ts";
+import { deleteToDeviceTransactionsBefore } from "../storage/to_device.ts";
+import type { Parts } from "./parts.ts";
+
+/** Something to do about every `everyMs` milliseconds. */
+interface Chore {
+  readonly name: string;
+  readonly everyMs: number;
+  readonly run: () => Promise<void>;
+}
+
+const log = getLogger("synapse.app");
+/** Transaction ids of to-device messages are remembered this long. */
+const TRANSACTION_LIFETIME_MS = 86_400_000;
+
+/** Starts all chores; one that fails is logged and tried again when it is due. */
+export function startTimers(parts: Parts): { stop(): Promise<void> } {
+  const stopping = new AbortController();
+  const running = chores(parts).map((chore) => repeat(chore, { parts, signal: stopping.signal }));
+  return {
+    async stop() {
+      stopping.abort();
+      await Promise.all(running);
+      // What was noted since the last time is not lost.
+      await parts.accounts.lastSeen.flush();
+    },
+  };
+}
+
+function chores({ core: { db, clock }, accounts, media }: Parts): Chore[] {
+  return [
+    { name: "last_seen", everyMs: 5_000, run: () => accounts.lastSeen.flush() },
+    { name: "uia_sessions", everyMs: 300_000, run: () => accounts.uia.expireSessions() },
+    { name: "media", everyMs: 60_000, run: () => media.tick() },
+    {
+      name: "to_device_transactions",
+      everyMs: 1_800_000,
+      run: async () => {
+        const before = clock.now() - TRANSACTION_LIFETIME_MS;
+        await db.transaction((tx) => deleteToDeviceTransactionsBefore(tx, before));
+      },
+    },
+  ];
+}
+
+async function repeat(
+  { name, everyMs, run }: Chore,
+  { parts, signal }: { parts: Parts; signal: AbortSignal },
+): Promise<void> {
+  while (true) {
+    await parts.core.clock.sleep(everyMs, signal);
+    if (signal.aborted) return;
+    try {
+      await run();
+    } catch (error) {
+      log.error("Background work failed and will be tried again", { work: name, error });
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/** What users keep with the server and tell each other outside of rooms: data, receipts, presence, keys, directory. */
+import type { Config } from "../config/config.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
+import { AccountDataService } from "../services/account_data.ts";
+import { CrossSigningService } from "../services/cross_signing.ts";
+import { DeviceKeysService } from "../services/device_keys.ts";
+import { DeviceListsService } from "../services/device_lists.ts";
+import { type DirectoryRuleQuery, DirectoryService } from "../services/directory.ts";
+import { KeyBackupService } from "../services/key_backup.ts";
+import { NotificationsService } from "../services/notifications.ts";
+import { PresenceService } from "../services/presence.ts";
+import { PublicRoomsService } from "../services/public_rooms.ts";
+import type { PushRulesService } from "../services/push_rules.ts";
+import { ReceiptsService } from "../services/receipts.ts";
+import { RoomSummaries } from "../services/room_summaries.ts";
+import { ToDeviceService } from "../services/to_device.ts";
+import { TypingService } from "../services/typing.ts";
+import { Devices } from "../services/devices.ts";
+import type { Core } from "./core.ts";
+import type { RoomParts } from "./rooms.ts";
+
+/** The services of users' data. */
+export type UserDataParts = ReturnType<typeof buildUserData>;
+
+/** Builds the services of users' data. */
+// deno-lint-ignore explicit-module-boundary-types -- the type is what is built
+export function buildUserData(
+  core: Core,
+  { rooms, accountData, notifications, devices }: {
+    rooms: RoomParts;
+    accountData: AccountDataService;
+    notifications: NotificationsService;
+    devices: Devices;
+  },
+) {
+  const { db, clock, notifier, isLocal, config } = core;
+  const { facts, engine, moves } = rooms;
+  const localJoinedUsers = (roomId: RoomId) => engine.localJoinedUsers(roomId);
+  const deviceLists = new DeviceListsService({ db, notifier, moves });
+  const summaries = new RoomSummaries({ db, states: rooms.state });
+  return {
+    accountData,
+    notifications,
+    deviceLists,
+    summaries,
+    typing: new TypingService({ clock, notifier, localJoinedUsers }),
+    receipts: new ReceiptsService({
+      ...{ db, clock, notifier, accountData },
+      rooms: {
+        joinedRoomNid: (userId, roomId) => facts.joinedRoomNid(userId, roomId),
+        eventPosition: (roomNid, eventId) => facts.eventPosition(roomNid, eventId),
+        localJoinedUsers,
+      },
+    }),
+    presence: new PresenceService({ db, clock, notifier, settings: presenceSettings(config) }),
+    toDevice: new ToDeviceService({
+      ...{ db, clock, notifier, isLocal },
+      deviceIds: async (userId) => (await devices.list(userId)).map((device) => device.deviceId),
+    }),
+    deviceKeys: new DeviceKeysService({ db, clock, notifier, deviceLists, isLocal }),
+    crossSigning: new CrossSigningService({ db, deviceLists }),
+    keyBackup: new KeyBackupService({ db }),
+    directory: buildDirectory(core, rooms),
+    publicRooms: new PublicRoomsService({ db, summaries, isSearchEnabled: config.rooms.enableRoomListSearch }),
+  };
+}
+
+/** Builds what counts notifications: rooms run it with every event. */
+export function buildNotifications(
+  { db, isLocal }: Core,
+  { pushRules, rooms }: { pushRules: PushRulesService; rooms: () => RoomParts },
+): NotificationsService {
+  return new NotificationsService({
+    db,
+    pushRules,
+    rooms: {
+      isLocal,
+      memberCount: (roomNid) => rooms().facts.memberCount(roomNid),
+      powerLevels: (roomId, sender) => rooms().facts.powerLevels(roomId, sender),
+      displayName: (roomId, userId) => rooms().facts.displayName(roomId, userId),
+    },
+  });
+}
+
+function presenceSettings(
+  { server: { presence } }: Config,
+): ConstructorParameters<typeof PresenceService>[0]["settings"] {
+  return {
+    enabled: presence.enabled === true,
+    lastActiveGranularityMs: presence.lastActiveGranularity,
+    syncOnlineTimeoutMs: presence.syncOnlineTimeout,
+    idleTimeoutMs: presence.idleTimeout,
+  };
+}
+
+function buildDirectory({ db, clock, config }: Core, { facts, engine }: RoomParts): DirectoryService {
+  const { rooms, blocking } = config;
+  return new DirectoryService({
+    db,
+    clock,
+    serverName: config.serverName,
+    rooms: {
+      isJoined: (userId, roomId) => facts.isJoined(userId, roomId),
+      isWorldReadable: (roomId) => facts.isWorldReadable(roomId),
+      maySendState: (userId, roomId, type) => facts.maySendState(userId, roomId, type),
+      canonicalAlias: async (roomId) => {
+        const content = await facts.content(roomId, "m.room.canonical_alias");
+        return content && { ...content };
+      },
+      setCanonicalAlias: async (requester, roomId, content) => {
+        await engine.sendEvent(requester, {
+          roomId,
+          type: "m.room.canonical_alias",
+          stateKey: "",
+          content,
+          txnId: null,
+        });
+      },
+    },
+    settings: {
+      requireMembershipForAliases: blocking.requireMembershipForAliases,
+      mayCreateAlias: (query) => isAllowed(rooms.aliasCreationRules, query),
+      mayPublishRoom: (query) => isAllowed(rooms.roomListPublicationRules, query),
+    },
+  });
+}
+
+type DirectoryRules = Config["rooms"]["aliasCreationRules"];
+
+/** Applies the first rule that fits: none means no, except that no rules at all mean yes. As Synapse does. */
+function isAllowed(rules: DirectoryRules, { userId, roomId, aliases }: DirectoryRuleQuery): boolean {
+  if (rules === null) return true;
+  for (const rule of rules) {
+    const fitsAlias = rule.alias === "*" || aliases.some((alias) => fits(rule.alias, alias));
+    if (fits(rule.userId, userId) && fits(rule.roomId, roomId) && fitsAlias) return rule.action === "allow";
+  }
+  return rules.length === 0;
+}
+
+function fits(glob: string, text: string | UserId): boolean {
+  const pattern = glob.replace(/[\\^$.+()|[\]{}]/g, "\\$&").replaceAll(/\*+/g, "[^]*").replaceAll("?", "[^]");
+  return new RegExp(`^${pattern}$`).test(text);
+}
