@@ -44,8 +44,8 @@ export interface Checkpoint {
   readonly pending: number;
   readonly writes: number;
   readonly nodes: number;
+  readonly resolutions: number;
   readonly undo: number;
-  readonly isLinear: boolean;
   readonly identity: RoomIdentity | null;
 }
 
@@ -61,13 +61,14 @@ export class RoomBatch {
   readonly #byId = new Map<EventId, StoredEvent>();
   readonly #writes: ExtraWrite[] = [];
   readonly #nodes: NewStateNode[] = [];
-  /** The current state where it differs from the copy's, as long as it grew from that by single changes. */
+  readonly #resolutions: [key: string, root: number][] = [];
+  /** The current state where it differs from the copy's. */
   readonly #changes = new Map<StateKey, StoredEvent | null>();
   readonly #undo: (readonly [StateKey, StoredEvent | null | undefined])[] = [];
   #identity: RoomIdentity | null;
   #root: number;
   #extremities: readonly StoredEvent[];
-  #isLinear = true;
+  #staged: { readonly stored: StoredEvent; readonly auth: readonly StoredEvent[] } | null = null;
 
   /** Starts from a room's copy, or from nothing for a new room. */
   constructor(
@@ -126,13 +127,23 @@ export class RoomBatch {
     return this.#extremities;
   }
 
-  /** The changes of the current state, when it grew by single ones; null when resolution was at work. */
-  get changes(): ReadonlyMap<StateKey, StoredEvent | null> | null {
-    return this.#isLinear ? this.#changes : null;
+  /** The changes of the current state. */
+  get changes(): ReadonlyMap<StateKey, StoredEvent | null> {
+    return this.#changes;
   }
 
   get isEmpty(): boolean {
     return this.#pending.length === 0 && this.#writes.length === 0;
+  }
+
+  /** The resolutions made for the batch: they hold once its nodes are written. */
+  get resolutions(): readonly (readonly [key: string, root: number])[] {
+    return this.#resolutions;
+  }
+
+  /** Remembers the outcome of a resolution by its inputs. */
+  addResolution(key: string, root: number): void {
+    this.#resolutions.push([key, root]);
   }
 
   /** Adds a write to the transaction. */
@@ -147,8 +158,8 @@ export class RoomBatch {
       pending: this.#pending.length,
       writes: this.#writes.length,
       nodes: this.#nodes.length,
+      resolutions: this.#resolutions.length,
       undo: this.#undo.length,
-      isLinear: this.#isLinear,
       identity: this.#identity,
     };
   }
@@ -157,14 +168,15 @@ export class RoomBatch {
   rollback(to: Checkpoint): void {
     this.#root = to.root;
     this.#extremities = to.extremities;
-    this.#isLinear = to.isLinear;
     this.#identity = to.identity;
-    for (const { stored } of this.#pending.splice(to.pending)) {
+    for (const { stored } of [...this.#pending.splice(to.pending), ...(this.#staged === null ? [] : [this.#staged])]) {
       this.#byNid.delete(stored.nid);
       this.#byId.delete(stored.event.eventId);
     }
+    this.#staged = null;
     this.#writes.splice(to.writes);
     this.#nodes.splice(to.nodes);
+    this.#resolutions.splice(to.resolutions);
     for (const [key, value] of this.#undo.splice(to.undo).reverse()) {
       if (value === undefined) this.#changes.delete(key);
       else this.#changes.set(key, value);
@@ -178,7 +190,6 @@ export class RoomBatch {
 
   /** Returns a piece of the current state with the batch, or null. */
   async currentByKey(key: StateKey): Promise<StoredEvent | null> {
-    if (!this.#isLinear) return await this.stateAt(this.#root, key);
     const changed = this.#changes.get(key);
     if (changed !== undefined) return changed;
     if (this.#copy === null) return null;
@@ -219,6 +230,16 @@ export class RoomBatch {
   /** Returns an event of the batch or of the database. */
   async byNid(nid: number): Promise<StoredEvent | null> {
     return this.#byNid.get(nid) ?? await this.deps.events.getByNid(nid);
+  }
+
+  /** Returns the events of the batch and of the database with these numeric ids. */
+  async byNids(nids: readonly number[]): Promise<Map<number, StoredEvent>> {
+    const found = await this.deps.events.byNid(nids.filter((nid) => !this.#byNid.has(nid)));
+    for (const nid of nids) {
+      const stored = this.#byNid.get(nid);
+      if (stored !== undefined) found.set(nid, stored);
+    }
+    return found;
   }
 
   /** Returns the events of the batch and of the database with these ids. */
@@ -272,10 +293,20 @@ export class RoomBatch {
     return await this.#addBuilt({ event, json, prev: place.prev, auth, create, transaction });
   }
 
+  /** Lets an event that is about to be added be found, as resolving the state after it needs. */
+  stage(stored: StoredEvent, auth: readonly StoredEvent[]): void {
+    this.#staged = { stored, auth };
+    this.#register(stored);
+  }
+
+  /** The events of the batch with their auth events, the staged one included. */
+  get unwritten(): readonly { readonly stored: StoredEvent; readonly auth: readonly StoredEvent[] }[] {
+    return this.#staged === null ? this.#pending : [...this.#pending, this.#staged];
+  }
+
   /** Adds an event that was received: the caller has decided on it and computed the states around it. */
   addReceived(pending: PendingEvent, after: { root: number; extremities: readonly StoredEvent[] }): void {
-    if (this.#identity === null) throw new Error("The room has no create event yet");
-    if (after.root !== this.#root) this.#isLinear = false;
+    for (const { type, stateKey, after: stored } of pending.deltas) this.#change(stateKeyOf(type, stateKey), stored);
     this.#push(pending);
     this.#root = after.root;
     this.#extremities = after.extremities;
@@ -333,11 +364,13 @@ export class RoomBatch {
     if (stateKey === null || stored.stateKeyNid === null) return [];
     const key = stateKeyOf(type, stateKey);
     const before = await this.currentByKey(key);
-    if (this.#isLinear) {
-      this.#undo.push([key, this.#changes.get(key)]);
-      this.#changes.set(key, stored);
-    }
+    this.#change(key, stored);
     return [{ stateKeyNid: stored.stateKeyNid, type, stateKey, before, after: stored }];
+  }
+
+  #change(key: StateKey, stored: StoredEvent | null): void {
+    this.#undo.push([key, this.#changes.get(key)]);
+    this.#changes.set(key, stored);
   }
 
   async #redactionTarget(redaction: StoredEvent, create: StoredEvent | null): Promise<StoredEvent | null> {
@@ -351,9 +384,14 @@ export class RoomBatch {
   }
 
   #push(pending: PendingEvent): void {
+    this.#staged = null;
     this.#pending.push(pending);
-    this.#byNid.set(pending.stored.nid, pending.stored);
-    this.#byId.set(pending.stored.event.eventId, pending.stored);
+    this.#register(pending.stored);
+  }
+
+  #register(stored: StoredEvent): void {
+    this.#byNid.set(stored.nid, stored);
+    this.#byId.set(stored.event.eventId, stored);
   }
 }
 

@@ -5,6 +5,7 @@
  * written in one transaction (`queue.ts`, `batch.ts`, `persist.ts`). Operations are in a file each (`create.ts`,
  * `send.ts`, `membership.ts`, …); to add one, write a function that runs a task in the room's queue and list it here.
  */
+import { LruCache } from "../lib/lru.ts";
 import { randomString } from "../lib/random.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import { createRoom } from "./create.ts";
@@ -14,10 +15,13 @@ import type { EngineDeps } from "./engine_deps.ts";
 import type { MemberDetails } from "./member_content.ts";
 import { forgetRoom, joinRoom, kickUser, setMembership, unbanUser } from "./membership.ts";
 import { RoomQueues } from "./queue.ts";
+import { type ReceivedEvent, receiveEvents, type ReceiveOutcome } from "./receive.ts";
 import { redactEvent, sendEvent, type SendOptions } from "./send.ts";
 import { sendMember } from "./send_member.ts";
 import type { Requester, RoomHead } from "./types.ts";
 import { type UpgradeOptions, upgradeRoom } from "./upgrade.ts";
+
+const CACHED_RESOLUTIONS = 10_000;
 
 /** A change of one's own membership. */
 export interface OwnMembership {
@@ -34,8 +38,9 @@ export interface OthersMembership extends OwnMembership {
 export class RoomEngine {
   readonly #deps: EngineDeps;
 
-  constructor(deps: Omit<EngineDeps, "queues" | "createTime">) {
-    this.#deps = { ...deps, queues: new RoomQueues(deps), createTime: new CreateTime(deps.clock) };
+  constructor(deps: Omit<EngineDeps, "queues" | "createTime" | "resolutions">) {
+    const withCache = { ...deps, resolutions: new LruCache<string, number>({ maxEntries: CACHED_RESOLUTIONS }) };
+    this.#deps = { ...withCache, queues: new RoomQueues(withCache), createTime: new CreateTime(deps.clock) };
   }
 
   /** Creates a room and returns its id. */
@@ -105,6 +110,11 @@ export class RoomEngine {
   /** Replaces a room by one of another version; returns the new room's id. */
   upgrade(requester: Requester, options: UpgradeOptions): Promise<RoomId> {
     return upgradeRoom(this.#deps, { requester, options });
+  }
+
+  /** Takes in events that other servers made, parents first; each has its own outcome. */
+  receiveEvents(roomId: RoomId, events: readonly ReceivedEvent[]): Promise<ReceiveOutcome[]> {
+    return receiveEvents(this.#deps, { roomId, events });
   }
 
   /** Returns the ends of a room's graph and its current state, or null for an unknown room. */

@@ -4,8 +4,8 @@
  * Order: lock the room and compare its position with the copy the batch was built on; what needs no position; take the
  * positions, which on PostgreSQL makes other writers wait; the rest. The room's copy changes after the commit only.
  */
-import type { StateKey } from "../protocol/event.ts";
-import { stateKeyOf } from "../protocol/event.ts";
+import type { LruCache } from "../lib/lru.ts";
+import { type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { ServerName, UserId } from "../protocol/ids.ts";
 import { domainOf } from "../protocol/auth_rules_context.ts";
 import type { Database, Tx } from "../storage/database.ts";
@@ -53,6 +53,8 @@ export interface PersistDeps {
   readonly heads: RoomHeads;
   readonly notifier: Notifier;
   readonly onPersist: readonly PersistHandler[];
+  /** Roots of resolved states by what they were resolved from. */
+  readonly resolutions: LruCache<string, number>;
 }
 
 /** Writes the batch, and once that is durable updates the caches and wakes the readers. Throws `RoomChangedError`. */
@@ -314,6 +316,7 @@ function settle(deps: PersistDeps, { batch, persisted }: { batch: RoomBatch; per
     if (target.redactedByNid === null) final.set(target.nid, { ...target, redactedByNid: stored.nid });
   }
   for (const stored of final.values()) deps.events.put(stored);
+  for (const [key, root] of batch.resolutions) deps.resolutions.set(key, root);
   const affected = updateCopy(deps, { batch, persisted, final });
   deps.notifier.publish("events", persisted.position, affected);
 }
@@ -334,8 +337,7 @@ function updateCopy(
   copy.extremities = extremities;
   copy.stateRoot = head.stateRoot;
   copy.lastPosition = head.lastPosition;
-  if (batch.changes === null) copy.state.clear();
-  else for (const [key, stored] of batch.changes) copy.state.set(key, stored === null ? ABSENT : latest(stored));
+  for (const [key, stored] of batch.changes) copy.state.set(key, stored === null ? ABSENT : latest(stored));
   refreshRedacted(copy.state, final);
   heads.put(copy);
   return wakeAndJoin({ copy, persisted, serverName });

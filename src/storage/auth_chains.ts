@@ -18,6 +18,11 @@ interface Edge {
   readonly rank: number;
 }
 
+/** Events that are not written yet, by number: their ranks, and the events that authorize them. */
+export type UnwrittenEvents = ReadonlyMap<number, { readonly rank: number; readonly auth: readonly Edge[] }>;
+
+const NONE: UnwrittenEvents = new Map();
+
 /**
  * Returns the events in the full auth chain of some states, but not of all. A state's events count as in its chain.
  *
@@ -27,9 +32,13 @@ interface Edge {
  */
 export async function selectAuthDifference(
   db: Db,
-  { sets, common }: { sets: readonly (readonly number[])[]; common: () => Promise<readonly number[]> },
+  { sets, common, unwritten = NONE }: {
+    sets: readonly (readonly number[])[];
+    common: () => Promise<readonly number[]>;
+    unwritten?: UnwrittenEvents;
+  },
 ): Promise<number[]> {
-  const graph = new AuthGraph(db);
+  const graph = new AuthGraph(db, unwritten);
   const difference = await differenceOfSets(graph, sets);
   const given = new Set(sets.flat());
   const candidates = new Map<number, number>();
@@ -61,8 +70,12 @@ export async function selectAuthChain(db: Db, nids: readonly number[]): Promise<
 }
 
 /** Returns the events on paths along auth events from one of the given events to another, the given ones included. */
-export async function selectConflictedSubgraph(db: Db, nids: readonly number[]): Promise<number[]> {
-  const graph = new AuthGraph(db);
+export async function selectConflictedSubgraph(
+  db: Db,
+  nids: readonly number[],
+  { unwritten = NONE }: { unwritten?: UnwrittenEvents } = {},
+): Promise<number[]> {
+  const graph = new AuthGraph(db, unwritten);
   const ends = await graph.ranks(nids);
   const lowest = Math.min(...ends.values());
   const walk = new RankedWalk(graph);
@@ -195,10 +208,13 @@ function insertSorted(ranks: number[], rank: number): void {
 /** The part of the graph that has been read. */
 class AuthGraph {
   readonly #db: Db;
+  readonly #unwritten: UnwrittenEvents;
   readonly #edges = new Map<number, Edge[]>();
 
-  constructor(db: Db) {
+  constructor(db: Db, unwritten: UnwrittenEvents = NONE) {
     this.#db = db;
+    this.#unwritten = unwritten;
+    for (const [nid, { auth }] of unwritten) this.#edges.set(nid, [...auth]);
   }
 
   hasAll(nids: Iterable<number>): boolean {
@@ -230,6 +246,10 @@ class AuthGraph {
   /** Returns the ranks of events; unknown ones are left out. */
   async ranks(nids: readonly number[]): Promise<Map<number, number>> {
     const ranks = new Map<number, number>();
+    for (const nid of nids) {
+      const rank = this.#unwritten.get(nid)?.rank;
+      if (rank !== undefined) ranks.set(nid, rank);
+    }
     for (const batch of batches([...new Set(nids)])) {
       const rows = await this.#db.all<{ event_nid: number; auth_rank: number }>(sql`
         SELECT e.event_nid, e.auth_rank FROM ${numberTable(batch)} AS wanted

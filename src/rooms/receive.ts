@@ -1,0 +1,264 @@
+/**
+ * Taking in events that others made. Spec: server-server API, "Checks performed on receipt of a PDU".
+ *
+ * Format, hashes and signatures have been checked by the caller. Here an event is authorized against its auth events and
+ * against the state before it (else it is rejected), then against the current state (else it is soft-failed), and finds
+ * its place in the graph. Rejected and soft-failed events are kept: others may refer to them.
+ */
+import type { AuthDecision } from "../protocol/auth_rules_context.ts";
+import { checkAuthEventList } from "../protocol/auth_rules_list.ts";
+import { selectAuthKeys } from "../protocol/auth_events.ts";
+import { authorizeEvent } from "../protocol/auth_rules.ts";
+import { type RoomEvent, splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
+import type { EventId, RoomId } from "../protocol/ids.ts";
+import { verifyThirdPartyInvite } from "../protocol/membership_invite_signature.ts";
+import { selectMissingParents, selectRedactionsOf } from "../storage/event_lookups.ts";
+import { rankAfter, type RoomBatch } from "./batch.ts";
+import { mergeExtremities } from "./dummy_events.ts";
+import type { EngineDeps } from "./engine_deps.ts";
+import { extremitiesAfter } from "./extremities.ts";
+import type { StateDelta } from "./pending.ts";
+import { mayRedact } from "./redaction_rules.ts";
+import { resolveRoots } from "./resolve.ts";
+import type { StoredEvent } from "./types.ts";
+
+/** An event whose format, hashes and signatures are right. */
+export interface ReceivedEvent {
+  readonly event: RoomEvent;
+  /** The text to store. */
+  readonly json: string;
+}
+
+/** What became of an event. Those with missing parents or auth events are not kept: fetch these first. */
+export type ReceiveOutcome =
+  | { readonly kind: "accepted" | "duplicate" }
+  | { readonly kind: "rejected" | "soft_failed"; readonly reason: string }
+  | { readonly kind: "missing"; readonly parents: readonly EventId[]; readonly authEvents: readonly EventId[] };
+
+const CREATE = stateKeyOf("m.room.create", "");
+
+/** Takes in events of one room, parents before children; each has its own outcome. The room must be known. */
+export async function receiveEvents(
+  deps: EngineDeps,
+  { roomId, events }: { roomId: RoomId; events: readonly ReceivedEvent[] },
+): Promise<ReceiveOutcome[]> {
+  const outcomes = await Promise.all(
+    events.map((received) => deps.queues.run(roomId, (batch) => receiveOne(deps, { batch, received }))),
+  );
+  await mergeExtremities(deps, roomId);
+  return outcomes;
+}
+
+interface Parents {
+  readonly prev: readonly StoredEvent[];
+  readonly auth: readonly StoredEvent[];
+}
+
+async function receiveOne(
+  deps: EngineDeps,
+  { batch, received: { event, json } }: { batch: RoomBatch; received: ReceivedEvent },
+): Promise<ReceiveOutcome> {
+  if (event.roomId !== batch.room.roomId) return { kind: "rejected", reason: "The event is of another room" };
+  const known = (await batch.byId([event.eventId])).get(event.eventId);
+  if (known !== undefined && !known.isOutlier) return { kind: "duplicate" };
+  const found = await findParents(batch, event);
+  if ("kind" in found) return found;
+  const before = await resolveRoots(deps, { batch, roots: found.prev.map((stored) => stored.stateAfter ?? 0) });
+  const refusal = await checkRejection(batch, { event, auth: found.auth, before });
+  const spam = refusal === null ? await checkState(batch, { event, root: batch.root }) : null;
+  const stored = await makeStored(batch, { event, json, known, auth: found.auth, before, refusal, spam });
+  await addToRoom(deps, { batch, stored, parents: found, wasOutlier: known !== undefined });
+  if (refusal !== null) return { kind: "rejected", reason: refusal };
+  return spam === null ? { kind: "accepted" } : { kind: "soft_failed", reason: spam };
+}
+
+async function findParents(batch: RoomBatch, event: RoomEvent): Promise<Parents | ReceiveOutcome> {
+  if (event.prevEvents.length === 0) {
+    return { kind: "rejected", reason: "Only the first event of a room has no parents" };
+  }
+  const [prev, auth] = await Promise.all([batch.byId(event.prevEvents), batch.byId(event.authEvents)]);
+  const isPlaced = (id: EventId) => prev.get(id)?.isOutlier === false;
+  const parents = event.prevEvents.filter((id) => !isPlaced(id));
+  const authEvents = event.authEvents.filter((id) => !auth.has(id));
+  if (parents.length > 0 || authEvents.length > 0) return { kind: "missing", parents, authEvents };
+  const roomNid = batch.room.roomNid;
+  if ([...prev.values()].some((stored) => stored.roomNid !== roomNid)) {
+    return { kind: "rejected", reason: "A parent is of another room" };
+  }
+  return { prev: [...prev.values()], auth: [...auth.values()] };
+}
+
+/** Returns why the event is rejected, or null. */
+async function checkRejection(
+  batch: RoomBatch,
+  { event, auth, before }: { event: RoomEvent; auth: readonly StoredEvent[]; before: number },
+): Promise<string | null> {
+  const rejected = new Set(auth.filter(({ isRejected }) => isRejected).map(({ event: { eventId } }) => eventId));
+  const list = checkAuthEventList(event, {
+    authEvents: auth.map((stored) => stored.event),
+    isRejected: ({ eventId }) => rejected.has(eventId),
+  });
+  if (!list.allowed) return list.reason;
+  const create = await batch.stateAt(before, CREATE);
+  const byKey = new Map<StateKey, RoomEvent>();
+  for (const { event: authEvent } of auth) {
+    if (authEvent.stateKey !== null) byKey.set(stateKeyOf(authEvent.type, authEvent.stateKey), authEvent);
+  }
+  const byAuth = decide(event, { create, state: byKey });
+  if (!byAuth.allowed) return byAuth.reason;
+  return await checkState(batch, { event, root: before });
+}
+
+/** Returns why a state does not allow the event, or null. */
+async function checkState(
+  batch: RoomBatch,
+  { event, root }: { event: RoomEvent; root: number },
+): Promise<string | null> {
+  const state = new Map<StateKey, RoomEvent>();
+  for (const key of selectAuthKeys(event.rules, event)) {
+    const stored = await batch.stateAt(root, key);
+    if (stored !== null) state.set(key, stored.event);
+  }
+  const decision = decide(event, { create: await batch.stateAt(root, CREATE), state });
+  return decision.allowed ? null : decision.reason;
+}
+
+function decide(
+  event: RoomEvent,
+  { create, state }: { create: StoredEvent | null; state: ReadonlyMap<StateKey, RoomEvent> },
+): AuthDecision {
+  return authorizeEvent({
+    event,
+    create: create?.event ?? null,
+    authState: (type, stateKey) => state.get(stateKeyOf(type, stateKey)),
+    verifyThirdPartyInvite,
+  });
+}
+
+async function makeStored(
+  batch: RoomBatch,
+  { event, json, known, auth, before, refusal, spam }: {
+    event: RoomEvent;
+    json: string;
+    known: StoredEvent | undefined;
+    auth: readonly StoredEvent[];
+    before: number;
+    refusal: string | null;
+    spam: string | null;
+  },
+): Promise<StoredEvent> {
+  const nid = known?.nid ?? await batch.deps.eventIds.next();
+  const stateKeyNid = event.stateKey === null ? null : await batch.intern(event.type, event.stateKey);
+  const changes = stateKeyNid !== null && refusal === null;
+  const isMember = event.type === "m.room.member";
+  return {
+    nid,
+    roomNid: batch.room.roomNid,
+    event,
+    json,
+    position: null,
+    receivedTs: batch.deps.clock.now(),
+    isOutlier: false,
+    isRejected: refusal !== null,
+    isSoftFailed: spam !== null,
+    stateBefore: before,
+    stateAfter: changes ? await batch.setState(before, [{ nid: stateKeyNid, isMember, eventNid: nid }]) : before,
+    stateKeyNid,
+    authRank: rankAfter(auth),
+    redactedByNid: null,
+  };
+}
+
+/** Works out what the event changes in the room and adds it to the batch. */
+async function addToRoom(
+  deps: EngineDeps,
+  { batch, stored, parents, wasOutlier }: {
+    batch: RoomBatch;
+    stored: StoredEvent;
+    parents: Parents;
+    wasOutlier: boolean;
+  },
+): Promise<void> {
+  batch.stage(stored, parents.auth);
+  const isAccepted = !stored.isRejected && !stored.isSoftFailed;
+  const hasChildren = isAccepted && (await selectMissingParents(deps.db, [stored.event.eventId])).length > 0;
+  const extremities = isAccepted
+    ? await extremitiesAfter(batch, { stored, prev: parents.prev, hasChildren })
+    : batch.extremities;
+  const root = isAccepted
+    ? await resolveRoots(deps, { batch, roots: extremities.map((end) => end.stateAfter ?? 0) })
+    : batch.root;
+  const redactedByNid = await findRedaction(deps, { batch, target: stored });
+  const final = redactedByNid === null ? stored : { ...stored, redactedByNid };
+  batch.addReceived({
+    stored: final,
+    prev: parents.prev,
+    missingPrev: [],
+    auth: parents.auth,
+    wasOutlier,
+    deltas: await currentDeltas(batch, { root, stored: final }),
+    transaction: null,
+    redacts: isAccepted ? await findRedacted(batch, final) : null,
+  }, { root, extremities: extremities.map((end) => end.nid === final.nid ? final : end) });
+}
+
+async function currentDeltas(
+  batch: RoomBatch,
+  { root, stored }: { root: number; stored: StoredEvent },
+): Promise<StateDelta[]> {
+  const { trees, keys } = batch.deps;
+  const differences = await trees.diff(batch.root, root);
+  if (differences.length === 0) return [];
+  const names = await keys.keysOf(differences.map(({ stateKeyNid }) => stateKeyNid));
+  const nids = differences.flatMap(({ before, after }) => [before, after]).filter((nid) => nid !== null);
+  const events = await batch.byNids(nids.filter((nid) => nid !== stored.nid));
+  events.set(stored.nid, stored);
+  return differences.map(({ stateKeyNid, before, after }) => {
+    const name = names.get(stateKeyNid);
+    if (name === undefined) throw new Error(`State key ${stateKeyNid} is not in the database`);
+    return {
+      stateKeyNid,
+      ...splitStateKey(name),
+      before: before === null ? null : events.get(before) ?? null,
+      after: after === null ? null : events.get(after) ?? null,
+    };
+  });
+}
+
+/** Returns the event that a redaction applies to, if it is here already and may be redacted by it. */
+async function findRedacted(batch: RoomBatch, redaction: StoredEvent): Promise<StoredEvent | null> {
+  const { redacts } = redaction.event;
+  const target = redacts === null ? undefined : (await batch.byId([redacts])).get(redacts);
+  if (target === undefined || target.redactedByNid !== null) return null;
+  return await applies(batch, { redaction, target }) ? target : null;
+}
+
+/** Returns the redaction that came before its target, if one applies. */
+async function findRedaction(
+  { db }: EngineDeps,
+  { batch, target }: { batch: RoomBatch; target: StoredEvent },
+): Promise<number | null> {
+  const { eventId } = target.event;
+  const inBatch = batch.pending.filter(({ stored }) => stored.event.redacts === eventId).map(({ stored }) =>
+    stored.nid
+  );
+  const nids = [...await selectRedactionsOf(db, eventId), ...inBatch];
+  for (const redaction of (await batch.byNids(nids)).values()) {
+    if (!redaction.isRejected && !redaction.isSoftFailed && await applies(batch, { redaction, target })) {
+      return redaction.nid;
+    }
+  }
+  return null;
+}
+
+async function applies(
+  batch: RoomBatch,
+  { redaction, target }: { redaction: StoredEvent; target: StoredEvent },
+): Promise<boolean> {
+  const root = redaction.stateBefore;
+  if (root === null || redaction.roomNid !== target.roomNid) return false;
+  const create = await batch.stateAt(root, CREATE);
+  if (create === null) return false;
+  const powerLevels = (await batch.stateAt(root, stateKeyOf("m.room.power_levels", "")))?.event;
+  return mayRedact(redaction.event, { target: target.event, levels: { create: create.event, powerLevels } });
+}
