@@ -8,14 +8,30 @@ import { createServer } from "node:net";
 const NOBODY = 65534;
 const START_TIMEOUT_MS = 60_000;
 
+/**
+ * Ends the server and removes its folder when standard input closes, which happens however the process of the tests
+ * ends. In the background, because Deno kills its children when it exits.
+ */
+const GUARDIAN = `
+  exec 3<&0
+  (
+    "$@" >log 2>&1 </dev/null 3<&- &
+    server=$!
+    read -r line <&3
+    kill -INT $server
+    wait $server
+    folder=$PWD
+    cd /
+    rm -rf "$folder"
+  ) &
+  wait`;
+
 /** A running cluster. */
 export interface PostgresCluster extends AsyncDisposable {
   /** `postgres://postgres@127.0.0.1:PORT/postgres` */
   readonly url: string;
   /** The folder of the cluster. */
   readonly folder: string;
-  /** Process id of the postmaster's guardian shell. */
-  readonly pid: number;
 }
 
 /** Starts a cluster. With `durable`, it syncs to disk as in production; otherwise it is as fast as it can be. */
@@ -42,7 +58,6 @@ export async function startPostgres({ durable = false }: { durable?: boolean } =
     shared_buffers: "64MB",
     ...durable ? {} : { fsync: "off", synchronous_commit: "off", full_page_writes: "off" },
   };
-  // The shell ends the server when its standard input closes, which happens however this process ends.
   const args = [
     `${tools.bin}/postgres`,
     "-D",
@@ -51,12 +66,7 @@ export async function startPostgres({ durable = false }: { durable?: boolean } =
   ];
   const guardian = new Deno.Command("/bin/sh", {
     ...base,
-    args: [
-      "-c",
-      '"$@" >log 2>&1 & pid=$!; read -r line; kill -INT $pid; wait $pid; exec rm -rf data log native',
-      "sh",
-      ...args,
-    ],
+    args: ["-c", GUARDIAN, "sh", ...args],
     stdin: "piped",
     stdout: "null",
     stderr: "null",
@@ -65,11 +75,10 @@ export async function startPostgres({ durable = false }: { durable?: boolean } =
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     folder,
-    pid: guardian.pid,
     async [Symbol.asyncDispose](): Promise<void> {
       await guardian.stdin.close();
       await guardian.status;
-      await Deno.remove(folder, { recursive: true });
+      await Deno.remove(folder, { recursive: true }).catch(() => {});
     },
   };
 }
