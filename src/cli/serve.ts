@@ -90,17 +90,29 @@ async function start(config: Config): Promise<{ addresses: readonly string[]; st
   try {
     return await startServer(config);
   } catch (error) {
-    throw asStartupError(error);
+    throw asStartupError(error, config);
   }
 }
 
-function asStartupError(error: unknown): unknown {
+function asStartupError(error: unknown, config: Config): unknown {
   if (error instanceof StartupError || !(error instanceof Error)) return error;
-  if (error instanceof Deno.errors.AddrInUse) {
-    return new StartupError(`Cannot listen: another program uses the port (${reasonOf(error)})`);
-  }
   if (error.name.endsWith("StartupError")) return new StartupError(error.message);
-  return new StartupError(`Cannot start: ${reasonOf(error)}`);
+  const code = "code" in error ? error.code : null;
+  if (error instanceof Deno.errors.AddrInUse || code === "EADDRINUSE") {
+    return new StartupError(`Cannot listen on ${placesOf(config)}: another program does already`);
+  }
+  if (error instanceof Deno.errors.AddrNotAvailable || code === "EADDRNOTAVAIL") {
+    return new StartupError(`Cannot listen on ${placesOf(config)}: this machine has no such address`);
+  }
+  return new StartupError(`Cannot start: ${error.message.split("\n")[0] || error.name}`);
+}
+
+/** Names where the server should listen; which of several places was refused is not told. */
+function placesOf({ listeners }: Config): string {
+  const places = listeners.flatMap(({ path, port, bindAddresses }) =>
+    path === null ? bindAddresses.map((address) => `${address} port ${port}`) : [path]
+  );
+  return places.join(" or ");
 }
 
 function announce(

@@ -4,6 +4,9 @@ import { join } from "node:path";
 const ROOT = new URL("../../", import.meta.url).pathname;
 const PERMISSIONS = ["net", "read", "write", "env", "sys", "run"].map((name) => `--allow-${name}`);
 
+/** A command that runs longer is killed, so that a server that should have refused to start does not hold a test. */
+const TIME_LIMIT_MS = 30_000;
+
 /** What a command left. */
 export interface CommandResult {
   readonly code: number;
@@ -59,9 +62,11 @@ async function runCommand(
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  const timer = setTimeout(() => child.kill("SIGKILL"), TIME_LIMIT_MS);
   const writer = child.stdin.getWriter();
   await writer.write(new TextEncoder().encode(stdin)).catch(() => undefined);
   await writer.close().catch(() => undefined);
   const { code, stdout, stderr } = await child.output();
+  clearTimeout(timer);
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }
