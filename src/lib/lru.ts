@@ -11,16 +11,27 @@ export type LruOptions<V> =
     readonly onEvict?: (value: V) => void;
   };
 
+interface Entry<K, V> {
+  readonly key: K;
+  value: V;
+  size: number;
+  older: Entry<K, V> | null;
+  newer: Entry<K, V> | null;
+}
+
 /**
  * A map that forgets what was not used for longest.
  *
- * A `Map` iterates in the order of insertion, so using an entry moves it to the end and the first one is the oldest.
+ * The order is a list beside the `Map`, because a key that is deleted from a `Map` and set again, over and over, leaves
+ * a trail that each later look-up of it walks: with thousands of entries that costs more than a read from the database.
  */
 export class LruCache<K, V> {
-  readonly #entries = new Map<K, V>();
+  readonly #entries = new Map<K, Entry<K, V>>();
   readonly #limit: number;
   readonly #sizeOf: ((value: V) => number) | null;
   readonly #onEvict: ((value: V) => void) | null;
+  #oldest: Entry<K, V> | null = null;
+  #newest: Entry<K, V> | null = null;
   #size = 0;
 
   constructor(options: LruOptions<V>) {
@@ -41,52 +52,76 @@ export class LruCache<K, V> {
 
   /** Returns the value and makes it the most recently used. */
   get(key: K): V | undefined {
-    const value = this.#entries.get(key);
-    if (value === undefined) return undefined;
-    this.#entries.delete(key);
-    this.#entries.set(key, value);
-    return value;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    if (entry !== this.#newest) {
+      this.#unlink(entry);
+      this.#link(entry);
+    }
+    return entry.value;
   }
 
   /** Returns the value without touching the order. */
   peek(key: K): V | undefined {
-    return this.#entries.get(key);
+    return this.#entries.get(key)?.value;
   }
 
   /** Adds or replaces a value, then drops the oldest ones while the cache is over its bound. */
   set(key: K, value: V): void {
-    this.delete(key);
-    this.#entries.set(key, value);
-    this.#size += this.#weigh(value);
-    while (this.#size > this.#limit && this.#entries.size > 1) {
-      const oldest = this.#entries.entries().next();
-      if (oldest.done) return;
-      const [oldestKey, dropped] = oldest.value;
-      this.delete(oldestKey);
-      this.#onEvict?.(dropped);
+    const size = this.#sizeOf ? this.#sizeOf(value) : 1;
+    let entry = this.#entries.get(key);
+    if (entry === undefined) {
+      entry = { key, value, size, older: null, newer: null };
+      this.#entries.set(key, entry);
+    } else {
+      this.#unlink(entry);
+      this.#size -= entry.size;
+      entry.value = value;
+      entry.size = size;
+    }
+    this.#link(entry);
+    this.#size += size;
+    while (this.#size > this.#limit && this.#oldest !== null && this.#oldest !== this.#newest) {
+      const dropped = this.#oldest;
+      this.delete(dropped.key);
+      this.#onEvict?.(dropped.value);
     }
   }
 
   /** Removes an entry; tells whether it was there. */
   delete(key: K): boolean {
-    const value = this.#entries.get(key);
-    if (value === undefined) return false;
-    this.#size -= this.#weigh(value);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return false;
+    this.#unlink(entry);
+    this.#size -= entry.size;
     return this.#entries.delete(key);
   }
 
   /** Removes all entries. */
   clear(): void {
     this.#entries.clear();
+    this.#oldest = null;
+    this.#newest = null;
     this.#size = 0;
   }
 
   /** Iterates over the keys, oldest first. */
-  keys(): IterableIterator<K> {
-    return this.#entries.keys();
+  *keys(): IterableIterator<K> {
+    for (let entry = this.#oldest; entry !== null; entry = entry.newer) yield entry.key;
   }
 
-  #weigh(value: V): number {
-    return this.#sizeOf ? this.#sizeOf(value) : 1;
+  #link(entry: Entry<K, V>): void {
+    entry.older = this.#newest;
+    entry.newer = null;
+    if (this.#newest === null) this.#oldest = entry;
+    else this.#newest.newer = entry;
+    this.#newest = entry;
+  }
+
+  #unlink(entry: Entry<K, V>): void {
+    if (entry.older === null) this.#oldest = entry.newer;
+    else entry.older.newer = entry.newer;
+    if (entry.newer === null) this.#newest = entry.older;
+    else entry.newer.older = entry.older;
   }
 }

@@ -29,3 +29,22 @@ Deno.test("LruCache keeps one entry that is larger than the bound until the next
   cache.set("small", "1");
   assert.equal(cache.get("big"), undefined);
 });
+
+Deno.test("LruCache keeps its order and size through replacing and deleting", () => {
+  const cache = new LruCache<string, number>({ maxEntries: 3 });
+  for (const key of ["a", "b", "c"]) cache.set(key, 1);
+  cache.set("a", 2);
+  assert.deepEqual([...cache.keys()], ["b", "c", "a"]);
+  assert.equal(cache.delete("c"), true);
+  assert.equal(cache.delete("c"), false);
+  assert.deepEqual([...cache.keys()], ["b", "a"]);
+  assert.equal(cache.peek("b"), 1);
+  cache.set("d", 1);
+  cache.set("e", 1);
+  assert.deepEqual([...cache.keys()], ["a", "d", "e"]);
+  assert.equal(cache.size, 3);
+  cache.clear();
+  assert.equal(cache.count, 0);
+  cache.set("f", 1);
+  assert.deepEqual([...cache.keys()], ["f"]);
+});

@@ -142,13 +142,13 @@ export async function selectEventsByTime(
     backwards
       ? sql`
     SELECT event_nid, origin_server_ts FROM events
-    WHERE room_nid = ${roomNid} AND position IS NOT NULL AND origin_server_ts <= ${ts} AND position <= ${upTo}
+    WHERE room_nid = ${roomNid} AND position IS NOT NULL AND origin_server_ts <= ${ts} AND +position <= ${upTo}
       AND ${SHOWN}
     ORDER BY origin_server_ts DESC, depth DESC, position DESC
     LIMIT ${limit}`
       : sql`
     SELECT event_nid, origin_server_ts FROM events
-    WHERE room_nid = ${roomNid} AND position IS NOT NULL AND origin_server_ts >= ${ts} AND position <= ${upTo}
+    WHERE room_nid = ${roomNid} AND position IS NOT NULL AND origin_server_ts >= ${ts} AND +position <= ${upTo}
       AND ${SHOWN}
     ORDER BY origin_server_ts, depth, position
     LIMIT ${limit}`,
