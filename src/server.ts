@@ -46,6 +46,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     const app = buildApp(parts);
     const listeners = await Listeners.open({ app, clock, log }, { listeners: config.listeners, certificate });
     const timers = startTimers(parts);
+    await parts.accounts.userRooms.start();
     return {
       addresses: listeners.addresses,
       parts,
