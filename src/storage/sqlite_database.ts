@@ -175,16 +175,26 @@ export class SqliteDatabase implements Database {
 
   #settle(done: readonly Done[], failure: DatabaseError | null): void {
     if (failure !== null) {
-      if (this.#writer.inTransaction) this.#writer.command("ROLLBACK");
+      this.#rollBack();
       for (const { job } of done) job.reject(failure);
       return;
     }
     for (const { job, value, callbacks } of done) {
       try {
         for (const callback of callbacks) callback();
-      } finally {
         job.resolve(value);
+      } catch (error) {
+        job.reject(error);
       }
+    }
+  }
+
+  /** Ends what is left of a lost batch. If that fails too, so does the next BEGIN, and its callers hear of it. */
+  #rollBack(): void {
+    try {
+      if (this.#writer.inTransaction) this.#writer.command("ROLLBACK");
+    } catch (error) {
+      if (!(error instanceof DatabaseError)) throw error;
     }
   }
 }

@@ -15,6 +15,9 @@ export interface SqliteClaim {
 
 /** Claims the file for this process. Throws `DatabaseStartupError` when another has it or it cannot be written. */
 export function claimSqliteFile(path: string): SqliteClaim {
+  if (path === ":memory:" || path === "") {
+    throw new DatabaseStartupError("A database in memory is not supported: name a file");
+  }
   const lock = openLockFile(path);
   if (!lock.tryLockSync(true)) {
     lock.close();
