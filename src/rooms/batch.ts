@@ -22,12 +22,14 @@ import type { NewStateNode, StateTrees } from "../storage/state_nodes.ts";
 import type { TreeChange } from "../storage/state_tree.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { ExtraWrite, PendingEvent, StateDelta, TransactionKey } from "./pending.ts";
+import { currentDeltas } from "./deltas.ts";
 import { mayRedact } from "./redaction_rules.ts";
+import { type ResolveDeps, resolveRoots } from "./resolve.ts";
 import { ABSENT, type RoomCopy } from "./room_heads.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** What a batch is built with. */
-export interface BatchDeps {
+export interface BatchDeps extends ResolveDeps {
   readonly events: EventStore;
   readonly trees: StateTrees;
   readonly keys: StateKeys;
@@ -266,19 +268,21 @@ export class RoomBatch {
    * Throws `M_FORBIDDEN` when the rules refuse it.
    */
   async append(template: EventTemplate, transaction: TransactionKey | null = null): Promise<StoredEvent> {
+    const prev = this.#extremities.slice(0, MAX_PREV_EVENTS);
+    const before = await this.#stateBefore(prev);
     const state = new Map<StateKey, RoomEvent>();
     const auth: StoredEvent[] = [];
     for (const key of selectAuthKeys(this.rules, template)) {
-      const stored = await this.currentByKey(key);
+      const stored = await this.#at(before, key);
       if (stored === null) continue;
       state.set(key, stored.event);
       auth.push(stored);
     }
-    const create = template.type === "m.room.create" ? null : await this.currentByKey(CREATE);
+    const create = template.type === "m.room.create" ? null : await this.#at(before, CREATE);
     const place: EventPlace = {
       rules: this.rules,
       roomId: this.#identity?.roomId ?? this.#newRoomId,
-      prev: this.#extremities.slice(0, MAX_PREV_EVENTS),
+      prev,
       auth,
       now: this.deps.clock.now(),
     };
@@ -290,7 +294,17 @@ export class RoomBatch {
     });
     if (!decision.allowed) throw forbidden(decision.reason);
     const { event, json } = buildAt(template, { ...place, signer: this.deps.signer });
-    return await this.#addBuilt({ event, json, prev: place.prev, auth, create, transaction });
+    return await this.#addBuilt({ event, json, prev, auth, create, before, transaction });
+  }
+
+  /** The current state, but for a room with more ends than an event may have parents. */
+  async #stateBefore(prev: readonly StoredEvent[]): Promise<number> {
+    if (prev.length === this.#extremities.length) return this.#root;
+    return await resolveRoots(this.deps, { batch: this, roots: prev.map(({ stateAfter }) => stateAfter ?? 0) });
+  }
+
+  async #at(root: number, key: StateKey): Promise<StoredEvent | null> {
+    return root === this.#root ? await this.currentByKey(key) : await this.stateAt(root, key);
   }
 
   /** Lets an event that is about to be added be found, as resolving the state after it needs. */
@@ -304,8 +318,8 @@ export class RoomBatch {
     return this.#staged === null ? this.#pending : [...this.#pending, this.#staged];
   }
 
-  /** Adds an event that was received: the caller has decided on it and computed the states around it. */
-  addReceived(pending: PendingEvent, after: { root: number; extremities: readonly StoredEvent[] }): void {
+  /** Adds an event after which the current state is not simply that of before and the event. */
+  addResolved(pending: PendingEvent, after: { root: number; extremities: readonly StoredEvent[] }): void {
     for (const { type, stateKey, after: stored } of pending.deltas) this.#change(stateKeyOf(type, stateKey), stored);
     this.#push(pending);
     this.#root = after.root;
@@ -313,9 +327,10 @@ export class RoomBatch {
   }
 
   async #addBuilt(
-    { event, json, prev, auth, create, transaction }: {
+    { event, json, prev, auth, create, before, transaction }: {
       event: RoomEvent;
       json: string;
+      before: number;
       prev: readonly StoredEvent[];
       auth: readonly StoredEvent[];
       create: StoredEvent | null;
@@ -326,7 +341,6 @@ export class RoomBatch {
     this.#identity ??= { roomNid: await roomIds.next(), roomId: event.roomId, rules: this.rules };
     const { roomNid } = this.#identity;
     const nid = await eventIds.next();
-    const before = this.#root;
     let stateKeyNid: number | null = null;
     let after = before;
     if (event.stateKey !== null) {
@@ -350,11 +364,18 @@ export class RoomBatch {
       authRank: rankAfter(auth),
       redactedByNid: null,
     };
-    const deltas = await this.#takeCurrent(stored);
+    const extremities = [stored, ...this.#extremities.slice(MAX_PREV_EVENTS)];
     const redacts = event.redacts === null ? null : await this.#redactionTarget(stored, create);
-    this.#push({ stored, prev, missingPrev: [], auth, wasOutlier: false, deltas, transaction, redacts });
+    const pending = { stored, prev, missingPrev: [], auth, wasOutlier: false, transaction, redacts };
+    if (extremities.length > 1) {
+      this.stage(stored, auth);
+      const root = await resolveRoots(this.deps, { batch: this, roots: extremities.map((end) => end.stateAfter ?? 0) });
+      this.addResolved({ ...pending, deltas: await currentDeltas(this, { root, stored }) }, { root, extremities });
+      return stored;
+    }
+    this.#push({ ...pending, deltas: await this.#takeCurrent(stored) });
     this.#root = after;
-    this.#extremities = [stored, ...this.#extremities.slice(MAX_PREV_EVENTS)];
+    this.#extremities = extremities;
     return stored;
   }
 

@@ -13,12 +13,16 @@ export const DUMMY_EVENT_TYPE = "org.matrix.dummy_event";
 /** How many members are tried before it is left for another time. */
 const MAX_SENDERS = 20;
 
-/** Sends a dummy event if the room has more ends than the threshold. */
+/** Sends dummy events while the room has more ends than the threshold: each takes as many as it may have parents. */
 export async function mergeExtremities(deps: EngineDeps, roomId: RoomId): Promise<void> {
+  const { dummyEventsThreshold: threshold } = deps.options;
   const copy = await deps.heads.load(roomId);
-  if (copy === null || copy.extremities.length <= deps.options.dummyEventsThreshold) return;
+  if (copy === null || copy.extremities.length <= threshold) return;
   await deps.queues.run(roomId, async (batch) => {
-    if (batch.extremities.length > deps.options.dummyEventsThreshold) await appendDummy(batch);
+    for (let before = Infinity; batch.extremities.length > threshold && batch.extremities.length < before;) {
+      before = batch.extremities.length;
+      await appendDummy(batch);
+    }
   });
 }
 

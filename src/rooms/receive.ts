@@ -9,7 +9,7 @@ import type { AuthDecision } from "../protocol/auth_rules_context.ts";
 import { checkAuthEventList } from "../protocol/auth_rules_list.ts";
 import { selectAuthKeys } from "../protocol/auth_events.ts";
 import { authorizeEvent } from "../protocol/auth_rules.ts";
-import { type RoomEvent, splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
+import { type RoomEvent, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { EventId, RoomId } from "../protocol/ids.ts";
 import { verifyThirdPartyInvite } from "../protocol/membership_invite_signature.ts";
 import { selectMissingParents, selectRedactionsOf } from "../storage/event_lookups.ts";
@@ -17,7 +17,7 @@ import { rankAfter, type RoomBatch } from "./batch.ts";
 import { mergeExtremities } from "./dummy_events.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { extremitiesAfter } from "./extremities.ts";
-import type { StateDelta } from "./pending.ts";
+import { currentDeltas } from "./deltas.ts";
 import { mayRedact } from "./redaction_rules.ts";
 import { resolveRoots } from "./resolve.ts";
 import type { StoredEvent } from "./types.ts";
@@ -190,7 +190,7 @@ async function addToRoom(
     : batch.root;
   const redactedByNid = await findRedaction(deps, { batch, target: stored });
   const final = redactedByNid === null ? stored : { ...stored, redactedByNid };
-  batch.addReceived({
+  batch.addResolved({
     stored: final,
     prev: parents.prev,
     missingPrev: [],
@@ -200,29 +200,6 @@ async function addToRoom(
     transaction: null,
     redacts: isAccepted ? await findRedacted(batch, final) : null,
   }, { root, extremities: extremities.map((end) => end.nid === final.nid ? final : end) });
-}
-
-async function currentDeltas(
-  batch: RoomBatch,
-  { root, stored }: { root: number; stored: StoredEvent },
-): Promise<StateDelta[]> {
-  const { trees, keys } = batch.deps;
-  const differences = await trees.diff(batch.root, root);
-  if (differences.length === 0) return [];
-  const names = await keys.keysOf(differences.map(({ stateKeyNid }) => stateKeyNid));
-  const nids = differences.flatMap(({ before, after }) => [before, after]).filter((nid) => nid !== null);
-  const events = await batch.byNids(nids.filter((nid) => nid !== stored.nid));
-  events.set(stored.nid, stored);
-  return differences.map(({ stateKeyNid, before, after }) => {
-    const name = names.get(stateKeyNid);
-    if (name === undefined) throw new Error(`State key ${stateKeyNid} is not in the database`);
-    return {
-      stateKeyNid,
-      ...splitStateKey(name),
-      before: before === null ? null : events.get(before) ?? null,
-      after: after === null ? null : events.get(after) ?? null,
-    };
-  });
 }
 
 /** Returns the event that a redaction applies to, if it is here already and may be redacted by it. */

@@ -15,7 +15,7 @@ export interface Relation {
 }
 
 /** Returns the relation in `m.relates_to`, or null where there is none that can be aggregated. */
-export function relationOf({ content, stateKey }: RoomEvent): Relation | null {
+export function relationOf({ content, stateKey }: Pick<RoomEvent, "content" | "stateKey">): Relation | null {
   const relates = content["m.relates_to"];
   if (!isJsonObject(relates) || stateKey !== null) return null;
   const { rel_type: relType, event_id: relatesToId, key } = relates;
