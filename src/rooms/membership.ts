@@ -160,6 +160,7 @@ export async function forgetRoom(
       throw new MatrixError(400, "M_UNKNOWN", `You have to leave "${roomId}" before you can forget it`);
     }
     await updateForgotten(tx, { userId, roomNid: own.roomNid });
+    tx.afterCommit(() => deps.onForgotten?.(userId));
   });
 }
 

@@ -4,8 +4,9 @@
  */
 import { LruCache } from "../lib/lru.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
-import type { Db } from "../storage/database.ts";
+import type { Db, Tx } from "../storage/database.ts";
 import { selectTransactionsOf } from "../storage/timeline.ts";
+import type { PersistedBatch } from "./pending.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** A device, as far as it sends events. */
@@ -31,10 +32,13 @@ export class TransactionIds {
     this.#db = db;
   }
 
-  /** Notes a transaction that was committed, which saves looking it up. `null` says that the event has none. */
-  note(eventNid: number, transaction: Known | null): void {
-    this.#known.set(eventNid, transaction ?? "none");
-  }
+  /** The engine's handler: notes the transactions of a batch after its commit, which saves looking them up. */
+  readonly onPersist = (tx: Tx, batch: PersistedBatch): Promise<void> => {
+    tx.afterCommit(() => {
+      for (const { stored, transaction } of batch.events) this.#known.set(stored.nid, transaction ?? "none");
+    });
+    return Promise.resolve();
+  };
 
   /** Returns the transaction ids, by event, of those events that this very device sent. */
   async of(events: readonly StoredEvent[], { userId, deviceId }: Sender): Promise<ReadonlyMap<number, string>> {

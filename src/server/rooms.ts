@@ -60,7 +60,8 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     serverName: config.serverName,
     eventIds: allocator("event"),
     roomIds: allocator("room"),
-    onPersist: [memberships.onPersist, timelines.onPersist, hooks.onPersist],
+    onPersist: [memberships.onPersist, timelines.onPersist, transactions.onPersist, hooks.onPersist],
+    onForgotten: (userId) => memberships.drop(userId),
     profiles: { get: hooks.profileOf },
     options: engineOptions(core),
   });
