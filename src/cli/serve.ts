@@ -65,14 +65,16 @@ async function runServer(
   { terminal, paths }: { terminal: Terminal; paths: readonly string[] },
 ): Promise<number> {
   const log = getLogger("synapse.app");
+  // Before the start, so that a signal in the midst of it stops the server in order too.
+  const stopped = waitForStop({
+    onReload: () =>
+      applyLogConfig(config, terminal).catch((error) => log.error("Cannot reload the log config", { error })),
+  });
   const server = await start(config);
   await writePidFile(config.server.pidFile, terminal);
   log.info("Server started", { version: VERSION, server_name: config.serverName });
   announce(config, { terminal, addresses: server.addresses, paths });
-  const signal = await waitForStop({
-    onReload: () =>
-      applyLogConfig(config, terminal).catch((error) => log.error("Cannot reload the log config", { error })),
-  });
+  const signal = await stopped;
   log.info("Server stopping", { signal });
   const isStopped = await Promise.race([
     server.stop().then(() => true),

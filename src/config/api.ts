@@ -39,6 +39,9 @@ const PREJOIN_STATE = {
   additional_event_types: option(list(prejoinType), []),
 };
 
+const TOKENS_ARE_STORED = "tokens are random and stored here, so that none is signed with it";
+const NO_FORM = "no form of this server needs it";
+
 const OLD_KEY = { key: required(string), expired_ts: required(integer()) };
 
 const KEY_SERVER = {
@@ -49,7 +52,7 @@ const KEY_SERVER = {
 
 /** The table of the section "API Configuration". */
 export const API_OPTIONS = {
-  room_prejoin_state: option(object(PREJOIN_STATE), {}, works("What people see of a room before they join.")),
+  room_prejoin_state: option(object(PREJOIN_STATE), {}, notYet("What people see of a room before they join.")),
   track_puppeted_user_ips: option(boolean, false, notYet("Keep addresses of administrators who act as a user.")),
   app_service_config_files: option(
     list(string),
@@ -65,18 +68,22 @@ export const API_OPTIONS = {
   macaroon_secret_key: option(
     nullable(secret),
     null,
-    works("Secret that signs short-lived tokens; derived from the signing key where it is not set."),
+    noEffect("Secret that signs short-lived tokens.", TOKENS_ARE_STORED),
   ),
-  macaroon_secret_key_path: option(nullable(string), null, works("File with `macaroon_secret_key`.")),
+  macaroon_secret_key_path: option(
+    nullable(string),
+    null,
+    noEffect("File with `macaroon_secret_key`.", TOKENS_ARE_STORED),
+  ),
   form_secret: option(
     nullable(secret),
     null,
-    noEffect("Secret that protects the form for consent.", "that form does not need one here"),
+    noEffect("Secret that protects the form for consent.", NO_FORM),
   ),
   form_secret_path: option(
     nullable(string),
     null,
-    noEffect("File with `form_secret`.", "the form for consent does not need one here"),
+    noEffect("File with `form_secret`.", NO_FORM),
   ),
 };
 
@@ -88,8 +95,8 @@ export const SIGNING_KEY_OPTIONS = {
     works("File with the signing key; `SERVER_NAME.signing.key` beside the configuration where it is not set."),
   ),
   signing_key: option(nullable(secret), null, works("The signing key itself, in place of a file.")),
-  old_signing_keys: option(record(object(OLD_KEY)), {}, works("Keys used in the past, with the time they ended.")),
-  key_refresh_interval: option(duration, "1d", works("How long other servers may keep our keys.")),
+  old_signing_keys: option(record(object(OLD_KEY)), {}, notYet("Keys used in the past, with the time they ended.")),
+  key_refresh_interval: option(duration, "1d", notYet("How long other servers may keep our keys.")),
   trusted_key_servers: option(
     list(object(KEY_SERVER)),
     [{ server_name: "matrix.org" }],

@@ -83,7 +83,7 @@ const database: Schema<DatabaseConfig> = mapped(object(DATABASE), (given, at) =>
 
 /** The table of the section "Caching". */
 export const CACHING_OPTIONS = {
-  event_cache_size: option(size, "10K", works("Number of events kept in memory.")),
+  event_cache_size: option(size, "10K", notYet("Number of events kept in memory.")),
   caches: option(object(CACHES), {}, notYet("Sizes and lifetimes of caches.")),
 };
 

@@ -122,9 +122,10 @@ function build(
   const hasProblems = () => report.problems.length > 0;
   const config = readConfig(raw, { at: { path: [], report }, configDirectory, hasProblems });
   if (config === null) throw new ConfigError(report.problems);
+  const isWritten = (name: string) => sources.some(({ values }) => Object.hasOwn(values, name));
   for (const { name, effect, fallback } of listOptions()) {
-    const isDefault = raw[name] === undefined || raw[name] === null || isDeepStrictEqual(raw[name], fallback);
-    if (effect.status === "not yet" && !isDefault) {
+    const isDefault = (raw[name] ?? null) === null || isDeepStrictEqual(raw[name], fallback);
+    if (effect.status === "not yet" && isWritten(name) && !isDefault) {
       report.warning([name], "has no effect in this version yet");
     }
   }

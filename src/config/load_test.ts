@@ -71,7 +71,7 @@ Deno.test("homeserver.example.yaml holds defaults, and only those lines marked a
   await inFolder(secrets, async (folder) => {
     await Deno.writeTextFile(`${folder}/example.yaml`, text.replaceAll("data/", `${folder}/`));
     const { config, warnings } = await loadConfig({ paths: [`${folder}/example.yaml`] });
-    assert.deepEqual(warnings, []);
+    assert.deepEqual(warnings.filter((warning) => !warning.endsWith("has no effect in this version yet")), []);
     assert.equal(config.serverName, "example.org");
     const plain = defaultConfig("example.org");
     const { autoJoinRooms, registrationSharedSecret, registrationSharedSecretPath, ...registration } =

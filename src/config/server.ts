@@ -116,7 +116,7 @@ export const SERVER_OPTIONS = {
     false,
     works("Show a profile only to users who share a room with its owner."),
   ),
-  include_profile_data_on_invite: option(boolean, true, works("Put the inviter's idea of the profile into invites.")),
+  include_profile_data_on_invite: option(boolean, true, notYet("Put the inviter's idea of the profile into invites.")),
   allow_public_rooms_without_auth: option(boolean, false, works("Let anyone read the public room directory.")),
   allow_public_rooms_over_federation: option(boolean, false, notYet("Let servers read the public room directory.")),
   default_room_version: option(
@@ -129,9 +129,9 @@ export const SERVER_OPTIONS = {
   filter_timeline_limit: option(
     integer({ min: -1 }),
     100,
-    works("The most timeline events a filter may ask for; -1 is no limit."),
+    notYet("The most timeline events a filter may ask for; -1 is no limit."),
   ),
-  block_non_admin_invites: option(boolean, false, works("Only server administrators may invite.")),
+  block_non_admin_invites: option(boolean, false, notYet("Only server administrators may invite.")),
   enable_search: option(boolean, true, notYet("Whether messages can be searched.")),
   ip_range_blacklist: option(
     list(ipRange),
