@@ -46,5 +46,7 @@ export interface EngineDeps extends BatchDeps, PersistDeps {
   readonly queues: RoomQueues;
   readonly profiles: ProfileSource;
   readonly options: EngineOptions;
+  /** Told after the commit that a user has forgotten a room, so that what is held in memory of them is dropped. */
+  readonly onForgotten?: (userId: UserId) => void;
   readonly createTime: CreateTime;
 }
