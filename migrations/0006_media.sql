@@ -42,9 +42,10 @@ CREATE TABLE media_thumbnails (
   -- "crop" or "scale".
   method TEXT NOT NULL,
   is_animated BOOLEAN NOT NULL,
-  -- Null where the original serves as its thumbnail.
-  content_type TEXT,
+  content_type TEXT NOT NULL,
   length BIGINT NOT NULL,
+  -- The original serves as its own thumbnail; there is no file of it.
+  is_original BOOLEAN NOT NULL,
   PRIMARY KEY (origin, media_id, width, height, method, is_animated)
 );
 

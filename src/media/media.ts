@@ -4,11 +4,15 @@ import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import type { Database } from "../storage/database.ts";
+import { getLogger } from "../lib/log.ts";
 import { MediaArrivals } from "./arrivals.ts";
+import { ChildPool } from "./child/child_pool.ts";
+import { type ChildCommand, mediaChildCommand } from "./child/child_process.ts";
 import { DiskStore } from "./disk_store.ts";
 import { MediaDownloads } from "./downloads.ts";
 import { MediaLastAccess } from "./last_access.ts";
 import type { RemoteMedia } from "./remote_media.ts";
+import { Thumbnails } from "./thumbnails.ts";
 import { MediaUploads } from "./uploads.ts";
 
 /** What the repository is built from. */
@@ -21,16 +25,25 @@ export interface MediaDeps {
   readonly baseFolder: string;
   /** Null where media of other servers cannot be fetched. */
   readonly remote: RemoteMedia | null;
+  /** How media children are started; by default the program itself. */
+  readonly childCommand?: ChildCommand;
+  /** After how long a job of a media child is given up. */
+  readonly jobTimeoutMs?: number;
 }
 
 /** A temporary file this old belongs to no upload under way. */
 const UNFINISHED_AFTER_MS = 86_400_000;
+const MAX_CHILDREN = 2;
+const CHILD_IDLE_MS = 15_000;
+const JOB_TIMEOUT_MS = 20_000;
 
 /** The services of the media repository. */
 export class Media {
   readonly uploads: MediaUploads;
   readonly downloads: MediaDownloads;
+  readonly thumbnails: Thumbnails;
   readonly lastAccess: MediaLastAccess;
+  readonly #children: ChildPool;
 
   private constructor(deps: MediaDeps, store: DiskStore) {
     const { db, clock } = deps;
@@ -38,6 +51,16 @@ export class Media {
     this.lastAccess = new MediaLastAccess({ db, clock });
     this.uploads = new MediaUploads({ ...deps, store, arrivals });
     this.downloads = new MediaDownloads({ ...deps, store, arrivals, lastAccess: this.lastAccess });
+    this.#children = new ChildPool({
+      clock,
+      log: getLogger("synapse.media.child"),
+      command: deps.childCommand ?? mediaChildCommand(),
+      maxChildren: Math.max(1, Math.min(MAX_CHILDREN, navigator.hardwareConcurrency - 1)),
+      jobTimeoutMs: deps.jobTimeoutMs ?? JOB_TIMEOUT_MS,
+      idleMs: CHILD_IDLE_MS,
+    });
+    const { downloads } = this;
+    this.thumbnails = new Thumbnails({ ...deps, store, downloads, children: this.#children });
   }
 
   /** Opens the store and builds the services. */
@@ -54,6 +77,7 @@ export class Media {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#children[Symbol.asyncDispose]();
     await this.lastAccess.flush();
   }
 }

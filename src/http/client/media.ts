@@ -5,6 +5,7 @@
  *   POST /_matrix/media/v1/create
  *   GET /_matrix/client/v1/media/config, /_matrix/media/v3/config
  *   GET /_matrix/client/v1/media/download/{serverName}/{mediaId}[/{fileName}], and the same below /_matrix/media/v3
+ *   GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}, and the same below /_matrix/media/v3
  *
  * The old paths need no token and serve what was uploaded before media needed one. `r0` and `v1` are their aliases.
  */
@@ -14,6 +15,8 @@ import { isStorable, parseServerName } from "../../protocol/ids.ts";
 import { parseMediaId } from "../../media/blob_paths.ts";
 import { acceptContentType, dispositionOf, servedContentType } from "../../media/content_headers.ts";
 import type { FindOptions, MediaDownloads } from "../../media/downloads.ts";
+import { MAX_REQUESTED_SIDE } from "../../media/thumbnail_sizes.ts";
+import type { Thumbnails } from "../../media/thumbnails.ts";
 import type { MediaUploads, Upload } from "../../media/uploads.ts";
 import type { MediaKey } from "../../storage/media.ts";
 import { type App, client, type Ctx, plain, type Registrar, requester } from "../app.ts";
@@ -29,33 +32,40 @@ export interface MediaRoutesDeps {
   readonly limits: RequestLimits;
   readonly uploads: MediaUploads;
   readonly downloads: MediaDownloads;
+  readonly thumbnails: Thumbnails;
 }
 
 const MAX_NAME_BYTES = 1_024;
 const DEFAULT_TIMEOUT_MS = 20_000;
 const MAX_TIMEOUT_MS = 60_000;
 
-/** The query of everything that finds a file. */
-export const FIND_QUERY = {
+const FIND_QUERY = {
   timeout_ms: intParam().optional(),
   allow_remote: boolParam().optional(),
   allow_redirect: boolParam().optional(),
 };
 const DownloadQuery = z.object(FIND_QUERY);
+const ThumbnailQuery = z.object({
+  ...FIND_QUERY,
+  width: intParam({ min: 1, max: MAX_REQUESTED_SIDE }),
+  height: intParam({ min: 1, max: MAX_REQUESTED_SIDE }),
+  method: z.enum(["crop", "scale"]).optional(),
+  animated: boolParam().optional(),
+});
 
 /** Registers what is below `/_matrix/media` under all its versions. */
-export function legacyMedia(app: App): readonly Registrar[] {
+function legacyMedia(app: App): readonly Registrar[] {
   return ["v3", "r0", "v1"].map((version) => plain(app, `/_matrix/media/${version}`));
 }
 
 /** Returns the file that the path names. */
-export function mediaKeyOf(c: Ctx): MediaKey {
+function mediaKeyOf(c: Ctx): MediaKey {
   const { serverName, mediaId } = pathIds(c, { serverName: parseServerName, mediaId: parseMediaId });
   return { origin: serverName, mediaId };
 }
 
 /** Returns how the request asks for a file. */
-export function findOptionsOf(
+function findOptionsOf(
   c: Ctx,
   { found, isAuthenticated }: { found: z.output<typeof DownloadQuery>; isAuthenticated: boolean },
 ): FindOptions {
@@ -73,6 +83,7 @@ export function mediaRoutes(app: App, deps: MediaRoutesDeps): void {
   for (const path of ["/download/:serverName/:mediaId", "/download/:serverName/:mediaId/:fileName"]) {
     downloadRoutes(app, path, deps);
   }
+  thumbnailRoutes(app, deps);
 }
 
 function uploadRoutes(app: App, { auth, limits, uploads }: MediaRoutesDeps): void {
@@ -110,6 +121,25 @@ function downloadRoutes(app: App, path: string, { auth, downloads }: MediaRoutes
   }
   client(app, ["v1"]).get(`/media${path}`, auth.guestOk(), (c) => download(c, { isAuthenticated: true }));
   for (const media of legacyMedia(app)) media.get(path, (c) => download(c, { isAuthenticated: false }));
+}
+
+function thumbnailRoutes(app: App, { auth, downloads, thumbnails }: MediaRoutesDeps): void {
+  const path = "/thumbnail/:serverName/:mediaId";
+  async function thumbnail(c: Ctx, { isAuthenticated }: { isAuthenticated: boolean }): Promise<Response> {
+    const key = mediaKeyOf(c);
+    const found = query(c, ThumbnailQuery);
+    const media = await downloads.find(key, findOptionsOf(c, { found, isAuthenticated }));
+    const size = { width: found.width, height: found.height, method: found.method ?? "scale" };
+    const made = await thumbnails.find(media, { size, isAnimated: found.animated ?? false });
+    const name = `thumbnail.${made.contentType.slice("image/".length)}`;
+    return await fileResponse(c, {
+      ...made,
+      disposition: dispositionOf(made.contentType, name),
+      isPublic: !isAuthenticated,
+    });
+  }
+  client(app, ["v1"]).get(`/media${path}`, auth.guestOk(), (c) => thumbnail(c, { isAuthenticated: true }));
+  for (const media of legacyMedia(app)) media.get(path, (c) => thumbnail(c, { isAuthenticated: false }));
 }
 
 function uploadOf(c: Ctx): Upload {
