@@ -47,7 +47,7 @@ const RETENTION = {
 
 /** The table of the section. */
 export const BLOCKING_OPTIONS = {
-  admin_contact: option(nullable(string), null, notYet("How to reach the administrator.")),
+  admin_contact: option(nullable(string), null, works("How to reach the administrator.")),
   hs_disabled: option(boolean, false, notYet("Refuse all use of the server.")),
   hs_disabled_message: option(
     string,
