@@ -114,7 +114,7 @@ export function checkJson<Schema extends z.ZodType>(schema: Schema, value: JsonV
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const path = issue === undefined ? "" : issue.path.map(String).join(".");
-  if (issue?.code === "invalid_type" && valueAt(value, issue.path) === undefined) throw missingParam(path);
+  if (issue !== undefined && path !== "" && valueAt(value, issue.path) === undefined) throw missingParam(path);
   throw badJson(path === "" ? "Content does not have the expected shape" : `Invalid value for "${path}"`);
 }
 
