@@ -285,6 +285,7 @@ export class RoomBatch {
       prev,
       auth,
       now: this.deps.clock.now(),
+      signer: this.deps.signer,
     };
     const decision = authorizeEvent({
       event: previewEvent(template, place),
@@ -293,7 +294,7 @@ export class RoomBatch {
       verifyThirdPartyInvite,
     });
     if (!decision.allowed) throw forbidden(decision.reason);
-    const { event, json } = buildAt(template, { ...place, signer: this.deps.signer });
+    const { event, json } = buildAt(template, place);
     return await this.#addBuilt({ event, json, prev, auth, create, before, transaction });
   }
 

@@ -36,6 +36,7 @@ export interface EventPlace {
   readonly prev: readonly StoredEvent[];
   readonly auth: readonly StoredEvent[];
   readonly now: number;
+  readonly signer: Signer;
 }
 
 /** The room of a create event whose id is not known yet. */
@@ -53,7 +54,8 @@ export function previewEvent(template: EventTemplate, place: EventPlace): RoomEv
   };
   if (roomId !== null) pdu["room_id"] = roomId;
   return {
-    eventId: "$" as EventId,
+    // Versions 1 and 2 ask which server made the id.
+    eventId: `$:${place.signer.serverName}` as EventId,
     roomId: roomId ?? UNKNOWN_ROOM,
     rules,
     type: template.type,
@@ -70,7 +72,7 @@ export function previewEvent(template: EventTemplate, place: EventPlace): RoomEv
 }
 
 /** Returns the event, complete. Throws `M_BAD_JSON` or `M_TOO_LARGE` for content that no event may have. */
-export function buildAt(template: EventTemplate, place: EventPlace & { readonly signer: Signer }): BuiltEvent {
+export function buildAt(template: EventTemplate, place: EventPlace): BuiltEvent {
   const { rules, roomId, prev, auth, signer } = place;
   return buildEvent({
     rules,

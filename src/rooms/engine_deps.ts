@@ -1,9 +1,8 @@
 /** What the operations on rooms share. */
 import type { JsonObject } from "../protocol/json.ts";
 import type { RoomVersionId } from "../protocol/room_versions.ts";
-import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { UserId } from "../protocol/ids.ts";
 import type { CreateTime } from "./create_time.ts";
-import type { StoredEvent } from "./types.ts";
 import type { BatchDeps } from "./batch.ts";
 import type { PersistDeps } from "./persist.ts";
 import type { RoomQueues } from "./queue.ts";
@@ -30,15 +29,6 @@ export interface EngineOptions {
   readonly powerLevelOverrides: Readonly<Record<string, Readonly<JsonObject> | null>>;
   /** More forward extremities than this are merged by a dummy event. */
   readonly dummyEventsThreshold: number;
-}
-
-/** An invitation that must reach a user of another server before it counts. */
-export interface RemoteInvites {
-  /** Gives the signed event to the user's server. Throws `MatrixError` when that does not take it. */
-  send(
-    event: StoredEvent,
-    room: { readonly roomId: RoomId; readonly strippedState: readonly JsonObject[] },
-  ): Promise<void>;
 }
 
 /** What the operations take. */
