@@ -6,7 +6,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
-import { describeFailure } from "./middleware/access_log.ts";
+import { describeError } from "../lib/describe_error.ts";
 import type { RequestHandler } from "./handler.ts";
 import type { Listener } from "./listeners.ts";
 
@@ -94,7 +94,7 @@ class PlainListener implements Listener {
         if (this.#stopping.signal.aborted) return;
         this.#deps.log.error("Listener ended, listening again", {
           listener: this.address,
-          error: describeFailure(error),
+          error: describeError(error),
         });
         this.#relisten();
       },
@@ -110,7 +110,7 @@ class PlainListener implements Listener {
         this.#watch(this.#listen());
         return;
       } catch (error) {
-        this.#deps.log.error("Cannot listen again yet", { listener: this.address, error: describeFailure(error) });
+        this.#deps.log.error("Cannot listen again yet", { listener: this.address, error: describeError(error) });
       }
     }
   }

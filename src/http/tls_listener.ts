@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Logger } from "../lib/log.ts";
-import { describeFailure } from "./middleware/access_log.ts";
+import { describeError } from "../lib/describe_error.ts";
 import type { RequestHandler } from "./handler.ts";
 import type { Listener } from "./listeners.ts";
 
@@ -50,7 +50,7 @@ export class TlsListener implements Listener {
       maxHeaderSize: MAX_HEADER_BYTES,
     }, (request, response) => {
       serve(handler, { request, response }).catch((error) => {
-        log.error("Answer could not be sent", { error: describeFailure(error) });
+        log.error("Answer could not be sent", { error: describeError(error) });
         response.destroy();
       });
     });

@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import type { Database } from "../storage/database.ts";
-import { type Sighting, writeSightings } from "../storage/devices.ts";
+import { deleteOldSightings, type Sighting, writeSightings } from "../storage/devices.ts";
 import type { Session } from "./tokens.ts";
 
 const MAX_USER_AGENT_LENGTH = 512;
@@ -48,5 +48,11 @@ export class LastSeen {
     const batch = this.#pending;
     this.#pending = [];
     await this.#db.transaction((tx) => writeSightings(tx, batch));
+  }
+
+  /** Forgets addresses where nobody was seen for `maxAgeMs`, some at a time. */
+  async prune(maxAgeMs: number): Promise<void> {
+    const before = this.#clock.now() - maxAgeMs;
+    await this.#db.transaction((tx) => deleteOldSightings(tx, before));
   }
 }

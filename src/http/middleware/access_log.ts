@@ -1,4 +1,5 @@
 /** One log line for each request, in which no token can appear. */
+import { describeError } from "../../lib/describe_error.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { RequestInfo } from "../app.ts";
 
@@ -38,17 +39,6 @@ export function logRequest(log: Logger, answered: AnsweredRequest): void {
     status: response.status,
     ms: Math.round(answered.durationMs * 10) / 10,
   };
-  if (info.failure !== null) log.error("Request failed", { ...fields, error: describeFailure(info.failure) });
+  if (info.failure !== null) log.error("Request failed", { ...fields, error: describeError(info.failure) });
   log.info("Processed request", fields);
-}
-
-/** Returns what happened with the stack, the causes included. */
-export function describeFailure(failure: unknown): string {
-  const parts: string[] = [];
-  let current: unknown = failure;
-  while (current !== undefined && current !== null && parts.length < 5) {
-    parts.push(current instanceof Error ? current.stack ?? current.message : String(current));
-    current = current instanceof Error ? current.cause : undefined;
-  }
-  return parts.join("\ncaused by ");
 }

@@ -62,9 +62,19 @@ export async function readBytes(c: Ctx, maxBytes: number): Promise<Uint8Array> {
   if (declared !== null) {
     // HTTP ends the body at the declared length, so a small one needs no counting.
     if (Number(declared) > maxBytes) throw tooLarge("Request body is too large");
-    return await withTimeout(request.bytes());
+    return await arrived(request.bytes());
   }
-  return await withTimeout(readStream(request.body, maxBytes));
+  return await arrived(readStream(request.body, maxBytes));
+}
+
+/** A client that goes away in the middle of its request is no fault of the server. */
+async function arrived(body: Promise<Uint8Array>): Promise<Uint8Array> {
+  try {
+    return await withTimeout(body);
+  } catch (error) {
+    if (error instanceof MatrixError) throw error;
+    throw new MatrixError(400, "M_UNKNOWN", "Request body did not arrive whole");
+  }
 }
 
 function isTooDeep(value: JsonValue, depth: number): boolean {
