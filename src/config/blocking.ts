@@ -85,7 +85,7 @@ export const BLOCKING_OPTIONS = {
     null,
     notYet("When rooms that all local users have forgotten are deleted."),
   ),
-  user_ips_max_age: option(nullable(duration), "28d", notYet("How long addresses of users are kept.")),
+  user_ips_max_age: option(nullable(duration), "28d", works("How long addresses of users are kept.")),
   request_token_inhibit_3pid_errors: option(boolean, false, notYet("Do not tell whether an identifier is in use.")),
   next_link_domain_whitelist: option(nullable(list(string)), null, notYet("Where links in mails may lead on to.")),
   templates: option(

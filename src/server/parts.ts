@@ -5,6 +5,7 @@ import type { UserId } from "../protocol/ids.ts";
 import type { Requester } from "../rooms/types.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
 import { AccountDataService } from "../services/account_data.ts";
+import { AutoJoin } from "../services/auto_join.ts";
 import { PushRulesService } from "../services/push_rules.ts";
 import { deleteInboxOfDevice } from "../storage/to_device.ts";
 import { Filters } from "../sync/filters.ts";
@@ -72,6 +73,13 @@ function accountHooks(
   { config }: Core,
   { rooms, userData }: { rooms: RoomParts; userData: () => UserDataParts },
 ): AccountHooks {
+  const autoJoin = new AutoJoin({
+    serverName: config.serverName,
+    options: config.registration,
+    rooms: rooms.engine,
+    resolve: (alias) => userData().directory.resolve(alias),
+    log,
+  });
   return {
     onDeviceChange: async (tx, { userId, deviceIds, kind }) => {
       if (kind !== "removed") return;
@@ -80,20 +88,7 @@ function accountHooks(
         await userData().deviceKeys.deleteDevice(tx, { userId, deviceId });
       }
     },
-    onRegistered: async ({ userId, isGuest }) => {
-      const { autoJoinRooms, autoJoinRoomsForGuests } = config.registration;
-      if (isGuest && !autoJoinRoomsForGuests) return;
-      for (const alias of autoJoinRooms) {
-        try {
-          const { roomId } = await userData().directory.resolve(
-            alias as Parameters<UserDataParts["directory"]["resolve"]>[0],
-          );
-          await rooms.engine.join(plainRequester(userId), { roomId });
-        } catch (error) {
-          log.warn("A new user could not join a room of auto_join_rooms", { userId, alias, error });
-        }
-      }
-    },
+    onRegistered: (user) => autoJoin.joinAll(user),
     userRoomActions: {
       updateMember: async (roomId, { userId }) => {
         await rooms.engine.join(plainRequester(userId), { roomId });

@@ -28,9 +28,17 @@ export function startTimers(parts: Parts): { stop(): Promise<void> } {
   };
 }
 
-function chores({ core: { db, clock }, accounts, media }: Parts): Chore[] {
+function chores({ core: { config, db, clock }, accounts, media }: Parts): Chore[] {
   return [
     { name: "last_seen", everyMs: 5_000, run: () => accounts.lastSeen.flush() },
+    {
+      name: "user_ips",
+      everyMs: 60_000,
+      run: async () => {
+        const { userIpsMaxAge } = config.blocking;
+        if (userIpsMaxAge !== null) await accounts.lastSeen.prune(userIpsMaxAge);
+      },
+    },
     { name: "uia_sessions", everyMs: 300_000, run: () => accounts.uia.expireSessions() },
     { name: "media", everyMs: 60_000, run: () => media.tick() },
     {
