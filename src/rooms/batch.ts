@@ -9,6 +9,7 @@ import type { Clock } from "../lib/clock.ts";
 import { selectAuthKeys } from "../protocol/auth_events.ts";
 import { authorizeEvent } from "../protocol/auth_rules.ts";
 import { forbidden } from "../protocol/errors.ts";
+import type { BuiltEvent } from "../protocol/event_builder.ts";
 import { type RoomEvent, splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import { MAX_PREV_EVENTS } from "../protocol/event_format.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
@@ -328,20 +329,37 @@ export class RoomBatch {
   }
 
   async #addBuilt(
-    { event, json, prev, auth, create, before, transaction }: {
-      event: RoomEvent;
-      json: string;
+    { create, prev, transaction, ...built }: BuiltEvent & {
+      auth: readonly StoredEvent[];
       before: number;
       prev: readonly StoredEvent[];
-      auth: readonly StoredEvent[];
       create: StoredEvent | null;
       transaction: TransactionKey | null;
     },
   ): Promise<StoredEvent> {
+    const { auth } = built;
+    const stored = await this.#makeStored(built);
+    const extremities = [stored, ...this.#extremities.slice(MAX_PREV_EVENTS)];
+    const redacts = stored.event.redacts === null ? null : await this.#redactionTarget(stored, create);
+    const pending = { stored, prev, missingPrev: [], auth, wasOutlier: false, transaction, redacts };
+    if (extremities.length > 1) {
+      this.stage(stored, auth);
+      const root = await resolveRoots(this.deps, { batch: this, roots: extremities.map((end) => end.stateAfter ?? 0) });
+      this.addResolved({ ...pending, deltas: await currentDeltas(this, { root, stored }) }, { root, extremities });
+      return stored;
+    }
+    this.#push({ ...pending, deltas: await this.#takeCurrent(stored) });
+    this.#root = stored.stateAfter ?? 0;
+    this.#extremities = extremities;
+    return stored;
+  }
+
+  async #makeStored(
+    { event, json, auth, before }: BuiltEvent & { auth: readonly StoredEvent[]; before: number },
+  ): Promise<StoredEvent> {
     const { eventIds, roomIds, clock } = this.deps;
     this.#identity ??= { roomNid: await roomIds.next(), roomId: event.roomId, rules: this.rules };
-    const { roomNid } = this.#identity;
-    const nid = await eventIds.next();
+    const nid = eventIds.tryNext() ?? await eventIds.next();
     let stateKeyNid: number | null = null;
     let after = before;
     if (event.stateKey !== null) {
@@ -349,9 +367,9 @@ export class RoomBatch {
       const isMember = event.type === "m.room.member";
       after = await this.setState(before, [{ nid: stateKeyNid, isMember, eventNid: nid }]);
     }
-    const stored: StoredEvent = {
+    return {
       nid,
-      roomNid,
+      roomNid: this.#identity.roomNid,
       event,
       json,
       position: null,
@@ -365,19 +383,6 @@ export class RoomBatch {
       authRank: rankAfter(auth),
       redactedByNid: null,
     };
-    const extremities = [stored, ...this.#extremities.slice(MAX_PREV_EVENTS)];
-    const redacts = event.redacts === null ? null : await this.#redactionTarget(stored, create);
-    const pending = { stored, prev, missingPrev: [], auth, wasOutlier: false, transaction, redacts };
-    if (extremities.length > 1) {
-      this.stage(stored, auth);
-      const root = await resolveRoots(this.deps, { batch: this, roots: extremities.map((end) => end.stateAfter ?? 0) });
-      this.addResolved({ ...pending, deltas: await currentDeltas(this, { root, stored }) }, { root, extremities });
-      return stored;
-    }
-    this.#push({ ...pending, deltas: await this.#takeCurrent(stored) });
-    this.#root = after;
-    this.#extremities = extremities;
-    return stored;
   }
 
   /** Makes a state event current; returns the change. */

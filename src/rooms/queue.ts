@@ -80,8 +80,7 @@ export class RoomQueues {
       const batch = new RoomBatch(this.#deps, copy);
       const outcomes = await buildAll(batch, jobs);
       try {
-        const hasRefused = outcomes.some((outcome) => "error" in outcome);
-        if (hasRefused && await this.#isStale(copy)) throw new RoomChangedError();
+        if (batch.isEmpty && await this.#isStale(copy)) throw new RoomChangedError();
         await persistBatch(this.#deps, batch);
       } catch (error) {
         this.#deps.heads.drop(roomId);
@@ -99,7 +98,10 @@ export class RoomQueues {
     for (const job of jobs) await this.#runBatch(roomId, [job]).catch(job.reject);
   }
 
-  /** A refusal counts only if the copy was up to date. One process alone on SQLite always is. */
+  /**
+   * What changes nothing (refusals, repeated requests) counts only if the copy was up to date, which a batch that is
+   * written finds out by itself. One process alone, as on SQLite, always is.
+   */
   async #isStale({ identity, lastPosition }: RoomCopy): Promise<boolean> {
     if (this.#deps.db.dialect === "sqlite") return false;
     const row = await selectRoomById(this.#deps.db, identity.roomId);

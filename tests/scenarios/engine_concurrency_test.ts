@@ -28,7 +28,7 @@ const actions: fc.Arbitrary<Action[]> = fc.array(
   { minLength: 5, maxLength: 40 },
 );
 
-function perform({ engine }: TestEngine, roomId: RoomId, action: Action): Promise<EventId> {
+function perform({ engine }: TestEngine, { roomId, action }: { roomId: RoomId; action: Action }): Promise<EventId> {
   const requester = users[action.user] ?? alice;
   switch (action.kind) {
     case "message":
@@ -73,7 +73,7 @@ testEachDatabase("whatever many users do at once, the room is consistent and the
   await fc.assert(
     fc.asyncProperty(actions, async (list) => {
       const roomId = await parts.engine.createRoom(alice, { preset: "public_chat" });
-      const results = await Promise.allSettled(list.map((action) => perform(parts, roomId, action)));
+      const results = await Promise.allSettled(list.map((action) => perform(parts, { roomId, action })));
       const accepted = results.flatMap((result) => result.status === "fulfilled" ? [result.value] : []);
       for (const result of results) {
         if (result.status === "rejected") assert.ok(result.reason instanceof MatrixError, String(result.reason));

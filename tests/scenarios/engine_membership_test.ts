@@ -24,8 +24,8 @@ async function refused(
 
 const FORBIDDEN = { status: 403, errcode: "M_FORBIDDEN" } as const;
 
-async function membership({ db }: TestEngine, roomId: RoomId, userId = bob.userId): Promise<string | undefined> {
-  return (await selectLocalMembership(db, { userId, roomId }))?.membership;
+async function membershipOfBob({ db }: TestEngine, roomId: RoomId): Promise<string | undefined> {
+  return (await selectLocalMembership(db, { userId: bob.userId, roomId }))?.membership;
 }
 
 testEachDatabase("an invited user joins a private room, another one does not", async (db) => {
@@ -34,7 +34,7 @@ testEachDatabase("an invited user joins a private room, another one does not", a
   const roomId = await engine.createRoom(alice, { preset: "private_chat" });
   await refused(engine.join(bob, { roomId }), FORBIDDEN);
   await engine.invite(alice, { roomId, userId: bob.userId, details: { reason: "come" } });
-  assert.equal(await membership(parts, roomId), "invite");
+  assert.equal(await membershipOfBob(parts, roomId), "invite");
   await engine.join(bob, { roomId });
   await refused(engine.invite(alice, { roomId, userId: bob.userId }), FORBIDDEN);
   await refused(engine.invite(charlie, { roomId, userId: charlie.userId }), FORBIDDEN);
@@ -53,7 +53,7 @@ testEachDatabase("leaving, kicking, banning and unbanning are refused where they
   await engine.join(bob, { roomId });
   await refused(engine.kick(bob, { roomId, userId: alice.userId }), FORBIDDEN);
   await engine.kick(alice, { ...target, details: { reason: "spam" } });
-  assert.equal(await membership(parts, roomId), "leave");
+  assert.equal(await membershipOfBob(parts, roomId), "leave");
   await engine.ban(alice, target);
   await refused(engine.join(bob, { roomId }), FORBIDDEN);
   await refused(engine.invite(alice, target), FORBIDDEN);
@@ -88,7 +88,7 @@ testEachDatabase("a knock is answered by an invitation", async (db) => {
   const roomId = await engine.createRoom(alice, { initialState: [knock] });
   await refused(engine.join(bob, { roomId }), FORBIDDEN);
   await engine.knock(bob, { roomId, details: { reason: "please" } });
-  assert.equal(await membership(parts, roomId), "knock");
+  assert.equal(await membershipOfBob(parts, roomId), "knock");
   await engine.invite(alice, { roomId, userId: bob.userId });
   await engine.join(bob, { roomId });
   const publicRoom = await engine.createRoom(alice, { preset: "public_chat" });

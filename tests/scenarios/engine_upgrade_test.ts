@@ -161,3 +161,19 @@ testEachDatabase("content that an event cannot have is refused", async (db) => {
   await refused(send({ body: "x".repeat(70_000) }), { status: 413, errcode: "M_TOO_LARGE" });
   assert.deepEqual(await engine.head(roomId), before);
 });
+
+testEachDatabase("a canonical alias must lead to the room", async (db) => {
+  const { engine } = await openEngine(db);
+  const roomId = await engine.createRoom(alice, { roomAliasName: "here" });
+  await engine.createRoom(alice, { roomAliasName: "elsewhere" });
+  const set = (content: JsonObject) =>
+    engine.sendEvent(alice, { roomId, type: "m.room.canonical_alias", stateKey: "", content, txnId: null });
+  const [here, elsewhere] = [`#here:${TEST_SERVER}`, `#elsewhere:${TEST_SERVER}`];
+  const bad = { status: 400, errcode: "M_BAD_ALIAS" } as const;
+  await refused(set({ alias: elsewhere }), bad);
+  await refused(set({ alias: `#none:${TEST_SERVER}` }), bad);
+  await refused(set({ alias: here, alt_aliases: [elsewhere] }), bad);
+  await refused(set({ alias: "%invalid_aliases:server" }), { status: 400, errcode: "M_INVALID_PARAM" });
+  await set({ alias: here, alt_aliases: [here] });
+  await set({});
+});

@@ -1,0 +1,53 @@
+/** State that a local user may not set although the authorization rules let it pass. Spec: "m.room.canonical_alias". */
+import { domainOf } from "../protocol/auth_rules_context.ts";
+import { badJson, invalidParam, MatrixError } from "../protocol/errors.ts";
+import { parseRoomAlias, type RoomAlias } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import { selectAlias } from "../storage/directory.ts";
+import type { RoomBatch } from "./batch.ts";
+import type { EventTemplate } from "./build.ts";
+import type { EngineDeps } from "./engine_deps.ts";
+
+const MAX_ALT_ALIASES = 500;
+
+/** Throws when the state is not one to set. */
+export async function assertStateAllowed(
+  deps: Pick<EngineDeps, "db" | "serverName">,
+  { batch, template }: { batch: RoomBatch; template: EventTemplate },
+): Promise<void> {
+  if (template.type === "m.room.canonical_alias" && template.stateKey === "") {
+    await assertAliasesLeadHere(deps, { batch, content: template.content });
+  }
+}
+
+/** Aliases that the event adds must lead to the room; those it has already may have gone meanwhile. */
+async function assertAliasesLeadHere(
+  { db, serverName }: Pick<EngineDeps, "db" | "serverName">,
+  { batch, content }: { batch: RoomBatch; content: Readonly<JsonObject> },
+): Promise<void> {
+  const aliases = aliasesIn(content);
+  const before = await batch.current("m.room.canonical_alias", "");
+  const known = new Set<string>(before === null ? [] : looseAliasesIn(before.event.content));
+  for (const alias of aliases) {
+    if (known.has(alias)) continue;
+    const row = domainOf(alias) === serverName ? await selectAlias(db, alias) : null;
+    if (row === null || row.roomId !== batch.room.roomId) {
+      throw new MatrixError(400, "M_BAD_ALIAS", `Room alias "${alias}" does not lead to the room`);
+    }
+  }
+}
+
+function aliasesIn({ alias, alt_aliases: others }: Readonly<JsonObject>): RoomAlias[] {
+  if (others !== undefined && !Array.isArray(others)) throw badJson(`"alt_aliases" must be a list`);
+  if (others !== undefined && others.length > MAX_ALT_ALIASES) throw invalidParam("Too many aliases");
+  const texts = alias === undefined || alias === null || alias === "" ? others ?? [] : [alias, ...others ?? []];
+  return texts.map((text) => {
+    const parsed = typeof text === "string" ? parseRoomAlias(text) : null;
+    if (parsed === null) throw invalidParam(`${JSON.stringify(text)} is not a room alias`);
+    return parsed;
+  });
+}
+
+function looseAliasesIn({ alias, alt_aliases: others }: Readonly<JsonObject>): string[] {
+  return [alias, ...Array.isArray(others) ? others : []].filter((text) => typeof text === "string");
+}
