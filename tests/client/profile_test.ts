@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import type { UserId } from "../../src/protocol/ids.ts";
+import { insertProfileUpdate, upsertProfile } from "../../src/storage/profiles.ts";
 import { hasEvent, path } from "../harness/client.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
@@ -97,4 +99,19 @@ testEachServer("a new name and avatar reach every joined room", async (database)
     }
   }
   assert.equal(missing.size, 0);
+});
+
+testEachServer("a profile change that a stopped server had not finished goes on", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  const roomId = await alice.createRoom();
+  const userId = alice.userId as UserId;
+  await hs.parts.core.db.transaction(async (tx) => {
+    await upsertProfile(tx, { userId, displayname: "Later", avatarUrl: null, fields: "{}" });
+    await insertProfileUpdate(tx, userId);
+  });
+  await hs.restart();
+  await hs.parts.accounts.userRooms.settle();
+  const member = await hs.again(alice).state(roomId, { type: "m.room.member", stateKey: userId });
+  assert.equal(member.displayname, "Later");
 });

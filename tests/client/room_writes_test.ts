@@ -1,5 +1,6 @@
 /** The endpoints that write to rooms: who may call them, what they answer, what they refuse. The rules are tested with the engine. */
 import assert from "node:assert/strict";
+import { systemClock } from "../../src/lib/clock.ts";
 import { hasEvent, isInvitedTo, path } from "../harness/client.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
@@ -137,14 +138,21 @@ testEachServer("suspended users read and leave, and send nothing; locked ones ca
   await bob.post("/logout");
 });
 
-testEachServer("rc_message limits each user by itself", async (database) => {
-  await using hs = await TestServer.start({ database, config: { rc_message: { per_second: 0.01, burst_count: 3 } } });
+testEachServer("rc_message limits each user by itself, and time gives new tokens", async (database) => {
+  let elapsed = 0;
+  const clock = { ...systemClock, monotonic: () => elapsed };
+  const config = { rc_message: { per_second: 0.5, burst_count: 3 } };
+  await using hs = await TestServer.start({ database, config, clock });
   const [alice, bob] = await hs.register("alice", "bob");
   const roomId = await alice.createRoom({ preset: "public_chat" });
   await bob.join(roomId);
   for (let count = 0; count < 3; count++) await alice.sendText(roomId, "x");
   const body = { msgtype: "m.text", body: "x" };
   const limited = { body, status: 429, errcode: "M_LIMIT_EXCEEDED" };
-  await alice.fails("PUT", path`/rooms/${roomId}/send/m.room.message/t`, limited);
+  const { retry_after_ms } = await alice.fails("PUT", path`/rooms/${roomId}/send/m.room.message/t`, limited);
+  assert.equal(retry_after_ms, 2000);
   await bob.sendText(roomId, "y");
+  elapsed += 2000;
+  await alice.sendText(roomId, "x");
+  await alice.fails("PUT", path`/rooms/${roomId}/send/m.room.message/t`, limited);
 });
