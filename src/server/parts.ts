@@ -82,6 +82,8 @@ function accountHooks(
   });
   return {
     onDeviceChange: async (tx, { userId, deviceIds, kind }) => {
+      // Others see a device's name with its keys.
+      if (kind === "renamed") await userData().deviceLists.noteChange(tx, userId);
       if (kind !== "removed") return;
       for (const deviceId of deviceIds) {
         await deleteInboxOfDevice(tx, { userId, deviceId });
