@@ -15,6 +15,7 @@ import { SyncService } from "../sync/sync.ts";
 import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import { buildRooms, type RoomParts } from "./rooms.ts";
+import { buildSocial, type SocialParts } from "./social.ts";
 import { buildNotifications, buildUserData, type UserDataParts } from "./user_data.ts";
 
 /** All parts of the server. */
@@ -24,6 +25,7 @@ export interface Parts {
   readonly accounts: AccountParts;
   readonly pushRules: PushRulesService;
   readonly userData: UserDataParts;
+  readonly social: SocialParts;
   readonly sync: { readonly sync: SyncService; readonly filters: Filters };
   readonly media: Media;
   /** Aborted when the server stops: long waits end. */
@@ -42,13 +44,18 @@ export async function buildParts(core: Core): Promise<Parts> {
   const rooms: RoomParts = buildRooms(core, {
     profileOf: async (userId) => core.isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null,
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
-    onPersist: (tx, batch) => notifications.record(tx, batch),
+    onPersist: async (tx, batch) => {
+      await notifications.record(tx, batch);
+      await social.aggregations.onPersist(tx, batch);
+    },
+    bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });
   const accounts: AccountParts = buildAccounts(core, accountHooks(core, { rooms, userData: () => userData }));
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
     devices: accounts.devices,
   });
+  const social: SocialParts = buildSocial(core, { rooms, accounts, userData });
   const media = await Media.open({
     ...{ db, clock },
     serverName: config.serverName,
@@ -56,13 +63,14 @@ export async function buildParts(core: Core): Promise<Parts> {
     baseFolder: ".",
     remote: null,
   });
-  const sync = buildSync(core, { rooms, userData, pushRules });
+  const stopping = new AbortController();
+  const sync = buildSync(core, { rooms, userData, pushRules, stopping: stopping.signal });
   return {
-    ...{ core, rooms, accounts, pushRules, userData, sync, media },
-    stopping: new AbortController(),
+    ...{ core, rooms, accounts, pushRules, userData, social, sync, media },
+    stopping,
     async [Symbol.asyncDispose]() {
       const { typing, presence } = userData;
-      for (const part of [accounts.userRooms, typing, presence, media, accounts.passwords]) {
+      for (const part of [social, accounts.userRooms, typing, presence, media, accounts.passwords]) {
         await part[Symbol.asyncDispose]();
       }
     },
@@ -109,7 +117,12 @@ function plainRequester(userId: UserId): Requester {
 
 function buildSync(
   { db, clock, notifier, config }: Core,
-  { rooms, userData, pushRules }: { rooms: RoomParts; userData: UserDataParts; pushRules: PushRulesService },
+  { rooms, userData, pushRules, stopping }: {
+    rooms: RoomParts;
+    userData: UserDataParts;
+    pushRules: PushRulesService;
+    stopping: AbortSignal;
+  },
 ): Parts["sync"] {
   const providers: SyncProviders = {
     accountData: userData.accountData,
@@ -124,7 +137,7 @@ function buildSync(
   };
   const sync = new SyncService({
     ...rooms,
-    ...{ clock, notifier, providers },
+    ...{ clock, notifier, providers, stopping },
     sentMembers: new SentMembers(),
     summaries: new Summaries({ db, state: rooms.state }),
     excludedRooms: new Set(config.rooms.excludeRoomsFromSync),

@@ -32,6 +32,8 @@ export interface SyncDeps extends Omit<RoomEntryDeps, "unread">, RoomPlanDeps {
   readonly sentMembers: SentMembers;
   readonly joinPositions: JoinPositions;
   readonly providers: SyncProviders;
+  /** Aborts when the server stops; `Notifier.wakeAll` afterwards ends the waiting requests. */
+  readonly stopping: AbortSignal;
 }
 
 /** A response body: text, or pieces of it as they are made. */
@@ -92,7 +94,7 @@ export class SyncService {
     while (true) {
       const { isEmpty, body } = await this.#attempt(request);
       const left = deadline - clock.monotonic();
-      if (!isEmpty || left <= 0 || signal?.aborted) return body;
+      if (!isEmpty || left <= 0 || signal?.aborted || this.#deps.stopping.aborted) return body;
       if (await subscription.wait(left, signal)) continue;
       // Nothing for this user, but a fresh token saves the next request from looking at what passed.
       return signal?.aborted ? body : (await this.#attempt(request)).body;

@@ -256,6 +256,19 @@ testEachServer("a token and what follows it survive a restart", async (database)
   assert.ok(isJoinedTo(roomId)(after));
 });
 
+testEachServer("a server that stops answers those who wait", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  await alice.sync();
+  await alice.sync();
+  const waiting = alice.sync({ timeout: 600_000 });
+  await alice.get("/account/whoami");
+  const begin = performance.now();
+  await hs.restart();
+  assert.equal((await waiting).rooms, undefined);
+  assert.ok(performance.now() - begin < 4_000);
+});
+
 testEachServer("wrong parameters of sync are refused", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice] = await hs.register("alice");
