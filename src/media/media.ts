@@ -1,17 +1,24 @@
 /** The media repository put together from its parts, by the configuration. */
-import { resolve } from "node:path";
+import { resolve as resolvePath } from "node:path";
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import type { Database } from "../storage/database.ts";
 import { getLogger } from "../lib/log.ts";
+import { VERSION } from "../lib/version.ts";
 import { MediaArrivals } from "./arrivals.ts";
 import { ChildPool } from "./child/child_pool.ts";
 import { type ChildCommand, mediaChildCommand } from "./child/child_process.ts";
 import { DiskStore } from "./disk_store.ts";
 import { MediaDownloads } from "./downloads.ts";
 import { MediaLastAccess } from "./last_access.ts";
+import { AddressRules, type Resolve } from "./preview/address_rules.ts";
+import { Fetcher } from "./preview/fetcher.ts";
+import { loadOembedProviders, type OembedProvider } from "./preview/oembed.ts";
+import { UrlPreviews } from "./preview/url_previews.ts";
+import { UrlRules } from "./preview/url_rules.ts";
 import type { RemoteMedia } from "./remote_media.ts";
+import { MediaRemoval } from "./removal.ts";
 import { Thumbnails } from "./thumbnails.ts";
 import { MediaUploads } from "./uploads.ts";
 
@@ -29,6 +36,8 @@ export interface MediaDeps {
   readonly childCommand?: ChildCommand;
   /** After how long a job of a media child is given up. */
   readonly jobTimeoutMs?: number;
+  /** Finds the addresses of sites for previews; by default the machine's resolver. */
+  readonly resolve?: Resolve;
 }
 
 /** A temporary file this old belongs to no upload under way. */
@@ -42,10 +51,13 @@ export class Media {
   readonly uploads: MediaUploads;
   readonly downloads: MediaDownloads;
   readonly thumbnails: Thumbnails;
+  readonly previews: UrlPreviews;
+  readonly removal: MediaRemoval;
   readonly lastAccess: MediaLastAccess;
+  readonly #fetcher: Fetcher | null;
   readonly #children: ChildPool;
 
-  private constructor(deps: MediaDeps, store: DiskStore) {
+  private constructor(deps: MediaDeps, { store, providers }: { store: DiskStore; providers: OembedProvider[] }) {
     const { db, clock } = deps;
     const arrivals = new MediaArrivals();
     this.lastAccess = new MediaLastAccess({ db, clock });
@@ -61,23 +73,50 @@ export class Media {
     });
     const { downloads } = this;
     this.thumbnails = new Thumbnails({ ...deps, store, downloads, children: this.#children });
+    this.removal = new MediaRemoval({ ...deps, store });
+    this.#fetcher = deps.settings.urlPreviewEnabled ? openFetcher(deps) : null;
+    this.previews = new UrlPreviews({
+      ...deps,
+      store,
+      children: this.#children,
+      removal: this.removal,
+      fetcher: this.#fetcher,
+      providers,
+    });
   }
 
   /** Opens the store and builds the services. */
   static async open(deps: MediaDeps): Promise<Media> {
-    const root = resolve(deps.baseFolder, deps.settings.mediaStorePath);
+    const root = resolvePath(deps.baseFolder, deps.settings.mediaStorePath);
     const store = await DiskStore.open(root, { unfinishedBefore: deps.clock.now() - UNFINISHED_AFTER_MS });
-    return new Media(deps, store);
+    const providers = deps.settings.urlPreviewEnabled ? await loadOembedProviders(deps.settings.oembed) : [];
+    return new Media(deps, { store, providers });
   }
 
   /** Does what is due from time to time; called about once a minute. */
   async tick(): Promise<void> {
     await this.lastAccess.flush();
     await this.uploads.expireReservations();
+    await this.previews.expire();
+    await this.removal.applyRetention();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#children[Symbol.asyncDispose]();
+    await this.#fetcher?.[Symbol.asyncDispose]();
     await this.lastAccess.flush();
   }
+}
+
+function openFetcher({ settings, resolve }: MediaDeps): Fetcher {
+  return new Fetcher({
+    addresses: new AddressRules({
+      denied: settings.urlPreviewIpRangeBlacklist ?? [],
+      allowed: settings.urlPreviewIpRangeWhitelist,
+    }),
+    urls: new UrlRules(settings.urlPreviewUrlBlacklist),
+    acceptLanguage: settings.urlPreviewAcceptLanguage,
+    userAgent: `synapse-ts/${VERSION} (bot)`,
+    ...(resolve === undefined ? {} : { resolve }),
+  });
 }

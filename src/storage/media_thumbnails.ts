@@ -40,8 +40,3 @@ export async function insertThumbnail(
       ${contentType}, ${length}, ${isOriginal})
     ON CONFLICT DO NOTHING`);
 }
-
-/** Deletes all thumbnails of a file. */
-export async function deleteThumbnails(tx: Tx, { origin, mediaId }: MediaKey): Promise<void> {
-  await tx.run(sql`DELETE FROM media_thumbnails WHERE origin = ${origin} AND media_id = ${mediaId}`);
-}

@@ -9,6 +9,7 @@ import { RequestLimits } from "../../src/http/middleware/rate_limit.ts";
 import { type Clock, systemClock } from "../../src/lib/clock.ts";
 import { consoleRoutes, getLogger, setLogRoutes } from "../../src/lib/log.ts";
 import { Media } from "../../src/media/media.ts";
+import type { Resolve } from "../../src/media/preview/address_rules.ts";
 import type { RemoteMedia } from "../../src/media/remote_media.ts";
 import type { DeviceId, ServerName, UserId } from "../../src/protocol/ids.ts";
 import { LastSeen } from "../../src/services/last_seen.ts";
@@ -32,6 +33,8 @@ export interface MediaServerOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   readonly clock?: Clock;
   readonly remote?: RemoteMedia;
+  readonly resolve?: Resolve;
+  readonly jobTimeoutMs?: number;
 }
 
 /** A user who can call the server. */
@@ -94,7 +97,7 @@ export class MediaServer implements AsyncDisposable {
 
   /** Starts a server on a fresh database and an empty store. */
   static async start(test: TestDatabase, options: MediaServerOptions = {}): Promise<MediaServer> {
-    const { config = {}, clock = systemClock, remote = null } = options;
+    const { config = {}, clock = systemClock, remote = null, ...rest } = options;
     const db = await openDatabase(test.options);
     const folder = await Deno.makeTempDir({ prefix: "synapse-ts-media-" });
     const report = {
@@ -104,7 +107,15 @@ export class MediaServer implements AsyncDisposable {
       warning: () => {},
     };
     const settings = readOptions(MEDIA_OPTIONS, { value: config, at: { path: [], report } });
-    const media = await Media.open({ db, clock, serverName: MEDIA_SERVER, settings, baseFolder: folder, remote });
+    const media = await Media.open({
+      db,
+      clock,
+      serverName: MEDIA_SERVER,
+      settings,
+      baseFolder: folder,
+      remote,
+      ...rest,
+    });
     const lifetimes = {
       sessionLifetime: null,
       refreshableAccessTokenLifetime: null,

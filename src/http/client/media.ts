@@ -6,6 +6,7 @@
  *   GET /_matrix/client/v1/media/config, /_matrix/media/v3/config
  *   GET /_matrix/client/v1/media/download/{serverName}/{mediaId}[/{fileName}], and the same below /_matrix/media/v3
  *   GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}, and the same below /_matrix/media/v3
+ *   GET /_matrix/client/v1/media/preview_url, /_matrix/media/v3/preview_url
  *
  * The old paths need no token and serve what was uploaded before media needed one. `r0` and `v1` are their aliases.
  */
@@ -15,6 +16,7 @@ import { isStorable, parseServerName } from "../../protocol/ids.ts";
 import { parseMediaId } from "../../media/blob_paths.ts";
 import { acceptContentType, dispositionOf, servedContentType } from "../../media/content_headers.ts";
 import type { FindOptions, MediaDownloads } from "../../media/downloads.ts";
+import type { UrlPreviews } from "../../media/preview/url_previews.ts";
 import { MAX_REQUESTED_SIDE } from "../../media/thumbnail_sizes.ts";
 import type { Thumbnails } from "../../media/thumbnails.ts";
 import type { MediaUploads, Upload } from "../../media/uploads.ts";
@@ -23,7 +25,7 @@ import { type App, client, type Ctx, plain, type Registrar, requester } from "..
 import type { Auth } from "../middleware/auth.ts";
 import { boolParam, intParam, pathIds, query, searchParams } from "../middleware/params.ts";
 import type { RequestLimits } from "../middleware/rate_limit.ts";
-import { json } from "../middleware/responses.ts";
+import { json, jsonText } from "../middleware/responses.ts";
 import { fileResponse } from "./media_files.ts";
 
 /** What the routes are built from. */
@@ -33,6 +35,7 @@ export interface MediaRoutesDeps {
   readonly uploads: MediaUploads;
   readonly downloads: MediaDownloads;
   readonly thumbnails: Thumbnails;
+  readonly previews: UrlPreviews;
 }
 
 const MAX_NAME_BYTES = 1_024;
@@ -45,6 +48,7 @@ const FIND_QUERY = {
   allow_redirect: boolParam().optional(),
 };
 const DownloadQuery = z.object(FIND_QUERY);
+const PreviewQuery = z.object({ url: z.string(), ts: intParam().optional() });
 const ThumbnailQuery = z.object({
   ...FIND_QUERY,
   width: intParam({ min: 1, max: MAX_REQUESTED_SIDE }),
@@ -84,6 +88,7 @@ export function mediaRoutes(app: App, deps: MediaRoutesDeps): void {
     downloadRoutes(app, path, deps);
   }
   thumbnailRoutes(app, deps);
+  previewRoutes(app, deps);
 }
 
 function uploadRoutes(app: App, { auth, limits, uploads }: MediaRoutesDeps): void {
@@ -140,6 +145,15 @@ function thumbnailRoutes(app: App, { auth, downloads, thumbnails }: MediaRoutesD
   }
   client(app, ["v1"]).get(`/media${path}`, auth.guestOk(), (c) => thumbnail(c, { isAuthenticated: true }));
   for (const media of legacyMedia(app)) media.get(path, (c) => thumbnail(c, { isAuthenticated: false }));
+}
+
+function previewRoutes(app: App, { auth, previews }: MediaRoutesDeps): void {
+  async function preview(c: Ctx): Promise<Response> {
+    const { url, ts } = query(c, PreviewQuery);
+    return jsonText(await previews.preview(url, { at: ts ?? null }));
+  }
+  client(app, ["v1"]).get("/media/preview_url", auth.user(), preview);
+  for (const media of legacyMedia(app)) media.get("/preview_url", auth.user(), preview);
 }
 
 function uploadOf(c: Ctx): Upload {
