@@ -2,8 +2,10 @@
  * The database file: who may use it, and what a person is told when it cannot be opened.
  *
  * A process that serves a file holds a lock on `FILE.lock`, which the operating system lets go when the process ends
- * in whatever way, so two servers cannot serve one file and no stale lock has to be removed by hand.
+ * in whatever way, so two servers cannot serve one file and no stale lock has to be removed by hand. SQLite takes that
+ * lock too, as an exclusive transaction: Deno's own `tryLock` came after the oldest version that this runs on.
  */
+import { DatabaseSync } from "node:sqlite";
 import { DatabaseStartupError } from "./database_error.ts";
 import { SqliteConnection, type SqliteConnectionOptions } from "./sqlite_connection.ts";
 
@@ -18,11 +20,7 @@ export function claimSqliteFile(path: string): SqliteClaim {
   if (path === ":memory:" || path === "") {
     throw new DatabaseStartupError("A database in memory is not supported: name a file");
   }
-  const lock = openLockFile(path);
-  if (!lock.tryLockSync(true)) {
-    lock.close();
-    throw new DatabaseStartupError(`The database ${path} is in use by another process`);
-  }
+  const lock = takeLock(path);
   return {
     open(options: SqliteConnectionOptions): SqliteConnection {
       try {
@@ -37,9 +35,12 @@ export function claimSqliteFile(path: string): SqliteClaim {
   };
 }
 
-function openLockFile(path: string): Deno.FsFile {
+function takeLock(path: string): DatabaseSync {
   try {
-    return Deno.openSync(`${path}.lock`, { create: true, write: true, mode: 0o600 });
+    Deno.openSync(`${path}.lock`, { create: true, write: true, mode: 0o600 }).close();
+    const lock = new DatabaseSync(`${path}.lock`, { timeout: 0 });
+    lock.exec("BEGIN EXCLUSIVE");
+    return lock;
   } catch (error) {
     throw startupError(path, error);
   }
