@@ -13,8 +13,9 @@ import { selectForwardExtremities, selectLocalJoinedUsers, selectRoomById } from
 import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { StoredEvent } from "./types.ts";
 
-const CACHED_ROOMS = 2_000;
-const CACHED_STATE_KEYS = 500;
+const CACHED_ROOMS = 1_000;
+/** Enough for what authorizes the events of those who talk; more would keep events alive that the event cache lets go. */
+const CACHED_STATE_KEYS = 64;
 
 /** A room as its writer knows it. */
 export interface RoomCopy {
