@@ -9,6 +9,7 @@ import { generateConfigCommand } from "./generate_config.ts";
 import { generateLogConfigCommand } from "./generate_log_config.ts";
 import { generateSigningKeyCommand } from "./generate_signing_key.ts";
 import { hashPasswordCommand } from "./hash_password.ts";
+import { MEDIA_CHILD, mediaChild } from "./media_child.ts";
 import { registerUserCommand } from "./register_user.ts";
 import { serveCommand } from "./serve.ts";
 
@@ -48,6 +49,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
 }
 
 async function dispatch(args: readonly string[], context: CommandContext): Promise<number> {
+  if (args[0] === MEDIA_CHILD) return await mediaChild();
   const linked = findCommand(context.program);
   if (linked !== null) return await runCommand(linked, { args, context });
   const [first] = args;
