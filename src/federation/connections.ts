@@ -1,0 +1,245 @@
+/**
+ * Connections to other servers: a pool for each route, with a connector of our own that decides which address is
+ * connected to, what the TLS server name is and which certificate will do.
+ *
+ * undici would skip its lookup for IP literals, so the connector always resolves and judges addresses itself.
+ */
+import { connect as connectTcp, type Socket } from "node:net";
+import { isIP } from "node:net";
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
+import { type buildConnector, type Dispatcher, Pool } from "undici";
+import { LruCache } from "../lib/lru.ts";
+import type { Dns } from "./dns.ts";
+import { orderTargets, type RouteTarget, routeTo, type ServerRoute } from "./discovery.ts";
+import type { IpPolicy } from "./ip_policy.ts";
+import { type Proxy, tunnel } from "./proxy.ts";
+import { MAX_WELL_KNOWN_BYTES, type WebAnswer } from "./well_known.ts";
+
+/** How certificates are checked. */
+export interface TlsPolicy {
+  /** `federation_verify_certificates`. */
+  readonly verify: boolean;
+  /** Tells whether the certificate of a name need not be checked: `federation_certificate_verification_whitelist`. */
+  readonly isExempt: (certName: string) => boolean;
+  /** The authorities to trust in place of the usual ones, in PEM; null for those. */
+  readonly authorities: readonly string[] | null;
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+}
+
+/** What connections are built from. */
+export interface ConnectionsDeps {
+  readonly dns: Pick<Dns, "lookup">;
+  readonly ipPolicy: IpPolicy;
+  readonly tls: TlsPolicy;
+  /** Returns the proxy for a host, or null to connect directly. */
+  readonly proxyFor: (host: string) => Proxy | null;
+  /** A number from 0 up to 1, for the choice between equal targets. */
+  readonly random: () => number;
+}
+
+/** A request over a route. `path` is raw and has the query. */
+export interface RouteRequest {
+  readonly method: "GET" | "POST" | "PUT";
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const WEB_TIMEOUT_MS = 30_000;
+const KEEP_ALIVE_MS = 30_000;
+const MAX_CONNECTIONS = 16;
+const MAX_POOLS = 2_000;
+const MAX_ADDRESSES = 8;
+
+/** A connection that is not allowed, as opposed to one that failed. */
+export class ConnectionDenied extends Error {
+  override readonly name = "ConnectionDenied";
+}
+
+/** Makes and keeps connections. */
+export class Connections implements AsyncDisposable {
+  readonly #deps: ConnectionsDeps;
+  readonly #pools: LruCache<string, Pool>;
+  #isClosed = false;
+
+  constructor(deps: ConnectionsDeps) {
+    this.#deps = deps;
+    // Closing lets the requests of a pool end.
+    this.#pools = new LruCache({ maxEntries: MAX_POOLS, onEvict: (pool) => void pool.close().catch(() => {}) });
+  }
+
+  /** Sends a request; the caller must read or destroy the body. Rejects when there is no answer. */
+  async send(route: ServerRoute, request: RouteRequest): Promise<Dispatcher.ResponseData> {
+    if (this.#isClosed) throw new Error("Connections are closed");
+    return await this.#poolOf(route).request({
+      method: request.method,
+      path: request.path,
+      headers: { ...request.headers, host: route.hostHeader },
+      body: request.body ?? null,
+      signal: request.signal,
+      // The signal bounds the whole exchange.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+  }
+
+  /** Gets a document of the web, as `WebGet` describes. */
+  async get(url: URL): Promise<WebAnswer> {
+    const host = url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname;
+    const route = routeTo({
+      host,
+      port: url.port === "" ? 443 : Number(url.port),
+      hostHeader: url.host,
+      certName: host,
+    });
+    const signal = AbortSignal.timeout(WEB_TIMEOUT_MS);
+    const answer = await this.send(route, { method: "GET", path: `${url.pathname}${url.search}`, signal });
+    const header = (name: string) => {
+      const value = answer.headers[name];
+      return (Array.isArray(value) ? value[0] : value) ?? null;
+    };
+    const body = await readBody(answer.body, MAX_WELL_KNOWN_BYTES);
+    return {
+      ...{ status: answer.statusCode, body, location: header("location") },
+      ...{ cacheControl: header("cache-control"), expires: header("expires") },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    const pools = [...this.#pools.keys()].map((key) => this.#pools.peek(key));
+    this.#pools.clear();
+    await Promise.all(pools.map((pool) => pool?.destroy().catch(() => {})));
+  }
+
+  #poolOf(route: ServerRoute): Pool {
+    const key = JSON.stringify([route.certName, route.hostHeader, route.targets]);
+    const known = this.#pools.get(key);
+    if (known !== undefined) return known;
+    // The origin only names the pool: the connector decides where it leads and `send` sets the Host header.
+    const pool = new Pool("https://route.invalid", {
+      connections: MAX_CONNECTIONS,
+      pipelining: 1,
+      allowH2: false,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      connect: this.#connectorOf(route),
+    });
+    this.#pools.set(key, pool);
+    return pool;
+  }
+
+  #connectorOf(route: ServerRoute): buildConnector.connector {
+    return (_options, callback) => {
+      this.#connect(route).then(
+        (socket) => callback(null, socket),
+        (error) => callback(error instanceof Error ? error : new Error(String(error)), null),
+      );
+    };
+  }
+
+  async #connect(route: ServerRoute): Promise<TLSSocket> {
+    let failure: unknown = new ConnectionDenied(`${route.certName} offers no such service`);
+    for (const target of orderTargets(route.targets, this.#deps.random)) {
+      try {
+        return await this.#connectTarget(target, route.certName);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  async #connectTarget({ host, port }: RouteTarget, certName: string): Promise<TLSSocket> {
+    const proxy = this.#deps.proxyFor(host);
+    if (proxy !== null) return await this.#secure(await tunnel(proxy, { host, port }), certName);
+    const addresses = isIP(host) !== 0 ? [host] : await this.#deps.dns.lookup(host);
+    const allowed = addresses.filter((address) => this.#deps.ipPolicy.allows(address)).slice(0, MAX_ADDRESSES);
+    let failure: unknown = new ConnectionDenied(`Addresses of ${host} are not allowed`);
+    for (const address of allowed) {
+      try {
+        return await this.#secure(await openSocket(address, port), certName);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  #secure(socket: Socket, certName: string): Promise<TLSSocket> {
+    const { verify, isExempt, authorities, minVersion } = this.#deps.tls;
+    const options: ConnectionOptions = {
+      socket,
+      // The name to check; an IP address is not sent as SNI.
+      host: certName,
+      ...(isIP(certName) === 0 ? { servername: certName } : {}),
+      ...(authorities === null ? {} : { ca: [...authorities] }),
+      rejectUnauthorized: verify && !isExempt(certName),
+      minVersion,
+      ALPNProtocols: ["http/1.1"],
+    };
+    return new Promise((resolve, reject) => {
+      const secured = connectTls(options);
+      const timer = setTimeout(() => fail(new Error("TLS handshake timed out")), CONNECT_TIMEOUT_MS);
+      const fail = (error: Error) => {
+        clearTimeout(timer);
+        secured.destroy();
+        socket.destroy();
+        reject(error);
+      };
+      secured.once("error", fail);
+      secured.once("secureConnect", () => {
+        clearTimeout(timer);
+        secured.off("error", fail);
+        secured.setNoDelay(true);
+        resolve(secured);
+      });
+    });
+  }
+}
+
+/** Opens a TCP connection to an address. */
+export function openSocket(address: string, port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTcp({ host: address, port });
+    const timer = setTimeout(() => fail(new Error("Connection timed out")), CONNECT_TIMEOUT_MS);
+    const fail = (error: Error) => {
+      clearTimeout(timer);
+      socket.destroy();
+      reject(error);
+    };
+    socket.once("error", fail);
+    socket.once("connect", () => {
+      clearTimeout(timer);
+      socket.off("error", fail);
+      socket.setNoDelay(true);
+      resolve(socket);
+    });
+  });
+}
+
+/** An answer that is longer than what is read. */
+export class AnswerTooLarge extends Error {
+  override readonly name = "AnswerTooLarge";
+}
+
+/** Reads a body of at most `maxBytes`; more makes it throw `AnswerTooLarge` and drops the connection. */
+export async function readBody(body: Dispatcher.ResponseData["body"], maxBytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    length += chunk.byteLength;
+    // Leaving the loop destroys the stream.
+    if (length > maxBytes) throw new AnswerTooLarge(`The answer is longer than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return whole;
+}

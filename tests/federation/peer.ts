@@ -1,0 +1,86 @@
+/** A bare HTTPS server that stands for another homeserver and remembers what it was asked. */
+import { createServer } from "node:https";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { makeCertificate } from "./certificates.ts";
+
+/** A request as the peer saw it. */
+export interface SeenRequest {
+  readonly method: string;
+  /** The path with the query. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  /** The TLS server name, or null where none was sent. */
+  readonly sni: string | null;
+}
+
+/** What the peer answers; an object is sent as JSON. `hang` never answers. */
+export interface PeerAnswer {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly json?: unknown;
+  readonly text?: string;
+  readonly hang?: boolean;
+}
+
+/** Decides what the peer answers. */
+export type PeerHandler = (request: SeenRequest) => PeerAnswer | Promise<PeerAnswer>;
+
+/** A running peer. */
+export interface Peer extends AsyncDisposable {
+  readonly port: number;
+  readonly requests: readonly SeenRequest[];
+  handler: PeerHandler;
+}
+
+/** How a peer is made. */
+export interface PeerOptions {
+  /** Subject alternative names of its certificate; `DNS:peer.test` unless given. */
+  readonly names?: readonly string[];
+  readonly handler?: PeerHandler;
+  readonly maxTlsVersion?: "TLSv1.2" | "TLSv1.3";
+}
+
+/** Starts a peer on a port of 127.0.0.1 that the system chooses. */
+export async function startPeer(
+  { names = ["DNS:peer.test"], handler, maxTlsVersion }: PeerOptions = {},
+): Promise<Peer> {
+  const requests: SeenRequest[] = [];
+  const options = { ...(await makeCertificate(...names)), ...(maxTlsVersion ? { maxVersion: maxTlsVersion } : {}) };
+  const server = createServer(options, (request, response) => void serve(request, response));
+  const peer: Peer = {
+    port: 0,
+    requests,
+    handler: handler ?? (() => ({ json: {} })),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const seen = await read(request);
+    requests.push(seen);
+    const answer = await peer.handler(seen);
+    if (answer.hang) return;
+    response.writeHead(answer.status ?? 200, { "content-type": "application/json", ...answer.headers });
+    response.end(answer.text ?? JSON.stringify(answer.json ?? {}));
+  }
+
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  return Object.assign(peer, { port: (server.address() as AddressInfo).port });
+}
+
+async function read(request: IncomingMessage): Promise<SeenRequest> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of request) chunks.push(chunk as Uint8Array);
+  const servername = (request.socket as unknown as { servername?: string | false }).servername;
+  return {
+    method: request.method ?? "",
+    url: request.url ?? "",
+    headers: request.headers as Record<string, string>,
+    body: await new Blob(chunks as BlobPart[]).text(),
+    sni: typeof servername === "string" ? servername : null,
+  };
+}
