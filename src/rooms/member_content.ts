@@ -12,6 +12,9 @@ export interface MemberDetails {
   readonly extra?: Readonly<JsonObject>;
 }
 
+/** What only the server may say, because others believe it. */
+const SERVER_KEYS: ReadonlySet<string> = new Set(["join_authorised_via_users_server", "third_party_invite"]);
+
 /** Returns the content of a member event. The profile is that of the member, not of the sender. */
 export function memberContent(
   membership: Membership,
@@ -22,7 +25,8 @@ export function memberContent(
   if (profile !== null && profile.avatarUrl !== null) content["avatar_url"] = profile.avatarUrl;
   if (details.isDirect) content["is_direct"] = true;
   if (typeof details.reason === "string") content["reason"] = details.reason;
-  return { ...content, ...details.extra, membership };
+  const extra = Object.entries(details.extra ?? {}).filter(([key]) => !SERVER_KEYS.has(key));
+  return { ...content, ...Object.fromEntries(extra), membership };
 }
 
 /** Returns the profile to put into a member event of that membership: leaving and bans show none. */

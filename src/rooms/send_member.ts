@@ -21,13 +21,12 @@ export async function sendMember(
   if ((membership === "join" || membership === "knock") && !isOwn) {
     throw forbidden(`You cannot ${membership} for others`);
   }
-  const { join_authorised_via_users_server: _authorizer, third_party_invite: _invite, ...extra } = options.content;
   return await setMembership(deps, {
     requester,
     roomId: options.roomId,
     target,
     membership,
-    details: { extra },
+    details: { extra: options.content },
     txnId: options.txnId,
   });
 }

@@ -158,3 +158,13 @@ testEachDatabase("a shadow-banned user is told all is well, and nobody else hear
   await engine.invite(banned, { roomId, userId: charlie.userId });
   assert.deepEqual(await engine.head(roomId), before);
 });
+
+testEachDatabase("a join carries what the client adds, but not what only servers may say", async (db) => {
+  const parts = await openEngine(db);
+  const { engine } = parts;
+  const roomId = await engine.createRoom(alice, { preset: "public_chat" });
+  const extra = { foo: "bar", membership: "ban", join_authorised_via_users_server: alice.userId };
+  await engine.join(bob, { roomId, details: { reason: "hi", extra } });
+  const { state } = await readRoom(parts, roomId);
+  assert.deepEqual(state.get(`m.room.member|${bob.userId}`)?.content, { foo: "bar", reason: "hi", membership: "join" });
+});

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { MatrixError } from "../../protocol/errors.ts";
 import { parseRoomAlias, parseRoomId, parseUserId, type RoomAlias, type RoomId } from "../../protocol/ids.ts";
+import type { JsonObject } from "../../protocol/json.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
 import type { MemberDetails } from "../../rooms/member_content.ts";
 import type { Requester } from "../../rooms/types.ts";
@@ -43,9 +44,10 @@ export function membershipRoutes(app: App, deps: MembershipRoutesDeps): void {
 
 function ownRoutes(app: App, { auth, limits, rateLimits, engine, directory }: MembershipRoutesDeps): void {
   async function join(c: Ctx, roomId: RoomId): Promise<Response> {
-    const { reason } = await readJson(c, ReasonBody, { allowEmpty: true });
+    const { reason, third_party_signed: _signed, ...extra } = await readJson(c, ReasonBody, { allowEmpty: true });
     rateLimits.check("rc_joins_per_room", roomId);
-    await engine.join(requester(c), { roomId, ...reasonDetails(reason) });
+    // As elsewhere, what else the body holds goes into the member event.
+    await engine.join(requester(c), { roomId, details: { reason: reason ?? null, extra: extra as JsonObject } });
     return json({ room_id: roomId });
   }
 
