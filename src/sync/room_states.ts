@@ -45,6 +45,7 @@ export async function readState(deps: RoomStatesDeps, query: StateQuery): Promis
   let events = part.after === null || view.fullState ? await fullState(deps, query) : await changedState(deps, query);
   if (lazy) {
     events = await addSenders(deps, { query, events });
+    events = await addHeroes(deps, { query, events });
     const shown = timeline.events.map(({ stored }) => stored).filter(isMember);
     deps.sentMembers.note(view.requester, [...events.filter(isMember), ...shown]);
   }
@@ -112,6 +113,17 @@ async function changedState(
   }
   const nids = [...wanted.values()].filter((nid) => view.stateAfter !== null || !told.has(nid));
   return [...(await store.byNid(nids)).values()];
+}
+
+/** Adds the members who make up the room's name when that is told anew, but for those the client was told of. */
+async function addHeroes(
+  deps: RoomStatesDeps,
+  { query: { view, part, timeline, heroes }, events }: { query: StateQuery; events: StoredEvent[] },
+): Promise<StoredEvent[]> {
+  if (heroes.length === 0 || part.after === null || view.fullState) return events;
+  const told = new Set([...events, ...timeline.events.map(({ stored }) => stored)].map(({ nid }) => nid));
+  const found = await deps.members.at(await endRootOf(deps, part), heroes);
+  return events.concat(deps.sentMembers.unsent(view.requester, found).filter(({ nid }) => !told.has(nid)));
 }
 
 /** Adds the members who sent what the timeline shows, but for those the client was told of already. */

@@ -256,6 +256,34 @@ testEachServer("a token and what follows it survive a restart", async (database)
   assert.ok(isJoinedTo(roomId)(after));
 });
 
+testEachServer("a large initial sync arrives whole", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  const roomId = await alice.createRoom({});
+  const blob = "ü".repeat(10_000);
+  for (let index = 0; index < 50; index++) {
+    await alice.setState(roomId, { type: "org.test", stateKey: String(index), content: { blob } });
+  }
+  const room = (await alice.sync({ filter: JSON.stringify({ room: { timeline: { limit: 1 } } }) })).rooms.join[roomId];
+  const found = [...room.state.events, ...room.timeline.events].filter((event: Json) => event.type === "org.test");
+  assert.equal(found.length, 50);
+  assert.ok(found.every((event: Json) => event.content.blob === blob));
+});
+
+testEachServer("lazy loading gives the heroes of a room whose members change", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob, carol] = await hs.register("alice", "bob", "carol");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  await bob.join(roomId);
+  const since = (await alice.sync()).next_batch;
+  await carol.join(roomId);
+  const phone = await alice.anotherDevice();
+  const room = (await phone.get("/sync", { since, filter: LAZY })).rooms.join[roomId];
+  assert.deepEqual(room.summary["m.heroes"], [bob.userId, carol.userId]);
+  assert.equal(room.summary["m.joined_member_count"], 3);
+  assert.deepEqual(room.state.events.map((event: Json) => event.state_key), [bob.userId]);
+});
+
 testEachServer("a server that stops answers those who wait", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice] = await hs.register("alice");

@@ -5,6 +5,7 @@
  *   GET  /user/{userId}/filter/{filterId}
  */
 import { z } from "zod";
+import { getLogger } from "../../lib/log.ts";
 import { forbidden, invalidParam } from "../../protocol/errors.ts";
 import { parseUserId, type UserId } from "../../protocol/ids.ts";
 import type { StreamPositions } from "../../streams/notifier.ts";
@@ -34,6 +35,7 @@ const SyncQuery = z.object({
   use_state_after: boolParam().optional(),
   "org.matrix.msc4222.use_state_after": boolParam().optional(),
 });
+const log = getLogger("synapse.handlers.sync");
 /** A body up to this size is sent whole. In characters. */
 const WHOLE_BODY_SIZE = 262_144;
 const PIECE_SIZE = 65_536;
@@ -95,15 +97,21 @@ async function bodyResponse(body: SyncBody): Promise<Response> {
   const encoder = new TextEncoder();
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller) {
-      let isDone = false;
-      while (!isDone && text.length < PIECE_SIZE) {
-        const { done, value } = await pieces.next();
-        isDone = done === true;
-        if (!isDone) text += value;
+      try {
+        let isDone = false;
+        while (!isDone && text.length < PIECE_SIZE) {
+          const { done, value } = await pieces.next();
+          isDone = done === true;
+          if (!isDone) text += value;
+        }
+        controller.enqueue(encoder.encode(text));
+        text = "";
+        if (isDone) controller.close();
+      } catch (error) {
+        // The status is out: all that is left is to break off, so that the client does not take the rest for all.
+        log.error("A sync response broke off", { error: error instanceof Error ? error.stack : String(error) });
+        controller.error(error);
       }
-      controller.enqueue(encoder.encode(text));
-      text = "";
-      if (isDone) controller.close();
     },
     async cancel() {
       await pieces.return?.();
