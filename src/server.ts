@@ -47,6 +47,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     const listeners = await Listeners.open({ app, clock, log }, { listeners: config.listeners, certificate });
     const timers = startTimers(parts);
     await parts.accounts.userRooms.start();
+    await parts.social.start();
     return {
       addresses: listeners.addresses,
       parts,

@@ -132,7 +132,7 @@ export const SERVER_OPTIONS = {
     notYet("The most timeline events a filter may ask for; -1 is no limit."),
   ),
   block_non_admin_invites: option(boolean, false, notYet("Only server administrators may invite.")),
-  enable_search: option(boolean, true, notYet("Whether messages can be searched.")),
+  enable_search: option(boolean, true, works("Whether messages can be searched.")),
   ip_range_blacklist: option(
     list(ipRange),
     PRIVATE_IP_RANGES,

@@ -9,6 +9,7 @@ import type { RoomBatch } from "./batch.ts";
 import type { EventTemplate } from "./build.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import type { TransactionKey } from "./pending.ts";
+import { assertRelationAllowed } from "./relation_rules.ts";
 import { assertStateAllowed } from "./state_rules.ts";
 import type { Requester, StoredEvent } from "./types.ts";
 
@@ -46,6 +47,7 @@ export async function sendEvent(
     const same = stateKey === null ? null : await findSameState(batch, template);
     if (same !== null) return same.event.eventId;
     await assertStateAllowed(deps, { batch, template });
+    await assertRelationAllowed(deps, { batch, template });
     return (await batch.append(template, transaction)).event.eventId;
   });
 }

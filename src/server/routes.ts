@@ -30,6 +30,7 @@ import { clientWellKnown, type WellKnownOptions, wellKnownRoutes } from "../http
 import type { JsonObject } from "../protocol/json.ts";
 import { listRoomVersions } from "../protocol/room_versions.ts";
 import type { Parts } from "./parts.ts";
+import { socialRoutes } from "./social_routes.ts";
 import { parseSyncToken } from "../streams/tokens.ts";
 
 /** The guards that routes share. */
@@ -47,6 +48,7 @@ export function buildApp(parts: Parts): App {
   roomParts(app, parts, guards);
   userDataParts(app, parts, guards);
   encryptionParts(app, parts, guards);
+  socialRoutes(app, parts, guards);
   mediaRoutes(app, { ...guards, ...parts.media });
   return app;
 }

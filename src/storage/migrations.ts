@@ -13,6 +13,10 @@ import media from "../../migrations/0006_media.sql" with { type: "text" };
 import directory from "../../migrations/0007_directory.sql" with { type: "text" };
 import push from "../../migrations/0008_push.sql" with { type: "text" };
 import sync from "../../migrations/0009_sync.sql" with { type: "text" };
+import searchSqlite from "../../migrations/0010_search.sqlite.sql" with { type: "text" };
+import searchPostgres from "../../migrations/0010_search.postgres.sql" with { type: "text" };
+import social from "../../migrations/0011_social.sql" with { type: "text" };
+import federation from "../../migrations/0012_federation.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -32,4 +36,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0007_directory", text: directory },
   { name: "0008_push", text: push },
   { name: "0009_sync", text: sync },
+  { name: "0010_search", text: { sqlite: searchSqlite, postgres: searchPostgres } },
+  { name: "0011_social", text: social },
+  { name: "0012_federation", text: federation },
 ];

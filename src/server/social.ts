@@ -1,0 +1,49 @@
+/** Relations, search, and what users see and say of each other. */
+import { getLogger } from "../lib/log.ts";
+import { Aggregations } from "../rooms/aggregations.ts";
+import { Relations } from "../rooms/relations.ts";
+import { SearchService } from "../services/search.ts";
+import { SearchIndexer } from "../workers/search_indexer.ts";
+import type { AccountParts } from "./accounts.ts";
+import type { Core } from "./core.ts";
+import type { RoomParts } from "./rooms.ts";
+import type { UserDataParts } from "./user_data.ts";
+
+/** The parts. */
+export type SocialParts = ReturnType<typeof buildSocial>;
+
+/** What they are built on. */
+export interface SocialBase {
+  readonly rooms: RoomParts;
+  readonly accounts: AccountParts;
+  readonly userData: UserDataParts;
+}
+
+/** Builds the parts. */
+// deno-lint-ignore explicit-module-boundary-types -- the type is what is built
+export function buildSocial(core: Core, { rooms }: SocialBase) {
+  const { db, clock, notifier, config } = core;
+  const aggregations = new Aggregations({ db, ...rooms });
+  const indexer = new SearchIndexer({
+    ...{ db, clock, notifier, events: rooms.events },
+    log: getLogger("synapse.storage.search"),
+  });
+  const { enableSearch } = config.server;
+  return {
+    aggregations,
+    relations: new Relations({ db, ...rooms, bundle: aggregations.bundle }),
+    search: new SearchService({
+      ...{ db, ...rooms, bundle: aggregations.bundle },
+      isEnabled: enableSearch,
+      catchUp: () => indexer.catchUp(),
+    }),
+    indexer,
+    /** Starts what runs in the background. */
+    async start(): Promise<void> {
+      if (enableSearch) await indexer.start();
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await indexer[Symbol.asyncDispose]();
+    },
+  };
+}

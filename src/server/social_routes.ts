@@ -1,0 +1,20 @@
+/** Registers the endpoints of relations, search, and what users see and say of each other. */
+import type { App } from "../http/app.ts";
+import { relationRoutes } from "../http/client/relations.ts";
+import { searchRoutes } from "../http/client/search.ts";
+import type { Auth } from "../http/middleware/auth.ts";
+import type { RequestLimits } from "../http/middleware/rate_limit.ts";
+import type { Parts } from "./parts.ts";
+
+/** Registers the endpoints. */
+// deno-lint-ignore synapse-ts/max-positional -- as the other groups of routes
+export function socialRoutes(
+  app: App,
+  parts: Parts,
+  guards: { readonly auth: Auth; readonly limits: RequestLimits },
+): void {
+  const { rooms: { readers }, social } = parts;
+  const { auth } = guards;
+  relationRoutes(app, { auth, readers, relations: social.relations });
+  searchRoutes(app, { auth, search: social.search });
+}
