@@ -5,6 +5,7 @@
  * whose thumbnails nobody asks for.
  */
 import type { Config } from "../config/config.ts";
+import type { Clock } from "../lib/clock.ts";
 import { LruCache } from "../lib/lru.ts";
 import { MatrixError, tooLarge } from "../protocol/errors.ts";
 import type { ServerName } from "../protocol/ids.ts";
@@ -21,6 +22,7 @@ import { chooseSize, type ThumbnailSize } from "./thumbnail_sizes.ts";
 export interface ThumbnailsDeps {
   readonly db: Database;
   readonly store: BlobStore;
+  readonly clock: Clock;
   readonly serverName: ServerName;
   readonly downloads: MediaDownloads;
   readonly children: ChildPool;
@@ -39,12 +41,20 @@ export interface ServedThumbnail {
 /** Files larger than this are not images anybody wants a thumbnail of. */
 const MAX_INPUT_BYTES = 268_435_456;
 const MAX_REMEMBERED_FAILURES = 10_000;
+/** A decoder may also have been too slow because the machine was busy. */
+const RETRY_AFTER_DEATH_MS = 600_000;
+
+interface Failure {
+  readonly why: ChildRefusal;
+  /** On the monotonic clock. */
+  readonly until: number;
+}
 
 /** Finds and makes thumbnails. */
 export class Thumbnails {
   readonly #deps: ThumbnailsDeps;
   readonly #making = new Map<string, Promise<ThumbnailRow>>();
-  readonly #failures = new LruCache<string, ChildRefusal>({ maxEntries: MAX_REMEMBERED_FAILURES });
+  readonly #failures = new LruCache<string, Failure>({ maxEntries: MAX_REMEMBERED_FAILURES });
 
   constructor(deps: ThumbnailsDeps) {
     this.#deps = deps;
@@ -88,9 +98,10 @@ export class Thumbnails {
 
   async #make(media: FoundMedia, key: ThumbnailKey): Promise<ThumbnailRow> {
     const file = `${media.origin}/${media.mediaId}`;
-    const known = media.length > MAX_INPUT_BYTES ? "too_large" : this.#failures.get(file);
-    if (known !== undefined) throw refusal(known, this.#isRemote(media));
-    const { children, downloads, settings } = this.#deps;
+    const { children, clock, downloads, settings } = this.#deps;
+    const known = this.#failures.get(file);
+    if (media.length > MAX_INPUT_BYTES) throw refusal("too_large", this.#isRemote(media));
+    if (known !== undefined && known.until > clock.monotonic()) throw refusal(known.why, this.#isRemote(media));
     const job = {
       kind: "thumbnail",
       width: key.width,
@@ -102,7 +113,7 @@ export class Thumbnails {
     const output = await children.run(job, async () => ({ stream: await downloads.open(media), length: media.length }));
     if (output === null || !output.answer.ok) {
       const why = output === null || output.answer.ok ? "unsupported" : output.answer.refusal;
-      this.#failures.set(file, why);
+      this.#failures.set(file, { why, until: output === null ? clock.monotonic() + RETRY_AFTER_DEATH_MS : Infinity });
       throw refusal(why, this.#isRemote(media));
     }
     return await this.#keep(media, { key, result: output.answer.result as ThumbnailResult, bytes: output.bytes });

@@ -243,3 +243,13 @@ testMedia("requests for one thumbnail at once make it once", async (start) => {
   for (const answer of answers) deepEqual(pngSize(await answer.bytes()), { width: 96, height: 96 });
   equal(await rows(hs), 1);
 });
+
+testMedia("a decoder that takes too long is killed, and the next one works", async (start) => {
+  await using hs = await start({ jobTimeoutMs: 1 });
+  const alice = await hs.register("alice");
+  for (let i = 0; i < 3; i++) {
+    const mediaId = await alice.upload(png({ width: 1000 + i, height: 1000 }), { type: "image/png" });
+    await expectError(await thumbnail(alice, `${mediaId}?width=32&height=32`), [400, "M_UNKNOWN"]);
+  }
+  equal((await alice.download(await alice.upload("still here"))).status, 200);
+});

@@ -140,7 +140,7 @@ export class MediaServer implements AsyncDisposable {
   }
 
   /** Makes a user and returns a client. */
-  async register(localpart: string): Promise<MediaUser> {
+  async register(localpart: string, { isAdmin = false } = {}): Promise<MediaUser> {
     const userId = `@${localpart}:${MEDIA_SERVER}` as UserId;
     const deviceId = "DEVICE" as DeviceId;
     const token = await this.db.transaction(async (tx) => {
@@ -148,7 +148,7 @@ export class MediaServer implements AsyncDisposable {
         userId,
         passwordHash: null,
         isGuest: false,
-        isAdmin: false,
+        isAdmin,
         userType: null,
         appserviceId: null,
         createdTs: 0,

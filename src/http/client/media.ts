@@ -46,6 +46,7 @@ const FIND_QUERY = {
   timeout_ms: intParam().optional(),
   allow_remote: boolParam().optional(),
   allow_redirect: boolParam().optional(),
+  admin_unsafely_bypass_quarantine: boolParam().optional(),
 };
 const DownloadQuery = z.object(FIND_QUERY);
 const PreviewQuery = z.object({ url: z.string(), ts: intParam().optional() });
@@ -78,6 +79,7 @@ function findOptionsOf(
     isAuthenticated,
     allowRemote: found.allow_remote ?? true,
     signal: c.req.raw.signal,
+    includeQuarantined: found.admin_unsafely_bypass_quarantine === true && isAuthenticated && requester(c).isAdmin,
   };
 }
 
