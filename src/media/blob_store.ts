@@ -8,7 +8,7 @@ export interface ByteRange {
 }
 
 /** Keeps files by path. A file appears whole or not at all, and is never changed. */
-export interface BlobStore {
+export interface BlobStore extends AsyncDisposable {
   /** Writes a file as its bytes arrive; resolves once it is durable. Rejects, leaving nothing, when `bytes` does. */
   put(path: BlobPath, bytes: AsyncIterable<Uint8Array>): Promise<void>;
   /** Opens a file, or a part of it; null when there is none. The stream must be read or canceled. */

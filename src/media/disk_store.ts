@@ -9,7 +9,8 @@ import { randomString } from "../lib/random.ts";
 import type { BlobPath } from "./blob_paths.ts";
 import type { BlobStore, ByteRange } from "./blob_store.ts";
 
-const TEMPORARY_FOLDER = "tmp";
+/** The folder of files on their way. */
+export const TEMPORARY_FOLDER = "tmp";
 const CHUNK_BYTES = 65_536;
 const FOLDER_MODE = 0o750;
 const FILE_MODE = 0o640;
@@ -73,6 +74,8 @@ export class DiskStore implements BlobStore {
   async deleteFolder(path: BlobPath): Promise<void> {
     await removeIfThere(join(this.#root, path), { recursive: true });
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
 
   async #moveTo(temporary: string, target: string): Promise<void> {
     const folder = dirname(target);

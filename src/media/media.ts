@@ -1,5 +1,4 @@
 /** The media repository put together from its parts, by the configuration. */
-import { resolve as resolvePath } from "node:path";
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ServerName } from "../protocol/ids.ts";
@@ -7,11 +6,12 @@ import type { Database } from "../storage/database.ts";
 import { getLogger } from "../lib/log.ts";
 import { VERSION } from "../lib/version.ts";
 import { MediaArrivals } from "./arrivals.ts";
+import type { BlobStore } from "./blob_store.ts";
 import { ChildPool } from "./child/child_pool.ts";
 import { type ChildCommand, mediaChildCommand } from "./child/child_process.ts";
-import { DiskStore } from "./disk_store.ts";
 import { MediaDownloads } from "./downloads.ts";
 import { MediaLastAccess } from "./last_access.ts";
+import { openStore } from "./open_store.ts";
 import { AddressRules, type Resolve } from "./preview/address_rules.ts";
 import { Fetcher } from "./preview/fetcher.ts";
 import { loadOembedProviders, type OembedProvider } from "./preview/oembed.ts";
@@ -40,8 +40,6 @@ export interface MediaDeps {
   readonly resolve?: Resolve;
 }
 
-/** A temporary file this old belongs to no upload under way. */
-const UNFINISHED_AFTER_MS = 86_400_000;
 const MAX_CHILDREN = 2;
 const CHILD_IDLE_MS = 15_000;
 const JOB_TIMEOUT_MS = 20_000;
@@ -54,11 +52,13 @@ export class Media {
   readonly previews: UrlPreviews;
   readonly removal: MediaRemoval;
   readonly lastAccess: MediaLastAccess;
+  readonly #store: BlobStore;
   readonly #fetcher: Fetcher | null;
   readonly #children: ChildPool;
 
-  private constructor(deps: MediaDeps, { store, providers }: { store: DiskStore; providers: OembedProvider[] }) {
+  private constructor(deps: MediaDeps, { store, providers }: { store: BlobStore; providers: OembedProvider[] }) {
     const { db, clock } = deps;
+    this.#store = store;
     const arrivals = new MediaArrivals();
     this.lastAccess = new MediaLastAccess({ db, clock });
     this.uploads = new MediaUploads({ ...deps, store, arrivals });
@@ -87,8 +87,7 @@ export class Media {
 
   /** Opens the store and builds the services. */
   static async open(deps: MediaDeps): Promise<Media> {
-    const root = resolvePath(deps.baseFolder, deps.settings.mediaStorePath);
-    const store = await DiskStore.open(root, { unfinishedBefore: deps.clock.now() - UNFINISHED_AFTER_MS });
+    const store = await openStore({ ...deps, log: getLogger("synapse.media.store") });
     const providers = deps.settings.urlPreviewEnabled ? await loadOembedProviders(deps.settings.oembed) : [];
     return new Media(deps, { store, providers });
   }
@@ -105,6 +104,7 @@ export class Media {
     await this.#children[Symbol.asyncDispose]();
     await this.#fetcher?.[Symbol.asyncDispose]();
     await this.lastAccess.flush();
+    await this.#store[Symbol.asyncDispose]();
   }
 }
 

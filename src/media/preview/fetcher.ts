@@ -3,10 +3,11 @@
  */
 import { lookup as lookupName } from "node:dns/promises";
 import type { LookupFunction } from "node:net";
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { Agent, request } from "undici";
 import { MatrixError } from "../../protocol/errors.ts";
+import { webStreamOf } from "../node_streams.ts";
 import type { AddressRules, Resolve } from "./address_rules.ts";
 import type { UrlRules } from "./url_rules.ts";
 
@@ -158,25 +159,8 @@ function decode(
     : encoding === "br"
     ? createBrotliDecompress()
     : null;
-  if (decoder === null) return streamOf(body);
+  if (decoder === null) return webStreamOf(body);
   body.on("error", (error) => decoder.destroy(error));
   decoder.on("close", () => body.destroy());
-  return streamOf(body.pipe(decoder));
-}
-
-function streamOf(source: Readable): ReadableStream<Uint8Array> {
-  // A stream that is given up fails; without a listener that would end the process. Readers learn of failures below.
-  source.on("error", () => {});
-  const chunks: AsyncIterator<Uint8Array> = source[Symbol.asyncIterator]();
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const { done, value } = await chunks.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    async cancel() {
-      await chunks.return?.();
-      source.destroy();
-    },
-  }, { highWaterMark: 0 });
+  return webStreamOf(body.pipe(decoder));
 }
