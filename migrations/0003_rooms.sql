@@ -64,7 +64,6 @@ CREATE TABLE event_prev (
   prev_nid BIGINT NOT NULL,
   PRIMARY KEY (event_nid, prev_nid)
 ) /*sqlite: WITHOUT ROWID */;
-CREATE INDEX event_prev_reverse ON event_prev (prev_nid);
 
 -- Parents that are not in the database: the backward extremities.
 CREATE TABLE event_prev_missing (
