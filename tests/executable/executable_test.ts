@@ -3,6 +3,7 @@
  * sources can help it. Everything it needs (migrations, workers, wasm, templates) must be inside.
  */
 import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
+import { WIDE_PNG } from "../fixtures/images.ts";
 import { freePort, waitForPort } from "../harness/ports.ts";
 import { type ProcessResult, RunningProcess, runProcess } from "../harness/process.ts";
 
@@ -197,6 +198,23 @@ Deno.test("a conversation survives a stop and a power failure", async () => {
   await site.serve();
   await send(site, { token: alice, roomId, text: "three" });
   deepEqual(await messages(site, { token: bob, roomId }), ["one", "two", "three"]);
+  equal(await site.stop(), 0);
+});
+
+Deno.test("the executable makes thumbnails in a child of its own", async () => {
+  await using site = await newSite();
+  await site.generateConfig();
+  await site.serve();
+  const flags = ["-c", "homeserver.yaml", "-u", "alice", "-p", PASSWORD, "--no-admin"];
+  equal((await site.run(["register-user", ...flags, site.url])).code, 0);
+  const headers = { authorization: `Bearer ${await site.login("alice")}`, "content-type": "image/png" };
+  const upload = await fetch(`${site.url}/_matrix/media/v3/upload`, { method: "POST", headers, body: WIDE_PNG });
+  const { content_uri } = await upload.json();
+  const path = `${String(content_uri).replace("mxc://", "")}?width=32&height=32&method=crop`;
+  const response = await fetch(`${site.url}/_matrix/client/v1/media/thumbnail/${path}`, { headers });
+  equal(response.status, 200);
+  const view = new DataView(await response.arrayBuffer());
+  deepEqual([view.getUint32(16), view.getUint32(20)], [32, 32]);
   equal(await site.stop(), 0);
 });
 
