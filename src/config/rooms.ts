@@ -77,7 +77,7 @@ export const ROOM_OPTIONS = {
     "off",
     works("Encrypt new rooms: all of them, or those one must be invited to."),
   ),
-  user_directory: option(object(USER_DIRECTORY), {}, notYet("Whom the user directory finds.")),
+  user_directory: option(object(USER_DIRECTORY), {}, works("Whom the user directory finds.")),
   user_consent: option(nullable(object(USER_CONSENT)), null, notYet("Terms that users must agree to.")),
   server_notices: option(nullable(object(SERVER_NOTICES)), null, notYet("The user that sends server notices.")),
   enable_room_list_search: option(boolean, true, works("Whether the public room directory can be read.")),

@@ -22,6 +22,7 @@ export interface AccountHooks {
   readonly onDeviceChange: DeviceListener;
   readonly onRegistered: (user: { userId: UserId; isGuest: boolean }) => Promise<void>;
   readonly userRoomActions: UserRoomActions;
+  readonly onProfileChange: (userId: UserId) => void;
 }
 
 /** The account services. */
@@ -73,7 +74,10 @@ function buildProfiles({ config, db, clock }: Core, hooks: AccountHooks) {
     serverName: config.serverName,
     options: { ...config.registration, ...config.server },
     lookUpRemote: () => Promise.resolve(null),
-    onChange: (userId) => userRooms.wakeProfile(userId),
+    onChange: (userId) => {
+      userRooms.wakeProfile(userId);
+      hooks.onProfileChange(userId);
+    },
   });
   const memberProfile = (userId: UserId): Promise<MemberProfile> => profiles.memberProfile(userId);
   const userRooms = new UserRooms({

@@ -50,7 +50,10 @@ export async function buildParts(core: Core): Promise<Parts> {
     },
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });
-  const accounts: AccountParts = buildAccounts(core, accountHooks(core, { rooms, userData: () => userData }));
+  const accounts: AccountParts = buildAccounts(
+    core,
+    accountHooks(core, { rooms, userData: () => userData, social: () => social }),
+  );
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
     devices: accounts.devices,
@@ -64,7 +67,7 @@ export async function buildParts(core: Core): Promise<Parts> {
     remote: null,
   });
   const stopping = new AbortController();
-  const sync = buildSync(core, { rooms, userData, pushRules, stopping: stopping.signal });
+  const sync = buildSync(core, { rooms, userData, pushRules, social, stopping: stopping.signal });
   return {
     ...{ core, rooms, accounts, pushRules, userData, social, sync, media },
     stopping,
@@ -79,7 +82,7 @@ export async function buildParts(core: Core): Promise<Parts> {
 
 function accountHooks(
   { config }: Core,
-  { rooms, userData }: { rooms: RoomParts; userData: () => UserDataParts },
+  { rooms, userData, social }: { rooms: RoomParts; userData: () => UserDataParts; social: () => SocialParts },
 ): AccountHooks {
   const autoJoin = new AutoJoin({
     serverName: config.serverName,
@@ -98,7 +101,11 @@ function accountHooks(
         await userData().deviceKeys.deleteDevice(tx, { userId, deviceId });
       }
     },
-    onRegistered: (user) => autoJoin.joinAll(user),
+    onRegistered: (user) => {
+      social().directoryIndexer.refresh(user.userId);
+      return autoJoin.joinAll(user);
+    },
+    onProfileChange: (userId) => social().directoryIndexer.refresh(userId),
     userRoomActions: {
       updateMember: async (roomId, { userId }) => {
         await rooms.engine.join(plainRequester(userId), { roomId });
@@ -117,10 +124,11 @@ function plainRequester(userId: UserId): Requester {
 
 function buildSync(
   { db, clock, notifier, config }: Core,
-  { rooms, userData, pushRules, stopping }: {
+  { rooms, userData, pushRules, social, stopping }: {
     rooms: RoomParts;
     userData: UserDataParts;
     pushRules: PushRulesService;
+    social: SocialParts;
     stopping: AbortSignal;
   },
 ): Parts["sync"] {
@@ -138,6 +146,7 @@ function buildSync(
   const sync = new SyncService({
     ...rooms,
     ...{ clock, notifier, providers, stopping },
+    bundle: social.aggregations.bundle,
     sentMembers: new SentMembers(),
     summaries: new Summaries({ db, state: rooms.state }),
     excludedRooms: new Set(config.rooms.excludeRoomsFromSync),

@@ -3,7 +3,9 @@ import { getLogger } from "../lib/log.ts";
 import { Aggregations } from "../rooms/aggregations.ts";
 import { Relations } from "../rooms/relations.ts";
 import { SearchService } from "../services/search.ts";
+import { UserDirectoryService } from "../services/user_directory.ts";
 import { SearchIndexer } from "../workers/search_indexer.ts";
+import { UserDirectoryIndexer } from "../workers/user_directory_indexer.ts";
 import type { AccountParts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
@@ -21,12 +23,17 @@ export interface SocialBase {
 
 /** Builds the parts. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
-export function buildSocial(core: Core, { rooms }: SocialBase) {
-  const { db, clock, notifier, config } = core;
+export function buildSocial(core: Core, { rooms, accounts }: SocialBase) {
+  const { db, clock, notifier, config, isLocal } = core;
   const aggregations = new Aggregations({ db, ...rooms });
   const indexer = new SearchIndexer({
     ...{ db, clock, notifier, events: rooms.events },
     log: getLogger("synapse.storage.search"),
+  });
+  const directoryIndexer = new UserDirectoryIndexer({
+    ...{ db, clock, notifier, isLocal, events: rooms.events, state: rooms.state },
+    log: getLogger("synapse.handlers.user_directory"),
+    memberProfile: (userId) => accounts.profiles.memberProfile(userId),
   });
   const { enableSearch } = config.server;
   return {
@@ -37,13 +44,22 @@ export function buildSocial(core: Core, { rooms }: SocialBase) {
       isEnabled: enableSearch,
       catchUp: () => indexer.catchUp(),
     }),
+    userDirectory: new UserDirectoryService({
+      db,
+      serverName: config.serverName,
+      options: config.rooms.userDirectory,
+      catchUp: () => directoryIndexer.catchUp(),
+    }),
     indexer,
+    directoryIndexer,
     /** Starts what runs in the background. */
     async start(): Promise<void> {
       if (enableSearch) await indexer.start();
+      if (config.rooms.userDirectory.enabled) await directoryIndexer.start();
     },
     async [Symbol.asyncDispose](): Promise<void> {
       await indexer[Symbol.asyncDispose]();
+      await directoryIndexer[Symbol.asyncDispose]();
     },
   };
 }

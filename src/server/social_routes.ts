@@ -2,6 +2,7 @@
 import type { App } from "../http/app.ts";
 import { relationRoutes } from "../http/client/relations.ts";
 import { searchRoutes } from "../http/client/search.ts";
+import { userDirectoryRoutes } from "../http/client/user_directory.ts";
 import type { Auth } from "../http/middleware/auth.ts";
 import type { RequestLimits } from "../http/middleware/rate_limit.ts";
 import type { Parts } from "./parts.ts";
@@ -14,7 +15,8 @@ export function socialRoutes(
   guards: { readonly auth: Auth; readonly limits: RequestLimits },
 ): void {
   const { rooms: { readers }, social } = parts;
-  const { auth } = guards;
+  const { auth, limits } = guards;
   relationRoutes(app, { auth, readers, relations: social.relations });
   searchRoutes(app, { auth, search: social.search });
+  userDirectoryRoutes(app, { auth, limits, userDirectory: social.userDirectory });
 }

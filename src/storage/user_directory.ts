@@ -1,0 +1,138 @@
+/** The user directory: who can be found, by which words, and by whom. */
+import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { Db, Tx } from "./database.ts";
+import { type Sql, sql } from "./sql.ts";
+
+/** A user in the directory. */
+export interface DirectoryUser {
+  readonly userId: UserId;
+  readonly displayName: string | null;
+  readonly avatarUrl: string | null;
+}
+
+/** A change of state that concerns the directory. */
+export interface DirectoryDelta {
+  readonly position: number;
+  readonly roomId: RoomId;
+  readonly roomNid: number;
+  readonly type: string;
+  readonly stateKey: string;
+  readonly eventNid: number | null;
+}
+
+/** Returns changes of members, join rules and history visibility in `(after, upTo]`, oldest first. */
+export async function selectDirectoryDeltas(
+  db: Db,
+  { after, upTo, limit }: { after: number; upTo: number; limit: number },
+): Promise<DirectoryDelta[]> {
+  const rows = await db.all<
+    { position: number; room_id: RoomId; room_nid: number; type: string; state_key: string; event_nid: number | null }
+  >(sql`
+    SELECT d.position, r.room_id, d.room_nid, d.type, d.state_key, d.event_nid
+    FROM state_deltas d JOIN rooms r ON r.room_nid = d.room_nid
+    WHERE d.position > ${after} AND d.position <= ${upTo}
+      AND d.type IN ('m.room.member', 'm.room.join_rules', 'm.room.history_visibility')
+    ORDER BY d.position, d.state_key_nid
+    LIMIT ${limit}`);
+  return rows.map((row) => ({
+    position: row.position,
+    roomId: row.room_id,
+    roomNid: row.room_nid,
+    type: row.type,
+    stateKey: row.state_key,
+    eventNid: row.event_nid,
+  }));
+}
+
+/** Puts a user into the directory, or brings the entry up to date. */
+export async function upsertDirectoryUser(
+  tx: Tx,
+  { userId, displayName, avatarUrl, words }: DirectoryUser & { readonly words: readonly string[] },
+): Promise<void> {
+  const known = await tx.get<{ display_name: string | null; avatar_url: string | null }>(sql`
+    SELECT display_name, avatar_url FROM user_directory WHERE user_id = ${userId}`);
+  if (known !== null && known.display_name === displayName && known.avatar_url === avatarUrl) return;
+  await tx.run(sql`
+    INSERT INTO user_directory (user_id, display_name, avatar_url) VALUES (${userId}, ${displayName}, ${avatarUrl})
+    ON CONFLICT (user_id) DO UPDATE SET display_name = excluded.display_name, avatar_url = excluded.avatar_url`);
+  if (known !== null && known.display_name === displayName) return;
+  await tx.run(sql`DELETE FROM user_directory_words WHERE user_id = ${userId}`);
+  await tx.runMany(
+    words.map((word) =>
+      sql`INSERT INTO user_directory_words (word, user_id) VALUES (${word}, ${userId}) ON CONFLICT DO NOTHING`
+    ),
+  );
+}
+
+/** Takes a user out of the directory. */
+export async function deleteDirectoryUser(tx: Tx, userId: UserId): Promise<void> {
+  await tx.run(sql`DELETE FROM user_directory_words WHERE user_id = ${userId}`);
+  await tx.run(sql`DELETE FROM user_directory WHERE user_id = ${userId}`);
+}
+
+/** Notes whether anybody may join or read a room. */
+export async function setRoomOpen(tx: Tx, { roomNid, isOpen }: { roomNid: number; isOpen: boolean }): Promise<void> {
+  await tx.run(
+    isOpen
+      ? sql`INSERT INTO open_rooms (room_nid) VALUES (${roomNid}) ON CONFLICT DO NOTHING`
+      : sql`DELETE FROM open_rooms WHERE room_nid = ${roomNid}`,
+  );
+}
+
+/** Who is looked for, by whom. */
+export interface DirectoryQuery {
+  readonly searcher: UserId;
+  /** How words begin; each must fit. */
+  readonly words: readonly string[];
+  readonly searchAllUsers: boolean;
+  readonly excludeRemote: boolean;
+  readonly showLocked: boolean;
+  /** Ends the ids of local users, colon included. */
+  readonly localSuffix: string;
+  readonly limit: number;
+}
+
+/** Returns users whom the searcher may find, those with the whole first word before others. */
+export async function selectDirectoryMatches(db: Db, query: DirectoryQuery): Promise<DirectoryUser[]> {
+  const { searcher, words: [first = "", ...rest], limit } = query;
+  const isLocal = sql`SUBSTR(w.user_id, LENGTH(w.user_id) - ${query.localSuffix.length - 1}) = ${query.localSuffix}`;
+  const sameRoom = sql`EXISTS (
+    SELECT 1 FROM current_state theirs JOIN current_state mine ON mine.room_nid = theirs.room_nid
+    WHERE theirs.state_key = w.user_id AND theirs.membership = 'join'
+      AND mine.state_key = ${searcher} AND mine.membership = 'join')`;
+  const openRoom = sql`EXISTS (
+    SELECT 1 FROM current_state theirs JOIN open_rooms o ON o.room_nid = theirs.room_nid
+    WHERE theirs.state_key = w.user_id AND theirs.membership = 'join')`;
+  const everybody = query.searchAllUsers ? sql`OR ${isLocal}` : sql``;
+  const onlyLocal = query.excludeRemote ? sql`AND ${isLocal}` : sql``;
+  const unlocked = query.showLocked ? sql`` : sql`AND (u.is_locked IS NULL OR NOT u.is_locked)`;
+  const rows = await db.all<{ user_id: UserId; display_name: string | null; avatar_url: string | null }>(sql`
+    SELECT d.user_id, d.display_name, d.avatar_url FROM (
+      SELECT w.user_id, MAX(CASE WHEN w.word = ${first} THEN 1 ELSE 0 END) AS exact
+      FROM user_directory_words w
+      LEFT JOIN users u ON u.user_id = w.user_id
+      WHERE ${begins(sql`w.word`, first)} ${others(rest)} AND w.user_id <> ${searcher}
+        AND (u.user_id IS NULL OR (NOT u.is_deactivated AND u.appservice_id IS NULL
+          AND (u.user_type IS NULL OR u.user_type <> 'support')))
+        ${unlocked} ${onlyLocal}
+        AND (${sameRoom} OR ${openRoom} ${everybody})
+      GROUP BY w.user_id
+    ) AS found JOIN user_directory d ON d.user_id = found.user_id
+    ORDER BY found.exact DESC, d.user_id
+    LIMIT ${limit}`);
+  return rows.map((row) => ({ userId: row.user_id, displayName: row.display_name, avatarUrl: row.avatar_url }));
+}
+
+/** Both databases compare text by its bytes, so that everything with a beginning lies in one range. */
+function begins(column: Sql, start: string): Sql {
+  return sql`${column} >= ${start} AND ${column} < ${`${start}\u{10FFFF}`}`;
+}
+
+function others(words: readonly string[]): Sql {
+  return words.reduce(
+    (all, word) =>
+      sql`${all} AND EXISTS (
+        SELECT 1 FROM user_directory_words o WHERE o.user_id = w.user_id AND ${begins(sql`o.word`, word)})`,
+    sql``,
+  );
+}
