@@ -2,7 +2,10 @@
 import { getLogger } from "../lib/log.ts";
 import { Aggregations } from "../rooms/aggregations.ts";
 import { Relations } from "../rooms/relations.ts";
+import { MutualRooms } from "../services/mutual_rooms.ts";
+import { RoomPreviews } from "../services/room_previews.ts";
 import { SearchService } from "../services/search.ts";
+import { SpaceHierarchy } from "../services/space_hierarchy.ts";
 import { UserDirectoryService } from "../services/user_directory.ts";
 import { SearchIndexer } from "../workers/search_indexer.ts";
 import { UserDirectoryIndexer } from "../workers/user_directory_indexer.ts";
@@ -23,7 +26,7 @@ export interface SocialBase {
 
 /** Builds the parts. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
-export function buildSocial(core: Core, { rooms, accounts }: SocialBase) {
+export function buildSocial(core: Core, { rooms, accounts, userData }: SocialBase) {
   const { db, clock, notifier, config, isLocal } = core;
   const aggregations = new Aggregations({ db, ...rooms });
   const indexer = new SearchIndexer({
@@ -35,6 +38,7 @@ export function buildSocial(core: Core, { rooms, accounts }: SocialBase) {
     log: getLogger("synapse.handlers.user_directory"),
     memberProfile: (userId) => accounts.profiles.memberProfile(userId),
   });
+  const previews = new RoomPreviews({ ...rooms, summaries: userData.summaries });
   const { enableSearch } = config.server;
   return {
     aggregations,
@@ -50,6 +54,9 @@ export function buildSocial(core: Core, { rooms, accounts }: SocialBase) {
       options: config.rooms.userDirectory,
       catchUp: () => directoryIndexer.catchUp(),
     }),
+    previews,
+    hierarchy: new SpaceHierarchy({ previews, state: rooms.state }),
+    mutualRooms: new MutualRooms({ db }),
     indexer,
     directoryIndexer,
     /** Starts what runs in the background. */

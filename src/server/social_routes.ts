@@ -2,6 +2,7 @@
 import type { App } from "../http/app.ts";
 import { relationRoutes } from "../http/client/relations.ts";
 import { searchRoutes } from "../http/client/search.ts";
+import { spaceRoutes } from "../http/client/spaces.ts";
 import { userDirectoryRoutes } from "../http/client/user_directory.ts";
 import type { Auth } from "../http/middleware/auth.ts";
 import type { RequestLimits } from "../http/middleware/rate_limit.ts";
@@ -14,9 +15,10 @@ export function socialRoutes(
   parts: Parts,
   guards: { readonly auth: Auth; readonly limits: RequestLimits },
 ): void {
-  const { rooms: { readers }, social } = parts;
+  const { rooms: { readers }, userData, social } = parts;
   const { auth, limits } = guards;
   relationRoutes(app, { auth, readers, relations: social.relations });
   searchRoutes(app, { auth, search: social.search });
+  spaceRoutes(app, { auth, ...social, directory: userData.directory });
   userDirectoryRoutes(app, { auth, limits, userDirectory: social.userDirectory });
 }
