@@ -36,6 +36,10 @@ public_baseurl: http://127.0.0.1:8008/
 pid_file: $data/homeserver.pid
 signing_key_path: $data/signing.key
 media_store_path: $data/media
+# The tests of the old media paths expect them to serve what was just uploaded.
+enable_authenticated_media: false
+url_preview_enabled: true
+url_preview_ip_range_blacklist: []
 trusted_key_servers: []
 listeners:
   - { port: 8008, type: http, tls: false, bind_addresses: [$CONTAINER_IP], resources: [{ names: [client, federation] }] }
