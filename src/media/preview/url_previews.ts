@@ -8,7 +8,7 @@ import type { Config } from "../../config/config.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { LruCache } from "../../lib/lru.ts";
 import { randomString } from "../../lib/random.ts";
-import { invalidParam, MatrixError, unrecognized } from "../../protocol/errors.ts";
+import { invalidParam, limitExceeded, MatrixError, unrecognized } from "../../protocol/errors.ts";
 import type { JsonObject, JsonValue } from "../../protocol/json.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 import type { Database } from "../../storage/database.ts";
@@ -61,6 +61,9 @@ const DAY_MS = 86_400_000;
 const FAILURE_MS = MINUTE_MS;
 /** Images outlive the previews that name them. */
 const IMAGE_LIFETIME_MS = 3 * DAY_MS;
+/** Previews that are being made; each holds sockets and some memory. */
+const MAX_AT_ONCE = 100;
+const RETRY_AFTER_MS = 2_000;
 const REMOVAL_BATCH = 100;
 const HTML = new Set(["text/html", "application/xhtml+xml"]);
 
@@ -92,6 +95,7 @@ export class UrlPreviews {
     if (failure !== undefined && failure.until > now) throw failure.error;
     let making = this.#making.get(url.href);
     if (making === undefined) {
+      if (this.#making.size >= MAX_AT_ONCE) throw limitExceeded(RETRY_AFTER_MS);
       making = this.#make(url, fetcher).finally(() => this.#making.delete(url.href));
       this.#making.set(url.href, making);
     }
