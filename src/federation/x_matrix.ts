@@ -17,7 +17,8 @@ export interface SignedRequest {
   readonly method: string;
   /** The path with the query, as sent. */
   readonly uri: string;
-  readonly destination: string;
+  /** Null only in requests from servers of before 1.3. */
+  readonly destination: string | null;
   readonly bodyText: string | null;
 }
 
@@ -70,12 +71,14 @@ function parseParameters(text: string): Map<string, string> | null {
 export function signedRequestText({ method, uri, destination, bodyText }: SignedRequest, origin: string): string {
   const content = bodyText === null ? "" : `"content":${bodyText},`;
   const quote = (value: JsonValue) => canonicalJson(value);
-  return `{${content}"destination":${quote(destination)},"method":${quote(method)},` +
+  const target = destination === null ? "" : `"destination":${quote(destination)},`;
+  return `{${content}${target}"method":${quote(method)},` +
     `"origin":${quote(origin)},"uri":${quote(uri)}}`;
 }
 
 /** Returns the header that authenticates a request of ours. */
 export function authorize(request: SignedRequest, { serverName, key }: Signer): string {
   const signature = signText(signedRequestText(request, serverName), key);
-  return `X-Matrix origin="${serverName}",destination="${request.destination}",key="${key.keyId}",sig="${signature}"`;
+  const destination = request.destination ?? "";
+  return `X-Matrix origin="${serverName}",destination="${destination}",key="${key.keyId}",sig="${signature}"`;
 }

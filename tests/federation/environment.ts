@@ -2,12 +2,15 @@
 import { createHash } from "node:crypto";
 import { defaultConfig } from "../../src/config/load.ts";
 import type { Clock } from "../../src/lib/clock.ts";
+import { consoleRoutes, setLogRoutes } from "../../src/lib/log.ts";
 import { parseServerName, type ServerName } from "../../src/protocol/ids.ts";
 import { type Signer, signingKeyFromSeed } from "../../src/protocol/signatures.ts";
 import type { Database } from "../../src/storage/database.ts";
 import type { Dns } from "../../src/federation/dns.ts";
 import { type FederationOut, openFederation } from "../../src/federation/setup.ts";
 import { CA_PATH } from "./certificates.ts";
+
+await setLogRoutes(consoleRoutes("critical"));
 
 /** A clock that stands still until it is moved, and whose sleeps take no time but move it. */
 export class TestClock implements Clock {
