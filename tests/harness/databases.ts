@@ -23,7 +23,10 @@ const clusterUrl: string | null = DIALECTS.includes("postgres")
   : null;
 
 let counter = 0;
-const templates: { sqlite: Promise<string> | null; postgres: Promise<string> | null } = { sqlite: null, postgres: null };
+const templates: { sqlite: Promise<string> | null; postgres: Promise<string> | null } = {
+  sqlite: null,
+  postgres: null,
+};
 
 /** A database made for one test, gone with it. `options` opens it, as often as wanted. */
 export interface TestDatabase extends AsyncDisposable {
