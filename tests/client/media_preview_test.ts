@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { PNG } from "../fixtures/images.ts";
 import { type MediaServer, type MediaServerOptions, type MediaUser, testMedia } from "../harness/media.ts";
@@ -12,7 +12,8 @@ class Site implements Disposable {
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
   constructor() {
-    this.#server = Deno.serve({ hostname: "0.0.0.0", port: 0, onListen: () => {} }, (request) => {
+    const quiet = { onListen: () => {}, onError: () => new Response(null, { status: 500 }) };
+    this.#server = Deno.serve({ hostname: "0.0.0.0", port: 0, ...quiet }, (request) => {
       const { pathname } = new URL(request.url);
       this.hits.push(pathname);
       return this.pages.get(pathname)?.(request) ?? new Response("no", { status: 404 });
@@ -306,3 +307,63 @@ testMedia("previews expire with what the page allows, and their images later", a
   await hs.media.tick();
   equal((await alice.download(image)).status, 404);
 });
+
+testMedia("oEmbed providers of the configuration describe their sites' pages", async (start) => {
+  using site = new Site();
+  const file = await Deno.makeTempFile();
+  try {
+    const endpoints = [{ schemes: ["http://*.test:*/rich/*"], url: site.url("/describe.{format}") }];
+    await Deno.writeTextFile(file, JSON.stringify([{ provider_name: "X", provider_url: "x", endpoints }]));
+    await using hs = await start({
+      ...OPTIONS,
+      config: { ...OPTIONS.config, oembed: { additional_providers: [file] } },
+    });
+    const alice = await hs.register("alice");
+    site.pages.set("/describe.json", (request) => {
+      const about = new URL(request.url).searchParams.get("url");
+      const html = `<blockquote>Said about <b>${about?.split("/").at(-1)}</b><script>alert(1)</script></blockquote>`;
+      return Response.json({ version: "1.0", type: "rich", html, author_name: "Somebody", provider_name: "X" });
+    });
+    deepEqual(await expectPreview(alice, site.url("/rich/thing")), {
+      "og:title": "Somebody",
+      "og:site_name": "X",
+      "og:description": "Said about thing",
+    });
+    deepEqual(site.hits, ["/describe.json"]);
+    await Deno.writeTextFile(file, "{}");
+    await rejects(start({ config: { ...OPTIONS.config, oembed } }), /is not a list of oEmbed providers/);
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+testPreviews("sites learn nothing of the user, and get no passwords", async ({ alice, site }) => {
+  let seen = new Headers();
+  site.pages.set("/echo", (request) => {
+    seen = request.headers;
+    return new Response("<title>echo</title>", { headers: { "content-type": "text/html" } });
+  });
+  await expectPreview(alice, site.url("/echo").replace("http://", "http://user:secret@"));
+  equal(seen.get("authorization"), null);
+  equal(seen.get("cookie"), null);
+  equal(seen.get("accept-language"), "en");
+  match(seen.get("user-agent") ?? "", /^synapse-ts\//);
+});
+
+testPreviews(
+  "a site that breaks off, lies about its encoding or is not there leads nowhere",
+  async ({ alice, site }) => {
+    const headers = { "content-type": "text/html" };
+    const broken = () =>
+      new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error("gone")) }, {
+        highWaterMark: 0,
+      });
+    site.pages.set("/nothing", () => new Response(broken(), { headers }));
+    site.pages.set("/lying", () => new Response("<title>", { headers: { ...headers, "content-encoding": "gzip" } }));
+    const closed = site.url("/", "127.0.0.1").replace(/:\d+\//, ":1/");
+    for (const url of [site.url("/nothing"), site.url("/lying"), closed]) {
+      const { status, body } = await preview(alice, url);
+      deepEqual([status, body.errcode], [502, "M_UNKNOWN"], url);
+    }
+  },
+);
