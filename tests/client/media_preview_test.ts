@@ -314,10 +314,8 @@ testMedia("oEmbed providers of the configuration describe their sites' pages", a
   try {
     const endpoints = [{ schemes: ["http://*.test:*/rich/*"], url: site.url("/describe.{format}") }];
     await Deno.writeTextFile(file, JSON.stringify([{ provider_name: "X", provider_url: "x", endpoints }]));
-    await using hs = await start({
-      ...OPTIONS,
-      config: { ...OPTIONS.config, oembed: { additional_providers: [file] } },
-    });
+    const oembed = { additional_providers: [file] };
+    await using hs = await start({ ...OPTIONS, config: { ...OPTIONS.config, oembed } });
     const alice = await hs.register("alice");
     site.pages.set("/describe.json", (request) => {
       const about = new URL(request.url).searchParams.get("url");

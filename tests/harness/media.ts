@@ -107,6 +107,10 @@ export class MediaServer implements AsyncDisposable {
       warning: () => {},
     };
     const settings = readOptions(MEDIA_OPTIONS, { value: config, at: { path: [], report } });
+    await using undo = new AsyncDisposableStack();
+    undo.use(test);
+    undo.defer(() => Deno.remove(folder, { recursive: true }));
+    undo.use(db);
     const media = await Media.open({
       db,
       clock,
@@ -136,6 +140,7 @@ export class MediaServer implements AsyncDisposable {
     const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
       return handler(request, "127.0.0.1");
     });
+    undo.move();
     return new MediaServer({ media, db, folder, tokens, test }, server);
   }
 
