@@ -33,7 +33,7 @@ CREATE TABLE room_notifications (
   highlight BOOLEAN NOT NULL,
   actions TEXT NOT NULL,
   PRIMARY KEY (room_nid, position)
-);
+) /*sqlite: WITHOUT ROWID */;
 
 -- What an event does for one user, where that differs from `room_notifications`.
 CREATE TABLE user_notifications (
@@ -49,5 +49,19 @@ CREATE TABLE user_notifications (
   room_highlight BOOLEAN NOT NULL,
   PRIMARY KEY (user_id, room_nid, position)
 );
-CREATE INDEX user_notifications_position ON user_notifications (user_id, position);
+CREATE INDEX user_notifications_event ON user_notifications (room_nid, position);
+CREATE INDEX user_notifications_user ON user_notifications (user_id, position);
+-- What pushers follow.
 CREATE INDEX room_notifications_position ON room_notifications (position);
+CREATE INDEX user_notifications_position ON user_notifications (position);
+
+-- The names in lower case that local members go by in rooms, where they differ from the users' ids: whom a text mentions.
+CREATE TABLE member_names (
+  room_nid BIGINT NOT NULL,
+  user_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  PRIMARY KEY (room_nid, user_id)
+) /*sqlite: WITHOUT ROWID */;
+
+-- Who ignores whom is read when the server starts.
+CREATE INDEX account_data_ignores ON account_data (user_id) WHERE type = 'm.ignored_user_list';

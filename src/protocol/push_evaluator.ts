@@ -7,7 +7,13 @@
 import type { RoomEvent } from "./event.ts";
 import type { UserId } from "./ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
-import { PUSH_RULE_KINDS, type PushRule, type PushRuleKind, type PushRuleset } from "./push_rules.ts";
+import {
+  BODY_MENTION_RULES,
+  PUSH_RULE_KINDS,
+  type PushRule,
+  type PushRuleKind,
+  type PushRuleset,
+} from "./push_rules.ts";
 
 /** What the conditions ask about besides the event. */
 export interface PushContext {
@@ -39,10 +45,12 @@ export class PushEvaluator {
   readonly #context: PushContext;
   readonly #values = new Map<string, JsonValue | undefined>();
   readonly #view: JsonObject;
+  readonly #hasMentions: boolean;
 
   constructor(context: PushContext) {
     this.#context = context;
     const { event } = context;
+    this.#hasMentions = Object.hasOwn(event.content, "m.mentions");
     this.#view = {
       ...event.pdu,
       room_id: event.roomId,
@@ -64,6 +72,8 @@ export class PushEvaluator {
 
   #matches(rule: PushRule, kind: PushRuleKind, user: { userId: UserId; displayName: string | null }): boolean {
     const { event } = this.#context;
+    // Who says whom they mention means nobody else. Spec: "Mentioning the user or room".
+    if (this.#hasMentions && rule.isDefault && BODY_MENTION_RULES.has(rule.ruleId)) return false;
     if (kind === "room") return rule.ruleId === event.roomId;
     if (kind === "sender") return rule.ruleId === event.sender;
     if (kind === "content") return this.#matchesPattern("content.body", rule.pattern ?? "");

@@ -161,9 +161,26 @@ Deno.test("room_member_count understands every comparison", () => {
 Deno.test("contains_display_name takes the name literally", () => {
   const rules = withOverride({ kind: "contains_display_name" });
   assert.equal(evaluate({ content: { body: "hello A*e you" }, rules, displayName: "A*e" }).highlight, true);
-  assert.equal(evaluate({ content: { body: "hello Alice you" }, rules, displayName: "A*e" }).highlight, false);
+  assert.equal(evaluate({ content: { body: "hello Anne you" }, rules, displayName: "A*e" }).highlight, false);
 });
 
 Deno.test("an unknown condition matches nothing", () => {
   assert.equal(evaluate({ content: { body: "x" }, rules: withOverride({ kind: "org.example" }) }).highlight, false);
+});
+
+Deno.test("a name in the text mentions, unless the event says whom it mentions", () => {
+  const body = "Alice: lunch?";
+  assert.equal(evaluate({ content: { body } }).highlight, true);
+  assert.equal(evaluate({ content: { body: "malice" } }).highlight, false);
+  assert.equal(evaluate({ content: { body, "m.mentions": {} } }).highlight, false);
+  assert.equal(evaluate({ content: { body: "dear Queen Bee!" }, displayName: "queen bee" }).highlight, true);
+  assert.equal(evaluate({ content: { body: "@room lunch" }, senderLevel: 50 }).highlight, true);
+  assert.equal(evaluate({ content: { body: "@room lunch" }, senderLevel: 49 }).highlight, false);
+  const rules = buildRuleset(ALICE, { own: {}, changes: new Map(), bodyMentions: false });
+  assert.equal(evaluate({ content: { body }, rules }).highlight, false);
+});
+
+Deno.test("polls notify like messages and their answers are silent", () => {
+  assert.equal(evaluate({ type: "org.matrix.msc3381.poll.start", content: {} }).notify, true);
+  assert.equal(evaluate({ type: "org.matrix.msc3381.poll.response", content: {} }).notify, false);
 });

@@ -1,8 +1,7 @@
 /**
  * Push rules: their shape and the predefined ones. Spec: client-server API, "Push Rules" and "Predefined Rules".
  */
-import type { UserId } from "./ids.ts";
-import { localpartOf } from "./ids.ts";
+import { localpartOf, type UserId } from "./ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
 
 /** The kinds of rules, the strongest first. */
@@ -48,7 +47,39 @@ function predefined(
 /** Always tried first, even before the user's own rules. */
 const MASTER: PushRule = { ...predefined(".m.rule.master", { conditions: [] }), enabled: false };
 
-function defaultOverrides(userId: UserId): PushRule[] {
+/**
+ * The rules that look for mentions in the text. The spec dropped them (v1.17); Synapse has them on, and clients without
+ * `m.mentions` are told of mentions by nothing else. They hold for events without `m.mentions` only.
+ */
+const BODY_DISPLAY_NAME = predefined(".m.rule.contains_display_name", {
+  actions: ["notify", SOUND, HIGHLIGHT],
+  conditions: [{ kind: "contains_display_name" }],
+});
+const BODY_ROOM = predefined(".m.rule.roomnotif", {
+  actions: ["notify", HIGHLIGHT],
+  conditions: [
+    { kind: "sender_notification_permission", key: "room" },
+    eventMatch("content.body", "@room"),
+  ],
+});
+const BODY_USER_NAME = ".m.rule.contains_user_name";
+
+/** The ids of the rules that look for mentions in the text. */
+export const BODY_MENTION_RULES: ReadonlySet<string> = new Set([
+  BODY_DISPLAY_NAME.ruleId,
+  BODY_ROOM.ruleId,
+  BODY_USER_NAME,
+]);
+
+function bodyUserName(userId: UserId): PushRule {
+  const { conditions: _none, ...rule } = predefined(BODY_USER_NAME, {
+    actions: ["notify", SOUND, HIGHLIGHT],
+    conditions: [],
+  });
+  return { ...rule, pattern: localpartOf(userId) };
+}
+
+function defaultOverrides(userId: UserId, bodyMentions: boolean): PushRule[] {
   return [
     predefined(".m.rule.suppress_notices", { conditions: [eventMatch("content.msgtype", "m.notice")] }),
     predefined(".m.rule.invite_for_me", {
@@ -66,6 +97,7 @@ function defaultOverrides(userId: UserId): PushRule[] {
         { kind: "event_property_contains", key: "content.m\\.mentions.user_ids", value: userId },
       ],
     }),
+    ...(bodyMentions ? [BODY_DISPLAY_NAME] : []),
     predefined(".m.rule.is_room_mention", {
       actions: ["notify", HIGHLIGHT],
       conditions: [
@@ -73,6 +105,7 @@ function defaultOverrides(userId: UserId): PushRule[] {
         { kind: "sender_notification_permission", key: "room" },
       ],
     }),
+    ...(bodyMentions ? [BODY_ROOM] : []),
     predefined(".m.rule.tombstone", {
       actions: ["notify", HIGHLIGHT],
       conditions: [
@@ -88,6 +121,9 @@ function defaultOverrides(userId: UserId): PushRule[] {
       conditions: [
         { kind: "event_property_is", key: "content.m\\.relates_to.rel_type", value: "m.replace" },
       ],
+    }),
+    predefined(".org.matrix.msc3930.rule.poll_response", {
+      conditions: [eventMatch("type", "org.matrix.msc3381.poll.response")],
     }),
   ];
 }
@@ -113,28 +149,48 @@ const DEFAULT_UNDERRIDES: readonly PushRule[] = [
   }),
   predefined(".m.rule.message", { actions: ["notify"], conditions: [eventMatch("type", "m.room.message")] }),
   predefined(".m.rule.encrypted", { actions: ["notify"], conditions: [eventMatch("type", "m.room.encrypted")] }),
+  ...pollRules("start"),
+  ...pollRules("end"),
 ];
 
-/** Returns the predefined rules for a user, before the user's changes. */
-export function defaultPushRules(userId: UserId): PushRuleset {
+/** Polls notify like messages (MSC3930). */
+function pollRules(part: "start" | "end"): PushRule[] {
+  const isPoll = eventMatch("type", `org.matrix.msc3381.poll.${part}`);
+  const id = `.org.matrix.msc3930.rule.poll_${part}`;
+  return [
+    predefined(`${id}_one_to_one`, {
+      actions: ["notify", SOUND],
+      conditions: [{ kind: "room_member_count", is: "2" }, isPoll],
+    }),
+    predefined(id, { actions: ["notify"], conditions: [isPoll] }),
+  ];
+}
+
+/** Returns the predefined rules for a user, before the user's changes; `bodyMentions`: see `BODY_MENTION_RULES`. */
+export function defaultPushRules(userId: UserId, { bodyMentions = true }: DefaultRuleOptions = {}): PushRuleset {
   return {
-    override: [MASTER, ...defaultOverrides(userId)],
-    content: [],
+    override: [MASTER, ...defaultOverrides(userId, bodyMentions)],
+    content: bodyMentions ? [bodyUserName(userId)] : [],
     room: [],
     sender: [],
     underride: DEFAULT_UNDERRIDES,
   };
 }
 
+/** Which of the optional predefined rules there are. */
+export interface DefaultRuleOptions {
+  readonly bodyMentions?: boolean;
+}
+
 /** Joins a user's own rules, strongest first, with the predefined ones as the user changed them. */
 export function buildRuleset(
   userId: UserId,
-  { own, changes }: {
+  { own, changes, ...options }: DefaultRuleOptions & {
     own: Readonly<Partial<Record<PushRuleKind, readonly PushRule[]>>>;
     changes: ReadonlyMap<string, DefaultRuleChange>;
   },
 ): PushRuleset {
-  const defaults = defaultPushRules(userId);
+  const defaults = defaultPushRules(userId, options);
   const apply = (rule: PushRule): PushRule => {
     const change = changes.get(rule.ruleId);
     if (change === undefined) return rule;
@@ -143,7 +199,7 @@ export function buildRuleset(
   const [master, ...overrides] = defaults.override.map(apply);
   return {
     override: [...(master ? [master] : []), ...(own.override ?? []), ...overrides],
-    content: own.content ?? [],
+    content: [...(own.content ?? []), ...defaults.content.map(apply)],
     room: own.room ?? [],
     sender: own.sender ?? [],
     underride: [...(own.underride ?? []), ...defaults.underride.map(apply)],
@@ -165,11 +221,6 @@ export function renderPushRule(rule: PushRule): JsonObject {
 /** Renders the content of `m.push_rules`. */
 export function renderRuleset(rules: PushRuleset): JsonObject {
   return { global: Object.fromEntries(PUSH_RULE_KINDS.map((kind) => [kind, rules[kind].map(renderPushRule)])) };
-}
-
-/** Returns the name that content rules made by old clients match on: the user's localpart. */
-export function defaultPattern(userId: UserId): string {
-  return localpartOf(userId);
 }
 
 /** Tells whether `actions` is a list that the spec allows: known words and tweaks. */

@@ -6,7 +6,7 @@ import type { Requester } from "../rooms/types.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
 import { AccountDataService } from "../services/account_data.ts";
 import { AutoJoin } from "../services/auto_join.ts";
-import { PushRulesService } from "../services/push_rules.ts";
+import type { PushRulesService } from "../services/push_rules.ts";
 import { deleteInboxOfDevice } from "../storage/to_device.ts";
 import { Filters } from "../sync/filters.ts";
 import type { SyncProviders } from "../sync/providers.ts";
@@ -14,9 +14,10 @@ import { Summaries } from "../sync/summaries.ts";
 import { SyncService } from "../sync/sync.ts";
 import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
+import { buildPushBase } from "./push.ts";
 import { buildRooms, type RoomParts } from "./rooms.ts";
 import { buildSocial, type SocialParts } from "./social.ts";
-import { buildNotifications, buildUserData, type UserDataParts } from "./user_data.ts";
+import { buildUserData, type UserDataParts } from "./user_data.ts";
 
 /** All parts of the server. */
 export interface Parts {
@@ -38,9 +39,9 @@ const log = getLogger("synapse.handlers.register");
 /** Builds the parts. Nothing runs by itself yet. */
 export async function buildParts(core: Core): Promise<Parts> {
   const { db, notifier, clock, config } = core;
-  const pushRules = await PushRulesService.load({ db, notifier });
-  const accountData = new AccountDataService({ db, notifier });
-  const notifications = buildNotifications(core, { pushRules, rooms: () => rooms });
+  const { ignores, pushRules, notifications } = await buildPushBase(core, () => rooms);
+  const onIgnoreList = ignores.note.bind(ignores);
+  const accountData = new AccountDataService({ db, notifier, onIgnoreList });
   const rooms: RoomParts = buildRooms(core, {
     profileOf: async (userId) => core.isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null,
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),

@@ -7,10 +7,9 @@ import { DeviceKeysService } from "../services/device_keys.ts";
 import { DeviceListsService } from "../services/device_lists.ts";
 import { type DirectoryRuleQuery, DirectoryService } from "../services/directory.ts";
 import { KeyBackupService } from "../services/key_backup.ts";
-import { NotificationsService } from "../services/notifications.ts";
+import type { NotificationsService } from "../services/notifications.ts";
 import { PresenceService } from "../services/presence.ts";
 import { PublicRoomsService } from "../services/public_rooms.ts";
-import type { PushRulesService } from "../services/push_rules.ts";
 import { ReceiptsService } from "../services/receipts.ts";
 import { RoomSummaries } from "../services/room_summaries.ts";
 import { ToDeviceService } from "../services/to_device.ts";
@@ -63,23 +62,6 @@ export function buildUserData(
     directory: buildDirectory(core, rooms),
     publicRooms: new PublicRoomsService({ db, summaries, isSearchEnabled: config.rooms.enableRoomListSearch }),
   };
-}
-
-/** Builds what counts notifications: rooms run it with every event. */
-export function buildNotifications(
-  { db, isLocal }: Core,
-  { pushRules, rooms }: { pushRules: PushRulesService; rooms: () => RoomParts },
-): NotificationsService {
-  return new NotificationsService({
-    db,
-    pushRules,
-    rooms: {
-      isLocal,
-      memberCount: (roomNid) => rooms().facts.memberCount(roomNid),
-      powerLevels: (roomId, sender) => rooms().facts.powerLevels(roomId, sender),
-      displayName: (roomId, userId) => rooms().facts.displayName(roomId, userId),
-    },
-  });
 }
 
 function presenceSettings(

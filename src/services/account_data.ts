@@ -22,6 +22,8 @@ import type { Notifier } from "../streams/notifier.ts";
 export interface AccountDataDeps {
   readonly db: Database;
   readonly notifier: Notifier;
+  /** Told after the commit that a user's list of ignored users is another. */
+  readonly onIgnoreList?: (userId: UserId, content: JsonObject) => void;
 }
 
 /** Types that have endpoints of their own. */
@@ -34,10 +36,12 @@ const IGNORED_USERS = "m.ignored_user_list";
 export class AccountDataService {
   readonly #db: Database;
   readonly #notifier: Notifier;
+  readonly #onIgnoreList: AccountDataDeps["onIgnoreList"];
 
-  constructor({ db, notifier }: AccountDataDeps) {
+  constructor({ db, notifier, onIgnoreList }: AccountDataDeps) {
     this.#db = db;
     this.#notifier = notifier;
+    this.#onIgnoreList = onIgnoreList;
   }
 
   /** Stores a piece sent by a client. Throws 405 `M_BAD_JSON` for a type that the server manages. */
@@ -137,6 +141,9 @@ export class AccountDataService {
     }
     const position = await advanceStream(tx, "account_data", 1);
     await upsertAccountData(tx, { userId, roomId, type, content: JSON.stringify(content), position });
-    tx.afterCommit(() => this.#notifier.publish("account_data", position, [userId]));
+    tx.afterCommit(() => {
+      if (type === IGNORED_USERS && roomId === "") this.#onIgnoreList?.(userId, content);
+      this.#notifier.publish("account_data", position, [userId]);
+    });
   }
 }

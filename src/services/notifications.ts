@@ -6,21 +6,23 @@
  * together again.
  */
 import { PushEvaluator, type PushOutcome } from "../protocol/push_evaluator.ts";
-import { defaultPushRules } from "../protocol/push_rules.ts";
 import type { RoomEvent } from "../protocol/event.ts";
-import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import type { PersistedBatch } from "../rooms/pending.ts";
 import { relationOf } from "../rooms/relation.ts";
+import type { StoredEvent } from "../rooms/types.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import {
-  countNotifications,
+  deleteNotifications,
   insertRoomNotification,
   insertUserNotifications,
   type UserNotification,
 } from "../storage/notifications.ts";
-import { selectReceiptsOfUser } from "../storage/receipts.ts";
+import type { Ignores } from "./ignores.ts";
 import type { PushRulesService } from "./push_rules.ts";
+import { RoomNames } from "./room_names.ts";
+import { UnreadCounter, type UnreadCounts, type UnreadQuery } from "./unread_counts.ts";
 
 /** The room as far as rules ask about it. */
 export interface NotificationRooms {
@@ -29,6 +31,8 @@ export interface NotificationRooms {
   /** Returns the content of the power levels in force, empty without any, and the sender's level. */
   powerLevels(roomId: RoomId, sender: UserId): Promise<{ content: Readonly<JsonObject>; senderLevel: number }>;
   displayName(roomId: RoomId, userId: UserId): Promise<string | null>;
+  /** Returns a known event, or null. */
+  event(eventId: EventId): Promise<RoomEvent | null>;
   isLocal(userId: UserId): boolean;
 }
 
@@ -37,135 +41,142 @@ export interface NotificationsDeps {
   readonly db: Database;
   readonly pushRules: PushRulesService;
   readonly rooms: NotificationRooms;
-}
-
-/** How much is unread, and how much of it deserves attention. */
-export interface UnreadCount {
-  readonly notify: number;
-  readonly highlight: number;
-}
-
-/** Unread counts of a room for a user. */
-export interface UnreadCounts {
-  /** Outside of threads. */
-  readonly main: UnreadCount;
-  /** By thread root. */
-  readonly threads: ReadonlyMap<string, UnreadCount>;
+  readonly ignores: Ignores;
+  /** Synapse's `push.enabled`: otherwise nothing is judged, and nothing unread. */
+  readonly isEnabled: boolean;
 }
 
 /** Stands for everybody with the predefined rules; it cannot be mentioned. */
 const NOBODY = "@:" as UserId;
-const NOBODYS_RULES = defaultPushRules(NOBODY);
 /** A list of mentions longer than this is cut: each costs an evaluation. */
 const MAX_MENTIONS = 100;
-const NOTHING: UnreadCount = { notify: 0, highlight: 0 };
+/** Relations are followed this far to the thread that an event belongs to. */
+const MAX_RELATION_STEPS = 3;
+const SILENT: PushOutcome = { notify: false, highlight: false, actions: [] };
 
 /** Records notifications as events are written, and counts them. */
 export class NotificationsService {
   readonly #deps: NotificationsDeps;
+  readonly #counter: UnreadCounter;
+  readonly #names: RoomNames;
 
   constructor(deps: NotificationsDeps) {
     this.#deps = deps;
+    this.#counter = new UnreadCounter(deps);
+    this.#names = new RoomNames(deps.rooms);
   }
 
   /** Records what the events of a batch do. Runs in the transaction that writes them. */
   async record(tx: Tx, batch: PersistedBatch): Promise<void> {
-    for (const { stored } of batch.events) {
-      const { event, position, isSoftFailed, isRejected } = stored;
-      if (position === null || position < 0 || isSoftFailed || isRejected) continue;
+    if (!this.#deps.isEnabled) return;
+    await this.#names.record(tx, batch);
+    for (const { stored, redacts } of batch.events) {
+      const { event, position, isSoftFailed, isRejected, redactedByNid } = stored;
+      if (redacts !== null) await this.#takeBack(tx, redacts);
+      if (position === null || position < 0 || isSoftFailed || isRejected || redactedByNid !== null) continue;
       if (!mayNotify(event)) continue;
       await this.#recordEvent(tx, { batch, event, position });
     }
   }
 
-  /** Counts what is unread for a user up to a position. Without a receipt, nothing before `joinedAt` counts. */
-  async unread(
-    { userId, roomNid, joinedAt, upTo }: { userId: UserId; roomNid: number; joinedAt: number; upTo: number },
-  ): Promise<UnreadCounts> {
-    const { db } = this.#deps;
-    const read = new Map<string, number>();
-    for (const { threadId, eventPosition } of await selectReceiptsOfUser(db, { roomNid, userId })) {
-      if (eventPosition !== null) read.set(threadId, Math.max(read.get(threadId) ?? 0, eventPosition));
-    }
-    const floor = read.get("") ?? joinedAt;
-    let main: UnreadCount = NOTHING;
-    const threads = new Map<string, UnreadCount>();
-    for (const { threadId, ...count } of await countNotifications(db, { userId, roomNid, after: floor, upTo })) {
-      const readTo = read.get(threadId === "" ? "main" : threadId) ?? 0;
-      const [rest] = readTo > floor
-        ? await countNotifications(db, { userId, roomNid, after: readTo, upTo, threadId })
-        : [count];
-      if (!rest || (rest.notify <= 0 && rest.highlight <= 0)) continue;
-      const unread = { notify: rest.notify, highlight: rest.highlight };
-      if (threadId === "") main = unread;
-      else threads.set(threadId, unread);
-    }
-    return { main, threads };
+  /** Counts what is unread for a user up to a position; nothing before `joinedAt` counts. */
+  unread(query: UnreadQuery): Promise<UnreadCounts> {
+    return this.#counter.count(query);
+  }
+
+  /** A redacted event notifies nobody any more. */
+  async #takeBack(tx: Tx, { roomNid, position }: StoredEvent): Promise<void> {
+    if (position === null || !await deleteNotifications(tx, { roomNid, position })) return;
+    tx.afterCommit(() => this.#counter.forgetRoom(roomNid));
   }
 
   async #recordEvent(
     tx: Tx,
     { batch, event, position }: { batch: PersistedBatch; event: RoomEvent; position: number },
   ): Promise<void> {
-    const { rooms, pushRules } = this.#deps;
+    const { rooms, pushRules, ignores } = this.#deps;
     const { roomNid } = batch.room;
-    const special = this.#concerned(event, batch.localJoined);
+    const special = await this.#concerned(tx, { batch, event });
     if (special.size === 0 && batch.localJoined.size <= (batch.localJoined.has(event.sender) ? 1 : 0)) return;
     const { content: powerLevels, senderLevel } = await rooms.powerLevels(event.roomId, event.sender);
     const memberCount = await rooms.memberCount(roomNid);
     const evaluator = new PushEvaluator({ event, memberCount, senderPowerLevel: senderLevel, powerLevels });
-    const general = evaluator.evaluate(NOBODYS_RULES, { userId: NOBODY, displayName: null });
-    const threadId = threadOf(event);
+    const general = evaluator.evaluate(pushRules.predefined, { userId: NOBODY, displayName: null });
+    if (!general.notify && special.size === 0) return;
+    const threadId = await this.#threadOf(event);
+    const place = { roomNid, position, threadId };
     if (general.notify) {
       const actions = JSON.stringify(general.actions);
-      await insertRoomNotification(tx, {
-        roomNid,
-        position,
-        sender: event.sender,
-        threadId,
-        highlight: general.highlight,
-        actions,
-      });
+      await insertRoomNotification(tx, { ...place, sender: event.sender, highlight: general.highlight, actions });
     }
+    const ignoring = ignores.of(event.sender);
     const own: UserNotification[] = [];
     for (const userId of special) {
-      const displayName = await rooms.displayName(event.roomId, userId);
-      const outcome = evaluator.evaluate(await pushRules.ruleset(userId), { userId, displayName });
+      const outcome = ignoring.has(userId) ? SILENT : await this.#evaluate(evaluator, { event, userId });
       // A user who is not in the room yet has no part in what notifies its members.
-      const base = batch.localJoined.has(userId) ? general : { ...general, notify: false, highlight: false };
-      if (!isSame(outcome, base)) own.push(exception({ userId, roomNid, position, threadId, outcome, base }));
+      const base = batch.localJoined.has(userId) ? general : SILENT;
+      if (!isSame(outcome, base)) own.push(exception({ ...place, userId, outcome, base }));
     }
     await insertUserNotifications(tx, own);
   }
 
-  /** Returns the local users, other than the sender, for whom an event may not be what it is for everybody. */
-  #concerned(event: RoomEvent, localJoined: ReadonlySet<UserId>): Set<UserId> {
+  async #evaluate(
+    evaluator: PushEvaluator,
+    { event, userId }: { event: RoomEvent; userId: UserId },
+  ): Promise<PushOutcome> {
     const { rooms, pushRules } = this.#deps;
+    const displayName = await rooms.displayName(event.roomId, userId);
+    return evaluator.evaluate(await pushRules.ruleset(userId), { userId, displayName });
+  }
+
+  /** Returns the root of the thread an event is in, itself or by what it relates to; empty for the main timeline. */
+  async #threadOf(event: RoomEvent): Promise<string> {
+    let relation = relationOf(event);
+    for (let step = 0; relation !== null && step <= MAX_RELATION_STEPS; step++) {
+      if (relation.relType === "m.thread") return relation.relatesToId;
+      const parent = await this.#deps.rooms.event(relation.relatesToId as EventId);
+      relation = parent === null || parent.roomId !== event.roomId ? null : relationOf(parent);
+    }
+    return "";
+  }
+
+  /** Returns the local users, other than the sender, for whom an event may not be what it is for everybody. */
+  async #concerned(
+    tx: Tx,
+    { batch: { room, localJoined }, event }: { batch: PersistedBatch; event: RoomEvent },
+  ): Promise<Set<UserId>> {
+    const { rooms, pushRules, ignores } = this.#deps;
     const concerned = new Set<UserId>();
-    const mentions = event.content["m.mentions"];
-    const mentioned = isJsonObject(mentions) && Array.isArray(mentions.user_ids) ? mentions.user_ids : [];
-    for (const user of mentioned.slice(0, MAX_MENTIONS)) {
-      if (localJoined.has(user as UserId)) concerned.add(user as UserId);
+    const { "m.mentions": mentions, body } = event.content;
+    if (isJsonObject(mentions)) {
+      const mentioned = Array.isArray(mentions.user_ids) ? mentions.user_ids : [];
+      for (const user of mentioned.slice(0, MAX_MENTIONS)) {
+        if (localJoined.has(user as UserId)) concerned.add(user as UserId);
+      }
+    } else if (typeof body === "string" && event.stateKey === null && pushRules.bodyMentions) {
+      const found = await this.#names.find(tx, { roomNid: room.roomNid, joined: localJoined, text: body });
+      for (const user of found) concerned.add(user);
     }
     if (event.type === "m.room.member" && event.stateKey !== null && rooms.isLocal(event.stateKey as UserId)) {
       if (event.content.membership === "invite") concerned.add(event.stateKey as UserId);
     }
-    const customized = pushRules.customizedUsers;
-    const [fewer, more] = customized.size < localJoined.size ? [customized, localJoined] : [localJoined, customized];
-    for (const user of fewer) if (more.has(user)) concerned.add(user);
+    addCommon(concerned, pushRules.customizedUsers, localJoined);
+    addCommon(concerned, ignores.of(event.sender), localJoined);
     concerned.delete(event.sender);
     return concerned;
   }
 }
 
+/** Adds what is in both sets, looking through the smaller one. */
+function addCommon(into: Set<UserId>, ...sets: readonly [ReadonlySet<UserId>, ReadonlySet<UserId>]): void {
+  const [a, b] = sets;
+  const [fewer, more] = a.size < b.size ? [a, b] : [b, a];
+  for (const user of fewer) if (more.has(user)) into.add(user);
+}
+
 /** Leaves out what no rule can make notify anybody: most state events of a new room are looked at no further. */
 function mayNotify(event: RoomEvent): boolean {
   return event.type !== "org.matrix.dummy_event";
-}
-
-function threadOf(event: RoomEvent): string {
-  const relation = relationOf(event);
-  return relation?.relType === "m.thread" ? relation.relatesToId : "";
 }
 
 function isSame(a: PushOutcome, b: PushOutcome): boolean {

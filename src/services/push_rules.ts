@@ -5,11 +5,12 @@
  * for at every event for every user who has rules of their own.
  */
 import { LruCache } from "../lib/lru.ts";
-import { MatrixError, notFound } from "../protocol/errors.ts";
+import { invalidParam, MatrixError, notFound } from "../protocol/errors.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject, JsonValue } from "../protocol/json.ts";
 import {
   buildRuleset,
+  defaultPushRules,
   type PushRule,
   type PushRuleKind,
   type PushRuleset,
@@ -32,6 +33,8 @@ import type { Notifier } from "../streams/notifier.ts";
 export interface PushRulesDeps {
   readonly db: Database;
   readonly notifier: Notifier;
+  /** Look for mentions in texts too, by the rules that the spec dropped: Synapse does unless `msc4210_enabled`. */
+  readonly bodyMentions: boolean;
 }
 
 /** Names a rule. */
@@ -61,9 +64,14 @@ export class PushRulesService {
   readonly #customized: Set<UserId>;
   readonly #changedAt = new Map<UserId, number>();
   readonly #startedAt: number;
+  readonly bodyMentions: boolean;
+  /** The rules of nobody in particular. */
+  readonly predefined: PushRuleset;
 
-  private constructor({ db, notifier }: PushRulesDeps, customized: Set<UserId>) {
+  private constructor({ db, notifier, bodyMentions }: PushRulesDeps, customized: Set<UserId>) {
     this.#db = db;
+    this.bodyMentions = bodyMentions;
+    this.predefined = defaultPushRules("@:" as UserId, { bodyMentions });
     this.#notifier = notifier;
     this.#customized = customized;
     this.#startedAt = notifier.position("push_rules");
@@ -85,7 +93,7 @@ export class PushRulesService {
     if (known) return known;
     const own = await selectPushRules(this.#db, userId);
     const changes = await selectPushRuleChanges(this.#db, userId);
-    const ruleset = buildRuleset(userId, { own: groupByKind(own), changes });
+    const ruleset = buildRuleset(userId, { own: groupByKind(own), changes, bodyMentions: this.bodyMentions });
     this.#rulesets.set(userId, ruleset);
     return ruleset;
   }
@@ -111,10 +119,10 @@ export class PushRulesService {
     return rule;
   }
 
-  /** Adds a rule or replaces the one of the same id. Throws 400 or 404 when its place or name is wrong. */
+  /** Adds a rule or replaces the one of the same id. Throws 400 when its place or name is wrong. */
   async put(rule: NewPushRule): Promise<void> {
     if (rule.ruleId.startsWith(".")) {
-      throw new MatrixError(400, "M_INVALID_PARAM", "The ids of your own rules cannot start with a dot");
+      throw invalidParam("The ids of your own rules cannot start with a dot");
     }
     await this.#change(rule.userId, async (tx) => {
       const stored = await selectPushRules(tx, rule.userId);
@@ -191,13 +199,13 @@ function toRule({ ruleId, actions, conditions, pattern }: NewPushRule, enabled: 
   };
 }
 
-/** Returns the siblings, strongest first, with a gap (null) where the rule goes. Throws 404 for an unknown neighbour. */
+/** Returns the siblings, strongest first, with a gap (null) where the rule goes. Throws 400 for an unknown neighbour. */
 function place(siblings: readonly StoredPushRule[], rule: NewPushRule): (StoredPushRule | null)[] {
   const ordered: (StoredPushRule | null)[] = [...siblings];
   const neighbour = rule.before ?? rule.after;
   if (neighbour === null) return [null, ...ordered];
   const at = siblings.findIndex((other) => other.rule.ruleId === neighbour);
-  if (at < 0) throw notFound(`There is no rule "${neighbour.slice(0, 255)}" of this kind to place the rule by`);
+  if (at < 0) throw invalidParam(`There is no rule "${neighbour.slice(0, 255)}" of this kind to place the rule by`);
   ordered.splice(rule.before === null ? at + 1 : at, 0, null);
   return ordered;
 }

@@ -63,3 +63,10 @@ export async function countAccountData(db: Db, userId: UserId): Promise<number> 
 export async function deleteAccountDataOfUser(tx: Tx, userId: UserId): Promise<void> {
   await tx.run(sql`DELETE FROM account_data WHERE user_id = ${userId}`);
 }
+
+/** Returns every user's list of ignored users, as JSON text. */
+export async function selectIgnoreLists(db: Db): Promise<{ userId: UserId; content: string }[]> {
+  const rows = await db.all<{ user_id: UserId; content: string }>(sql`
+    SELECT user_id, content FROM account_data WHERE type = 'm.ignored_user_list' AND room_id = '' LIMIT 10000000`);
+  return rows.map((row) => ({ userId: row.user_id, content: row.content }));
+}

@@ -73,6 +73,18 @@ export async function insertUserNotifications(tx: Tx, notifications: readonly Us
   ));
 }
 
+/** Removes what an event does; returns whether it did anything. */
+export async function deleteNotifications(
+  tx: Tx,
+  { roomNid, position }: { roomNid: number; position: number },
+): Promise<boolean> {
+  const ofRoom = await tx.run(sql`
+    DELETE FROM room_notifications WHERE room_nid = ${roomNid} AND position = ${position}`);
+  const ofUsers = await tx.run(sql`
+    DELETE FROM user_notifications WHERE room_nid = ${roomNid} AND position = ${position}`);
+  return ofRoom + ofUsers > 0;
+}
+
 /** Counts what notifies a user in a room, by thread. */
 export async function countNotifications(db: Db, range: CountRange): Promise<ThreadCount[]> {
   const thread = range.threadId === undefined ? sql`` : sql` AND thread_id = ${range.threadId}`;
