@@ -12,12 +12,15 @@ import type { BlobStore, ByteRange } from "./blob_store.ts";
 /** The folder of files on their way. */
 export const TEMPORARY_FOLDER = "tmp";
 const CHUNK_BYTES = 65_536;
+const MAX_REMEMBERED_FOLDERS = 50_000;
 const FOLDER_MODE = 0o750;
 const FILE_MODE = 0o640;
 
 /** A `BlobStore` in a folder. */
 export class DiskStore implements BlobStore {
   readonly #root: string;
+  /** Folders whose own entries are known to be durable. */
+  readonly #synced = new Set<string>();
 
   private constructor(root: string) {
     this.#root = root;
@@ -72,7 +75,9 @@ export class DiskStore implements BlobStore {
   }
 
   async deleteFolder(path: BlobPath): Promise<void> {
-    await removeIfThere(join(this.#root, path), { recursive: true });
+    const folder = join(this.#root, path);
+    await removeIfThere(folder, { recursive: true });
+    this.#synced.delete(folder);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -81,13 +86,22 @@ export class DiskStore implements BlobStore {
     const folder = dirname(target);
     try {
       await Deno.rename(temporary, target);
-      await syncFolder(folder);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       await Deno.mkdir(folder, { recursive: true, mode: FOLDER_MODE });
       await Deno.rename(temporary, target);
-      for (let path = folder; path.length >= this.#root.length; path = dirname(path)) await syncFolder(path);
     }
+    await this.#sync(folder);
+  }
+
+  /** Makes the entries of a folder survive a power loss, and those of the folders above that may be as new as it. */
+  async #sync(folder: string): Promise<void> {
+    const unsure: string[] = [];
+    let path = folder;
+    for (; path.length > this.#root.length && !this.#synced.has(path); path = dirname(path)) unsure.push(path);
+    await Promise.all([folder, ...unsure.map((each) => dirname(each))].map(syncFolder));
+    if (this.#synced.size > MAX_REMEMBERED_FOLDERS) this.#synced.clear();
+    for (const each of unsure) this.#synced.add(each);
   }
 }
 
