@@ -29,3 +29,28 @@ CREATE INDEX user_directory_words_user ON user_directory_words (user_id);
 CREATE TABLE open_rooms (
   room_nid BIGINT NOT NULL PRIMARY KEY
 );
+
+-- What users reported to the administrators: an event of a room, a room, or a user.
+CREATE TABLE reports (
+  report_id BIGINT NOT NULL PRIMARY KEY,
+  received_ts BIGINT NOT NULL,
+  reporter TEXT NOT NULL,
+  room_id TEXT,
+  event_id TEXT,
+  reported_user TEXT,
+  reason TEXT,
+  -- From -100 (most offensive) to 0; of events only.
+  score BIGINT,
+  CHECK (room_id IS NOT NULL OR reported_user IS NOT NULL)
+);
+CREATE INDEX reports_room ON reports (room_id) WHERE room_id IS NOT NULL;
+CREATE INDEX reports_user ON reports (reported_user) WHERE reported_user IS NOT NULL;
+INSERT INTO id_blocks (sequence, next_id) VALUES ('report', 1), ('delayed_event', 1);
+
+-- Tokens by which other services ask who a user is, as SHA-256.
+CREATE TABLE openid_tokens (
+  token_hash TEXT NOT NULL PRIMARY KEY,
+  user_id TEXT NOT NULL,
+  expires_ts BIGINT NOT NULL
+);
+CREATE INDEX openid_tokens_expires ON openid_tokens (expires_ts);

@@ -2,7 +2,11 @@
 import { getLogger } from "../lib/log.ts";
 import { Aggregations } from "../rooms/aggregations.ts";
 import { Relations } from "../rooms/relations.ts";
+import { AccountAdmin } from "../services/account_admin.ts";
 import { MutualRooms } from "../services/mutual_rooms.ts";
+import { NotificationList } from "../services/notification_list.ts";
+import { OpenId } from "../services/openid.ts";
+import { Reports } from "../services/reports.ts";
 import { RoomPreviews } from "../services/room_previews.ts";
 import { SearchService } from "../services/search.ts";
 import { SpaceHierarchy } from "../services/space_hierarchy.ts";
@@ -54,6 +58,10 @@ export function buildSocial(core: Core, { rooms, accounts, userData }: SocialBas
       options: config.rooms.userDirectory,
       catchUp: () => directoryIndexer.catchUp(),
     }),
+    reports: new Reports({ db, clock, isLocal, ...rooms }),
+    openId: new OpenId({ db, clock, serverName: config.serverName }),
+    accountAdmin: new AccountAdmin({ db, isLocal, ...accounts }),
+    notificationList: new NotificationList({ db, ...rooms, bundle: aggregations.bundle }),
     previews,
     hierarchy: new SpaceHierarchy({ previews, state: rooms.state }),
     mutualRooms: new MutualRooms({ db }),

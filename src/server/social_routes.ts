@@ -1,5 +1,12 @@
 /** Registers the endpoints of relations, search, and what users see and say of each other. */
 import type { App } from "../http/app.ts";
+import { adminRoutes } from "../http/client/admin.ts";
+import { callRoutes } from "../http/client/calls.ts";
+import { notificationRoutes } from "../http/client/notifications.ts";
+import { openIdRoutes } from "../http/client/openid.ts";
+import { reportRoutes } from "../http/client/reporting.ts";
+import { NO_NETWORKS, thirdPartyRoutes } from "../http/client/third_party.ts";
+import type { JsonObject } from "../protocol/json.ts";
 import { relationRoutes } from "../http/client/relations.ts";
 import { searchRoutes } from "../http/client/search.ts";
 import { spaceRoutes } from "../http/client/spaces.ts";
@@ -15,10 +22,17 @@ export function socialRoutes(
   parts: Parts,
   guards: { readonly auth: Auth; readonly limits: RequestLimits },
 ): void {
-  const { rooms: { readers }, userData, social } = parts;
+  const { core: { config, clock }, rooms: { readers }, userData, social } = parts;
   const { auth, limits } = guards;
   relationRoutes(app, { auth, readers, relations: social.relations });
   searchRoutes(app, { auth, search: social.search });
   spaceRoutes(app, { auth, ...social, directory: userData.directory });
+  adminRoutes(app, { auth, accountAdmin: social.accountAdmin });
+  reportRoutes(app, { auth, limits, reports: social.reports });
+  openIdRoutes(app, { auth, openId: social.openId });
+  notificationRoutes(app, { auth, notificationList: social.notificationList });
+  thirdPartyRoutes(app, { auth, networks: NO_NETWORKS });
+  const rtcTransports = config.turn.matrixRtc.transports as readonly JsonObject[];
+  callRoutes(app, { auth, clock, turn: config.turn, rtcTransports });
   userDirectoryRoutes(app, { auth, limits, userDirectory: social.userDirectory });
 }

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file synapse-ts/max-positional -- the helpers read like the requests they make
 import assert from "node:assert/strict";
 import { type Json, path, type TestClient } from "../harness/client.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";

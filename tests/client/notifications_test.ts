@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { type Json, path } from "../harness/client.ts";
+import { testEachServer, TestServer } from "../harness/server.ts";
+
+testEachServer("GET /notifications lists what notified, newest first, and what was read", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  await bob.join(roomId);
+  const ids: string[] = [];
+  for (let n = 0; n < 3; n++) ids.push(await bob.sendText(roomId, `message ${n}`));
+  await alice.sendText(roomId, "my own");
+  await alice.post(path`/rooms/${roomId}/receipt/m.read/${ids[1] ?? ""}`);
+  const { notifications } = await alice.get("/notifications");
+  const messages = notifications.filter(({ event }: Json) => event.type === "m.room.message");
+  assert.deepEqual(messages.map(({ event }: Json) => event.event_id), [...ids].reverse());
+  assert.deepEqual(messages.map(({ read }: Json) => read), [false, true, true]);
+  assert.deepEqual([messages[0].room_id, typeof messages[0].ts], [roomId, "number"]);
+  assert.ok(messages[0].actions.includes("notify"));
+  const first = await alice.get("/notifications", { limit: 1 });
+  assert.equal(first.notifications[0].event.event_id, ids[2]);
+  const second = await alice.get("/notifications", { limit: 1, from: first.next_token });
+  assert.equal(second.notifications[0].event.event_id, ids[1]);
+  const highlighted = await bob.send(roomId, {
+    type: "m.room.message",
+    content: { msgtype: "m.text", body: "hey", "m.mentions": { user_ids: [alice.userId] } },
+  });
+  const only = await alice.get("/notifications", { only: "highlight" });
+  assert.deepEqual(only.notifications.map(({ event }: Json) => event.event_id), [highlighted]);
+  await alice.fails("GET", "/notifications?from=x", { status: 400, errcode: "M_INVALID_PARAM" });
+  await alice.fails("GET", "/notifications?limit=0", { status: 400, errcode: "M_INVALID_PARAM" });
+  await hs.anyone.fails("GET", "/notifications", { status: 401, errcode: "M_MISSING_TOKEN" });
+});
