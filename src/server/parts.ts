@@ -59,7 +59,8 @@ export async function buildParts(core: Core): Promise<Parts> {
     ...{ rooms, accountData, notifications },
     devices: accounts.devices,
   });
-  const social: SocialParts = buildSocial(core, { rooms, accounts, userData });
+  const stopping = new AbortController();
+  const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
   const media = await Media.open({
     ...{ db, clock },
     serverName: config.serverName,
@@ -67,7 +68,6 @@ export async function buildParts(core: Core): Promise<Parts> {
     baseFolder: ".",
     remote: null,
   });
-  const stopping = new AbortController();
   const sync = buildSync(core, { rooms, userData, pushRules, social, stopping: stopping.signal });
   return {
     ...{ core, rooms, accounts, pushRules, userData, social, sync, media },

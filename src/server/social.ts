@@ -1,6 +1,7 @@
 /** Relations, search, and what users see and say of each other. */
 import { getLogger } from "../lib/log.ts";
 import { Aggregations } from "../rooms/aggregations.ts";
+import type { Bundler } from "../rooms/pagination.ts";
 import { Relations } from "../rooms/relations.ts";
 import { AccountAdmin } from "../services/account_admin.ts";
 import { MutualRooms } from "../services/mutual_rooms.ts";
@@ -13,6 +14,7 @@ import { SpaceHierarchy } from "../services/space_hierarchy.ts";
 import { UserDirectoryService } from "../services/user_directory.ts";
 import { SearchIndexer } from "../workers/search_indexer.ts";
 import { UserDirectoryIndexer } from "../workers/user_directory_indexer.ts";
+import { OldSync } from "../sync/old_sync.ts";
 import type { AccountParts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
@@ -26,13 +28,50 @@ export interface SocialBase {
   readonly rooms: RoomParts;
   readonly accounts: AccountParts;
   readonly userData: UserDataParts;
+  /** Aborts when the server stops. */
+  readonly stopping: AbortSignal;
 }
 
 /** Builds the parts. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
-export function buildSocial(core: Core, { rooms, accounts, userData }: SocialBase) {
+export function buildSocial(core: Core, { rooms, accounts, userData, stopping }: SocialBase) {
   const { db, clock, notifier, config, isLocal } = core;
   const aggregations = new Aggregations({ db, ...rooms });
+  const finding = buildFinding(core, { rooms, accounts, bundle: aggregations.bundle });
+  const previews = new RoomPreviews({ ...rooms, summaries: userData.summaries });
+  return {
+    ...finding,
+    aggregations,
+    relations: new Relations({ db, ...rooms, bundle: aggregations.bundle }),
+    oldSync: new OldSync({
+      ...{ db, clock, notifier, stopping, ...rooms, bundle: aggregations.bundle },
+      accountData: userData.accountData,
+    }),
+    reports: new Reports({ db, clock, isLocal, ...rooms }),
+    openId: new OpenId({ db, clock, serverName: config.serverName }),
+    accountAdmin: new AccountAdmin({ db, isLocal, ...accounts }),
+    notificationList: new NotificationList({ db, ...rooms, bundle: aggregations.bundle }),
+    previews,
+    hierarchy: new SpaceHierarchy({ previews, state: rooms.state }),
+    mutualRooms: new MutualRooms({ db }),
+    /** Starts what runs in the background. */
+    async start(): Promise<void> {
+      await finding.start();
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await finding.stop();
+    },
+  };
+}
+
+/** Builds what finds messages and users, with what keeps the indexes. */
+// deno-lint-ignore explicit-function-return-type -- the type is what is built
+function buildFinding(
+  core: Core,
+  { rooms, accounts, bundle }: Pick<SocialBase, "rooms" | "accounts"> & { bundle: Bundler },
+) {
+  const { db, clock, notifier, config, isLocal } = core;
+  const { enableSearch } = config.server;
   const indexer = new SearchIndexer({
     ...{ db, clock, notifier, events: rooms.events },
     log: getLogger("synapse.storage.search"),
@@ -42,13 +81,9 @@ export function buildSocial(core: Core, { rooms, accounts, userData }: SocialBas
     log: getLogger("synapse.handlers.user_directory"),
     memberProfile: (userId) => accounts.profiles.memberProfile(userId),
   });
-  const previews = new RoomPreviews({ ...rooms, summaries: userData.summaries });
-  const { enableSearch } = config.server;
   return {
-    aggregations,
-    relations: new Relations({ db, ...rooms, bundle: aggregations.bundle }),
     search: new SearchService({
-      ...{ db, ...rooms, bundle: aggregations.bundle },
+      ...{ db, ...rooms, bundle },
       isEnabled: enableSearch,
       catchUp: () => indexer.catchUp(),
     }),
@@ -58,21 +93,13 @@ export function buildSocial(core: Core, { rooms, accounts, userData }: SocialBas
       options: config.rooms.userDirectory,
       catchUp: () => directoryIndexer.catchUp(),
     }),
-    reports: new Reports({ db, clock, isLocal, ...rooms }),
-    openId: new OpenId({ db, clock, serverName: config.serverName }),
-    accountAdmin: new AccountAdmin({ db, isLocal, ...accounts }),
-    notificationList: new NotificationList({ db, ...rooms, bundle: aggregations.bundle }),
-    previews,
-    hierarchy: new SpaceHierarchy({ previews, state: rooms.state }),
-    mutualRooms: new MutualRooms({ db }),
     indexer,
     directoryIndexer,
-    /** Starts what runs in the background. */
     async start(): Promise<void> {
       if (enableSearch) await indexer.start();
       if (config.rooms.userDirectory.enabled) await directoryIndexer.start();
     },
-    async [Symbol.asyncDispose](): Promise<void> {
+    async stop(): Promise<void> {
       await indexer[Symbol.asyncDispose]();
       await directoryIndexer[Symbol.asyncDispose]();
     },

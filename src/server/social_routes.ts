@@ -3,6 +3,7 @@ import type { App } from "../http/app.ts";
 import { adminRoutes } from "../http/client/admin.ts";
 import { callRoutes } from "../http/client/calls.ts";
 import { notificationRoutes } from "../http/client/notifications.ts";
+import { oldSyncRoutes } from "../http/client/old_sync.ts";
 import { openIdRoutes } from "../http/client/openid.ts";
 import { reportRoutes } from "../http/client/reporting.ts";
 import { NO_NETWORKS, thirdPartyRoutes } from "../http/client/third_party.ts";
@@ -29,6 +30,7 @@ export function socialRoutes(
   spaceRoutes(app, { auth, ...social, directory: userData.directory });
   adminRoutes(app, { auth, accountAdmin: social.accountAdmin });
   reportRoutes(app, { auth, limits, reports: social.reports });
+  oldSyncRoutes(app, { auth, readers, oldSync: social.oldSync });
   openIdRoutes(app, { auth, openId: social.openId });
   notificationRoutes(app, { auth, notificationList: social.notificationList });
   thirdPartyRoutes(app, { auth, networks: NO_NETWORKS });

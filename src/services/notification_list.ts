@@ -48,6 +48,7 @@ export class NotificationList {
     const rows = (await selectNotifications(db, {
       userId,
       roomNids: [...joined.keys()],
+      after: 0,
       before: before ?? MAX_POSITION,
       onlyHighlight,
       limit: limit + 1,

@@ -18,11 +18,8 @@ const NOT_YET: readonly (string | RegExp)[] = [
   "appservice_ping.yaml",
   "appservice_room_directory.yaml",
   "oauth_server_metadata.yaml",
-  "old_sync.yaml",
-  "peeking_events.yaml",
   "policy_server.yaml",
   "pusher.yaml",
-  "room_initial_sync.yaml",
   "sso_login_redirect.yaml",
   /\/preview_url$/,
 ];

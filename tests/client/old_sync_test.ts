@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { type Json, path } from "../harness/client.ts";
+import { testEachServer, TestServer } from "../harness/server.ts";
+
+testEachServer("GET /initialSync and /events show rooms, invitations and what comes", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  await alice.sendText(roomId, "one");
+  const invited = await bob.createRoom({ invite: [alice.userId] });
+  await alice.put(path`/user/${alice.userId}/account_data/x.global`, { a: 1 });
+  await alice.put(path`/user/${alice.userId}/rooms/${roomId}/account_data/x.room`, { b: 2 });
+  const initial = await alice.get("/initialSync", { limit: 1 });
+  const room = initial.rooms.find((each: Json) => each.room_id === roomId);
+  assert.deepEqual([room.membership, room.visibility], ["join", "private"]);
+  assert.deepEqual(room.messages.chunk.map((event: Json) => event.content.body), ["one"]);
+  assert.ok(room.state.some((event: Json) => event.type === "m.room.create"));
+  assert.deepEqual(room.account_data, [{ type: "x.room", content: { b: 2 } }]);
+  assert.ok(initial.account_data.some((data: Json) => data.type === "x.global"));
+  const invitation = initial.rooms.find((each: Json) => each.room_id === invited);
+  assert.deepEqual([invitation.membership, invitation.invite.sender], ["invite", bob.userId]);
+  const waiting = alice.get("/events", { from: initial.end, timeout: 10_000 });
+  await bob.join(roomId);
+  const { chunk, end } = await waiting;
+  assert.deepEqual(chunk.map((event: Json) => event.state_key), [bob.userId]);
+  assert.deepEqual((await alice.get("/events", { from: end })).chunk, []);
+  const older = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", from: room.messages.start, limit: 1 });
+  assert.notEqual(older.chunk[0].content.body, "one");
+  await alice.fails("GET", "/events?from=x", { status: 400, errcode: "M_INVALID_PARAM" });
+  await hs.anyone.fails("GET", "/initialSync", { status: 401, errcode: "M_MISSING_TOKEN" });
+});
+
+testEachServer("a world-readable room can be peeked into", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const history = { type: "m.room.history_visibility", content: { history_visibility: "world_readable" } };
+  const open = await alice.createRoom({ preset: "private_chat", initial_state: [history] });
+  const closed = await alice.createRoom({ preset: "private_chat" });
+  const shown = await alice.sendText(open, "visible");
+  const hidden = await alice.sendText(closed, "hidden");
+  const room = await bob.get(path`/rooms/${open}/initialSync`);
+  assert.deepEqual([room.room_id, room.membership], [open, undefined]);
+  assert.ok(room.messages.chunk.some((event: Json) => event.event_id === shown));
+  const waiting = bob.get("/events", { room_id: open, from: room.messages.end, timeout: 10_000 });
+  await alice.sendText(open, "more");
+  assert.deepEqual((await waiting).chunk.map((event: Json) => event.content.body), ["more"]);
+  assert.equal((await bob.get(path`/events/${shown}`)).event_id, shown);
+  await bob.fails("GET", path`/events/${hidden}`, { status: 404, errcode: "M_NOT_FOUND" });
+  await bob.fails("GET", path`/rooms/${closed}/initialSync`, { status: 403, errcode: "M_FORBIDDEN" });
+  await bob.fails("GET", "/events", { status: 403, errcode: "M_FORBIDDEN", query: { room_id: closed } });
+});
