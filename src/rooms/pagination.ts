@@ -118,10 +118,12 @@ export class Pagination {
       const more = taken < chunk.length || rows.length > limit;
       const last = chunk[taken - 1];
       if (last === undefined) {
-        end = more ? start : null;
+        if (more) end = start;
         break;
       }
-      end = more ? beside(last, backward) : null;
+      // The last page has an end too, from which the next request gets nothing. The specification would have it left
+      // out, but Synapse does this, and Complement's TestRoomImageRoundtrip and clients have come to expect it.
+      end = beside(last, backward);
       if (!more || found.length >= request.limit || scanned >= MAX_SCANNED) break;
       range = { ...range, from: next(last, backward) };
     }

@@ -44,6 +44,20 @@ testEachServer("both directions give each event once, in opposite orders, for an
   }
 });
 
+testEachServer(
+  "a page that reaches the start has an end all the same, which leads to an empty page without one",
+  async (database) => {
+    await using hs = await TestServer.start({ database });
+    const { alice, roomId } = await withHistory(hs);
+    const messages = path`/rooms/${roomId}/messages`;
+    const whole: Json = await alice.get(messages, { dir: "b", limit: 100 });
+    assert.equal(typeof whole.end, "string");
+    const beyond: Json = await alice.get(messages, { dir: "b", limit: 100, from: whole.end });
+    assert.deepEqual(beyond.chunk, []);
+    assert.equal(beyond.end, undefined);
+  },
+);
+
 testEachServer("from and to bound a page, with tokens of sync as well", async (database) => {
   await using hs = await TestServer.start({ database });
   const { alice, roomId } = await withHistory(hs);

@@ -1,0 +1,206 @@
+#!/usr/bin/env node
+// How costs grow: with the rooms of an account, the members of a room, the clients that wait. Prints ratios, which are
+// what to compare; the milliseconds are of this machine on this day.
+//   growth.mjs BASE_URL --secret REGISTRATION_SHARED_SECRET [--pid PID] [--scenarios rooms,members,polls] [--json FILE]
+import crypto from "node:crypto";
+import fs from "node:fs";
+import http from "node:http";
+import { parseArgs } from "node:util";
+
+const { values: opt, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    secret: { type: "string" },
+    pid: { type: "string" },
+    scenarios: { type: "string", default: "rooms,members,polls" },
+    polls: { type: "string", default: "5000" },
+    json: { type: "string" },
+  },
+});
+const base = new URL(positionals[0] ?? "http://127.0.0.1:8008");
+const agent = new http.Agent({ keepAlive: true, maxSockets: Infinity });
+const run = crypto.randomBytes(3).toString("hex");
+const results = {};
+let counter = 0;
+
+function call(method, path, { body, token } = {}) {
+  return new Promise((resolve, reject) => {
+    const data = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
+    const headers = {
+      ...(data ? { "content-type": "application/json", "content-length": data.length } : {}),
+      ...(token ? { authorization: `Bearer ${token}` } : {}),
+    };
+    const request = http.request({ agent, method, host: base.hostname, port: base.port, path, headers }, (response) => {
+      const parts = [];
+      response.on("data", (part) => parts.push(part));
+      response.on("end", () => {
+        const text = Buffer.concat(parts).toString();
+        if (response.statusCode >= 300) {
+          return reject(new Error(`${method} ${path}: ${response.statusCode} ${text.slice(0, 200)}`));
+        }
+        resolve(JSON.parse(text));
+      });
+    });
+    request.on("error", reject);
+    request.end(data);
+  });
+}
+
+async function register() {
+  const username = `g${run}${counter++}`;
+  const password = "growth";
+  const { nonce } = await call("GET", "/_synapse/admin/v1/register");
+  const mac = crypto.createHmac("sha1", opt.secret).update([nonce, username, password, "notadmin"].join("\0")).digest(
+    "hex",
+  );
+  const user = await call("POST", "/_synapse/admin/v1/register", {
+    body: { nonce, username, password, admin: false, mac },
+  });
+  return { id: user.user_id, token: user.access_token };
+}
+
+const client = "/_matrix/client/v3";
+const createRoom = async (user) =>
+  (await call("POST", `${client}/createRoom`, { body: { preset: "public_chat" }, token: user.token })).room_id;
+const join = (user, room) =>
+  call("POST", `${client}/join/${encodeURIComponent(room)}`, { body: {}, token: user.token });
+const send = (user, room) =>
+  call("PUT", `${client}/rooms/${encodeURIComponent(room)}/send/m.room.message/${run}${counter++}`, {
+    body: { msgtype: "m.text", body: "growth" },
+    token: user.token,
+  });
+const sync = (user, since, timeout = 0) =>
+  call("GET", `${client}/sync?timeout=${timeout}${since ? `&since=${encodeURIComponent(since)}` : ""}`, {
+    token: user.token,
+  });
+const slide = (user) =>
+  call("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0", {
+    body: {
+      conn_id: `c${counter++}`,
+      lists: {
+        all: {
+          ranges: [[0, 19]],
+          timeline_limit: 20,
+          required_state: [["m.room.name", ""], ["m.room.member", "$LAZY"], ["m.room.create", ""]],
+        },
+      },
+    },
+    token: user.token,
+  });
+
+async function pool(size, count, work) {
+  let next = 0;
+  await Promise.all(Array.from({ length: size }, async () => {
+    while (next < count) await work(next++);
+  }));
+}
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+async function time(rounds, work) {
+  const times = [];
+  for (let round = 0; round < rounds; round++) {
+    const start = performance.now();
+    await work(round);
+    times.push(performance.now() - start);
+  }
+  return median(times);
+}
+function rssKiB() {
+  if (!opt.pid) return 0;
+  return Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${opt.pid}/status`, "utf8"))?.[1] ?? 0);
+}
+function report(name, figures) {
+  results[name] = figures;
+  console.log(
+    name.padEnd(9),
+    Object.entries(figures).map(([key, value]) => `${key}=${Math.round(value * 100) / 100}`).join("  "),
+  );
+}
+
+const scenarios = {
+  /** Incremental sync after one message, and the first sliding window, of accounts in 20, 200 and 2,000 rooms. */
+  async rooms() {
+    const host = await register();
+    const figures = {};
+    for (const size of [20, 200, 2000]) {
+      const user = await register();
+      const rooms = [];
+      await pool(10, size, async () => {
+        const room = await createRoom(host);
+        await join(user, room);
+        await send(host, room);
+        rooms.push(room);
+      });
+      let { next_batch: since } = await sync(user);
+      const times = [];
+      for (let round = 0; round < 60; round++) {
+        await send(host, rooms[round % size]);
+        times.push(await time(1, async () => since = (await sync(user, since)).next_batch));
+      }
+      figures[`sync_${size}_ms`] = median(times);
+      try {
+        figures[`sliding_${size}_ms`] = await time(10, () => slide(user));
+      } catch (error) {
+        console.log("sliding sync:", error.message);
+      }
+    }
+    figures.sync_ratio = figures.sync_2000_ms / figures.sync_20_ms;
+    if (figures.sliding_20_ms) figures.sliding_ratio = figures.sliding_2000_ms / figures.sliding_20_ms;
+    report("rooms", figures);
+  },
+  /** Sending into rooms of 100 and of 10,000 members. */
+  async members() {
+    const figures = {};
+    for (const size of [100, 10000]) {
+      const host = await register();
+      const room = await createRoom(host);
+      await pool(10, size, async () => join(await register(), room));
+      await send(host, room);
+      figures[`send_${size}_ms`] = await time(200, () => send(host, room));
+    }
+    figures.send_ratio = figures.send_10000_ms / figures.send_100_ms;
+    report("members", figures);
+  },
+  /** Many clients that wait: what each costs, and how long until the last of them has a message. */
+  async polls() {
+    const count = Number(opt.polls);
+    const host = await register();
+    const room = await createRoom(host);
+    const users = [];
+    await pool(10, count, async () => {
+      const user = await register();
+      await join(user, room);
+      user.since = (await sync(user)).next_batch;
+      users.push(user);
+    });
+    // The others' arrivals in the room are read first, so that the polls truly wait.
+    await pool(10, count, async (index) => {
+      for (let quiet = false; !quiet;) {
+        const answer = await sync(users[index], users[index].since);
+        quiet = answer.rooms === undefined && answer.presence === undefined;
+        users[index].since = answer.next_batch;
+      }
+    });
+    const before = rssKiB();
+    let woken = 0;
+    const finished = users.map(async (user) => {
+      for (;;) {
+        const answer = await sync(user, user.since, 60000);
+        user.since = answer.next_batch;
+        if ((answer.rooms?.join?.[room]?.timeline?.events ?? []).some(({ content }) => content?.body === "growth")) {
+          break;
+        }
+      }
+      woken++;
+      return performance.now();
+    });
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    const each = (rssKiB() - before) / count;
+    const start = performance.now();
+    await send(host, room);
+    const last = Math.max(...await Promise.all(finished)) - start;
+    report("polls", { clients: count, woken, kib_each: each, last_ms: last });
+  },
+};
+for (const name of opt.scenarios.split(",")) await scenarios[name]();
+if (opt.json) fs.writeFileSync(opt.json, JSON.stringify(results, null, 1));
+agent.destroy();
