@@ -46,6 +46,8 @@ interface Entry {
 }
 
 const SWEEP_MS = 5_000;
+/** Waking everybody who shares a room costs as much for many changes as for one. */
+const GATHER_MS = 100;
 const log = getLogger("synapse.handlers.presence");
 
 /** Tracks and announces presence. */
@@ -54,6 +56,9 @@ export class PresenceService implements AsyncDisposable {
   readonly #entries = new Map<UserId, Entry>();
   readonly #stop = new AbortController();
   #sweeper: Promise<void> | null = null;
+  /** Users whose change has not woken anybody yet. */
+  readonly #untold = new Set<UserId>();
+  #telling: Promise<void> | null = null;
 
   constructor(deps: PresenceDeps) {
     this.#deps = deps;
@@ -73,7 +78,7 @@ export class PresenceService implements AsyncDisposable {
       entry.lastSyncTs = now;
       if (state === "online") entry.lastActiveTs = now;
     }
-    if (changed) await this.#change(userId, entry, state);
+    if (changed) this.#change(userId, entry, state);
   }
 
   /** Notes that a client syncs with `set_presence`; call the result when the sync ends. */
@@ -81,13 +86,16 @@ export class PresenceService implements AsyncDisposable {
     if (!this.#deps.settings.enabled || state === "offline") return () => {};
     const entry = this.#entries.get(userId) ?? await this.#entry(userId);
     const now = this.#deps.clock.now();
+    const isOnlyClient = entry.syncing === 0;
     entry.syncing += 1;
     entry.lastSyncTs = now;
     if (state === "online" && !entry.chosenUnavailable) {
       if (now - entry.lastActiveTs > this.#deps.settings.lastActiveGranularityMs) entry.lastActiveTs = now;
-      if (entry.state !== "online") await this.#change(userId, entry, "online");
-    } else if (state === "unavailable" && entry.state === "offline") {
-      await this.#change(userId, entry, "unavailable");
+      if (entry.state !== "online") this.#change(userId, entry, "online");
+    } else if (
+      state === "unavailable" && entry.state !== "unavailable" && (isOnlyClient || entry.state === "offline")
+    ) {
+      this.#change(userId, entry, "unavailable");
     }
     return () => {
       entry.syncing -= 1;
@@ -100,7 +108,7 @@ export class PresenceService implements AsyncDisposable {
     if (!this.#deps.settings.enabled) return;
     const entry = this.#entries.get(userId) ?? await this.#entry(userId);
     entry.lastActiveTs = entry.lastSyncTs = this.#deps.clock.now();
-    if (entry.state === "unavailable" && !entry.chosenUnavailable) await this.#change(userId, entry, "online");
+    if (entry.state === "unavailable" && !entry.chosenUnavailable) this.#change(userId, entry, "online");
   }
 
   /** Returns a user's presence as content of `m.presence`. Throws 403 when the two share no room. */
@@ -140,6 +148,7 @@ export class PresenceService implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#sweeper;
+    await this.#telling;
   }
 
   #event(userId: UserId, entry: Entry): JsonObject {
@@ -178,13 +187,32 @@ export class PresenceService implements AsyncDisposable {
     return entry;
   }
 
-  async #change(userId: UserId, entry: Entry, state: PresenceState): Promise<void> {
+  /** The change can be read at once; those who wait for changes are told a moment later, of many changes together. */
+  #change(userId: UserId, entry: Entry, state: PresenceState): void {
     entry.state = state;
-    const { db, notifier } = this.#deps;
-    const users = await selectLocalUsersSharingRoom(db, userId);
-    entry.position = notifier.position("presence") + 1;
-    notifier.advance("presence", users.length > 0 ? users : [userId]);
+    entry.position = this.#deps.notifier.position("presence") + 1;
+    this.#deps.notifier.advance("presence", [userId]);
+    this.#untold.add(userId);
+    this.#telling ??= this.#tell().finally(() => {
+      this.#telling = null;
+    });
     this.#persist(userId, entry);
+  }
+
+  async #tell(): Promise<void> {
+    const { db, clock, notifier } = this.#deps;
+    while (this.#untold.size > 0) {
+      await clock.sleep(GATHER_MS, this.#stop.signal);
+      if (this.#stop.signal.aborted) return;
+      const changed = [...this.#untold];
+      this.#untold.clear();
+      try {
+        const users = await selectLocalUsersSharingRoom(db, changed);
+        notifier.publish("presence", notifier.position("presence"), users);
+      } catch (error) {
+        log.error("Who is to be told of presence could not be read", { error });
+      }
+    }
   }
 
   /** Writes in the background: presence is not worth making a request wait for the disk. */
@@ -205,9 +233,9 @@ export class PresenceService implements AsyncDisposable {
         if (entry.state === "offline") continue;
         if (entry.syncing === 0 && now - entry.lastSyncTs > settings.syncOnlineTimeoutMs) {
           entry.chosenUnavailable = false;
-          await this.#change(userId, entry, "offline");
+          this.#change(userId, entry, "offline");
         } else if (entry.state === "online" && now - entry.lastActiveTs > settings.idleTimeoutMs) {
-          await this.#change(userId, entry, "unavailable");
+          this.#change(userId, entry, "unavailable");
         }
       }
     }

@@ -6,12 +6,12 @@ import { inList, sql } from "./sql.ts";
 /** Bounds how many people one change is announced to at once. */
 const MAX_SHARING_USERS = 100_000;
 
-/** Returns the local users joined to a room that this user is joined to, the user included. */
-export async function selectLocalUsersSharingRoom(db: Db, userId: UserId): Promise<UserId[]> {
+/** Returns the local users joined to a room that one of `userIds` is joined to, those users included. */
+export async function selectLocalUsersSharingRoom(db: Db, userIds: readonly UserId[]): Promise<UserId[]> {
   const rows = await db.all<{ user_id: UserId }>(sql`
-    SELECT DISTINCT theirs.user_id FROM local_memberships mine
-    JOIN local_memberships theirs ON theirs.room_nid = mine.room_nid AND theirs.membership = 'join'
-    WHERE mine.user_id = ${userId} AND mine.membership = 'join'
+    SELECT DISTINCT user_id FROM local_memberships
+    WHERE membership = 'join' AND room_nid IN (
+      SELECT room_nid FROM local_memberships WHERE ${inList(sql`user_id`, userIds)} AND membership = 'join')
     LIMIT ${MAX_SHARING_USERS}`);
   return rows.map((row) => row.user_id);
 }
