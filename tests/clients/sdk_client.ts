@@ -1,0 +1,123 @@
+/** Real clients: matrix-js-sdk with the cryptography in Rust that Element uses. */
+import assert from "node:assert/strict";
+import {
+  ClientEvent,
+  createClient,
+  Filter,
+  type MatrixClient,
+  type MatrixEvent,
+  MatrixEventEvent,
+  PendingEventOrdering,
+  type Room,
+  RoomEvent,
+  RoomMemberEvent,
+} from "matrix-js-sdk";
+import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
+import { type Logger, logger as sdkLogger } from "matrix-js-sdk/lib/logger.js";
+
+/** How long one thing may take to happen. Nothing waits that long when it works. */
+const WAIT_MS = 60_000;
+const TIMELINE_LIMIT = 300;
+const NOTHING = () => {};
+const SILENT: Logger = {
+  ...{ trace: NOTHING, debug: NOTHING, info: NOTHING, warn: NOTHING, error: NOTHING },
+  getChild: () => SILENT,
+};
+(sdkLogger as unknown as { setLevel(level: string): void }).setLevel("silent");
+
+type Maybe<T> = T | null | undefined | false;
+
+/** Everything after which a predicate may have become true. */
+const NEWS = [
+  ...[ClientEvent.Sync, ClientEvent.Event, ClientEvent.Room, RoomEvent.Timeline, RoomEvent.Redaction],
+  ...[RoomEvent.LocalEchoUpdated, RoomEvent.Receipt, RoomMemberEvent.Membership, RoomMemberEvent.Typing],
+  ...[MatrixEventEvent.Decrypted, MatrixEventEvent.Replaced, CryptoEvent.UserTrustStatusChanged],
+] as const;
+
+/** A user with a running client. */
+export class SdkUser implements AsyncDisposable {
+  readonly client: MatrixClient;
+
+  private constructor(client: MatrixClient) {
+    this.client = client;
+  }
+
+  /** Registers a user, logs in, sets up encryption and cross-signing, and starts to sync. */
+  static async register(baseUrl: string, username: string): Promise<SdkUser> {
+    const body = { username, password: `secret of ${username}`, auth: { type: "m.login.dummy" } };
+    const session = await createClient({ baseUrl, logger: SILENT }).registerRequest(body);
+    assert.ok(session.access_token !== undefined && session.device_id !== undefined);
+    const client = createClient({
+      baseUrl,
+      userId: session.user_id,
+      deviceId: session.device_id,
+      accessToken: session.access_token,
+      logger: SILENT,
+      timelineSupport: true,
+    });
+    await client.initRustCrypto({ useIndexedDB: false });
+    // Long enough that no sync of a test leaves a gap.
+    const filter = new Filter(session.user_id);
+    filter.setTimelineLimit(TIMELINE_LIMIT);
+    await client.startClient({ filter, pendingEventOrdering: PendingEventOrdering.Detached });
+    const user = new SdkUser(client);
+    await user.until("the first sync", () => client.isInitialSyncComplete());
+    await user.crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: async (send) => void await send(null) });
+    return user;
+  }
+
+  get id(): string {
+    return this.client.getSafeUserId();
+  }
+
+  get crypto(): NonNullable<ReturnType<MatrixClient["getCrypto"]>> {
+    const crypto = this.client.getCrypto();
+    assert.ok(crypto !== undefined);
+    return crypto;
+  }
+
+  /** Returns a room that the client knows. */
+  room(roomId: string): Room {
+    const room = this.client.getRoom(roomId);
+    assert.ok(room !== null, `${this.id} does not know ${roomId}`);
+    return room;
+  }
+
+  /** Resolves as soon as the predicate returns something, looking again after everything that happens to the client. */
+  async until<T>(what: string, predicate: () => Maybe<T> | Promise<Maybe<T>>): Promise<T> {
+    const news = new Set<() => void>();
+    const wake = () => news.forEach((resolve) => resolve());
+    for (const name of NEWS) this.client.on(name, wake);
+    const deadline = setTimeout(wake, WAIT_MS);
+    const end = performance.now() + WAIT_MS - 10;
+    try {
+      while (true) {
+        const happened = new Promise<void>((resolve) => news.add(resolve));
+        const found = await predicate();
+        if (found !== null && found !== undefined && found !== false) return found;
+        assert.ok(performance.now() < end, `${this.id} waited in vain for ${what}`);
+        await happened;
+        news.clear();
+      }
+    } finally {
+      clearTimeout(deadline);
+      for (const name of NEWS) this.client.off(name, wake);
+    }
+  }
+
+  /** Returns the events of a room that the client has, in its order. */
+  events(roomId: string): MatrixEvent[] {
+    return this.client.getRoom(roomId)?.getLiveTimeline().getEvents() ?? [];
+  }
+
+  /** Returns the decrypted texts of a room's messages, in the client's order. */
+  texts(roomId: string): string[] {
+    return this.events(roomId).filter((event) => event.getType() === "m.room.message" && !event.isRelation())
+      .map((event) => String(event.getContent().body));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.client.stopClient();
+    return Promise.resolve();
+  }
+}
