@@ -55,6 +55,15 @@ CREATE TABLE device_list_changes (
 );
 CREATE INDEX device_list_changes_user ON device_list_changes (user_id, position);
 
+-- Whose keys a user has signed: only that user sees these signatures. Positions are of the device lists stream.
+CREATE TABLE key_signature_changes (
+  signer_user_id TEXT NOT NULL,
+  target_user_id TEXT NOT NULL,
+  position BIGINT NOT NULL,
+  PRIMARY KEY (signer_user_id, target_user_id)
+);
+CREATE INDEX key_signature_changes_position ON key_signature_changes (signer_user_id, position);
+
 CREATE TABLE to_device_messages (
   user_id TEXT NOT NULL,
   device_id TEXT NOT NULL,

@@ -3,12 +3,13 @@
  */
 import { canonicalJson } from "../protocol/canonical_json.ts";
 import { badJson, type Errcode, MatrixError } from "../protocol/errors.ts";
-import type { DeviceId, UserId } from "../protocol/ids.ts";
+import { type DeviceId, isStorable, parseUserId, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import { parseVerifyKey, verifyJson } from "../protocol/signatures.ts";
 import {
   deleteCrossSigningKeys,
   type KeyUsage,
+  lockKeysOfUser,
   selectCrossSigningKeys,
   upsertCrossSigningKey,
   upsertKeySignature,
@@ -29,9 +30,13 @@ export type CrossSigningUpload = Partial<Record<KeyUsage, JsonObject>>;
 
 const USAGES: readonly KeyUsage[] = ["master", "self_signing", "user_signing"];
 const MAX_KEY_BYTES = 16_384;
+const MAX_KEY_ID_BYTES = 512;
 const MAX_SIGNED_OBJECTS = 1_000;
 
 type Keys = Partial<Record<KeyUsage, JsonObject>>;
+
+/** What an upload needs. */
+export type UploadKind = "nothing" | "no_auth" | "auth";
 
 /** Stores cross-signing keys and checks signatures before it stores them. */
 export class CrossSigningService {
@@ -45,30 +50,27 @@ export class CrossSigningService {
    * Says what an upload needs: `nothing` when all keys are stored already, `no_auth` for a first upload (MSC3967),
    * `auth` when keys are replaced.
    */
-  async uploadKind(userId: UserId, upload: CrossSigningUpload): Promise<"nothing" | "no_auth" | "auth"> {
-    const stored = await this.#keys(this.#deps.db, userId);
-    const changes = USAGES.filter((usage) => {
-      const key = upload[usage];
-      return key !== undefined && (!stored[usage] || canonicalText(key) !== canonicalText(stored[usage]));
-    });
-    if (changes.length === 0) return "nothing";
-    return stored.master ? "auth" : "no_auth";
+  async uploadKind(userId: UserId, upload: CrossSigningUpload): Promise<UploadKind> {
+    return uploadKind(upload, await this.#keys(this.#deps.db, userId));
   }
 
-  /** Stores keys. Throws 400 when one is malformed or lacks the master key's signature. */
-  async upload(userId: UserId, upload: CrossSigningUpload): Promise<void> {
+  /**
+   * Stores keys. Throws 400 when one is malformed or lacks the master key's signature, 409 when keys came to be there
+   * that only an authenticated user may replace.
+   */
+  async upload(
+    userId: UserId,
+    { keys: upload, isAuthenticated }: { keys: CrossSigningUpload; isAuthenticated: boolean },
+  ): Promise<void> {
     await this.#deps.db.transaction(async (tx) => {
+      await lockKeysOfUser(tx, userId);
       const stored = await this.#keys(tx, userId);
-      const master = upload.master ?? stored.master;
-      if (!master) throw new MatrixError(400, "M_INVALID_PARAM", "There is no master key");
-      for (const usage of USAGES) {
-        const key = upload[usage];
-        if (!key) continue;
-        assertKeyShape(key, { userId, usage });
-        if (usage !== "master" && !isSignedBy(key, { userId, signer: master })) {
-          throw new MatrixError(400, "M_INVALID_SIGNATURE", `The ${usage} key is not signed by the master key`);
-        }
+      const kind = uploadKind(upload, stored);
+      if (kind === "nothing") return;
+      if (kind === "auth" && !isAuthenticated) {
+        throw new MatrixError(409, "M_CONFLICT", "Other keys were uploaded at the same time");
       }
+      assertUpload(upload, { userId, stored });
       const replacesMaster = upload.master && stored.master &&
         publicKeyOf(upload.master) !== publicKeyOf(stored.master);
       if (replacesMaster) await deleteCrossSigningKeys(tx, userId);
@@ -82,22 +84,24 @@ export class CrossSigningService {
 
   /** Stores the signatures on signed objects and returns what was refused, by user and key. */
   async uploadSignatures(userId: UserId, signed: JsonObject): Promise<JsonObject> {
-    const failures: Record<string, JsonObject> = {};
-    const objects = Object.entries(signed).flatMap(([target, keys]) =>
-      Object.entries(isJsonObject(keys) ? keys : {}).map(([key, object]) => ({ target: target as UserId, key, object }))
-    );
-    if (objects.length > MAX_SIGNED_OBJECTS) throw new MatrixError(413, "M_TOO_LARGE", "Too many signed objects");
-    await this.#deps.db.transaction(async (tx) => {
+    const objects = signedObjects(signed);
+    return await this.#deps.db.transaction(async (tx) => {
+      // Retried transactions start with fresh lists.
+      const failures = new Map<UserId, Map<string, JsonObject>>();
       const changed = new Set<UserId>();
       for (const { target, key, object } of objects) {
         const failure = await this.#storeSignatures(tx, { signer: userId, target, key, object });
-        if (failure) (failures[target] ??= {})[key] = failure;
-        else changed.add(target);
+        if (failure === null) {
+          changed.add(target);
+        } else {
+          const ofUser = failures.get(target) ?? new Map<string, JsonObject>();
+          failures.set(target, ofUser.set(key, failure));
+        }
       }
-      // A signature on another user's key is shown to its maker alone.
-      if (changed.size > 0) await this.#deps.deviceLists.noteChange(tx, userId);
+      if (changed.delete(userId)) await this.#deps.deviceLists.noteChange(tx, userId);
+      if (changed.size > 0) await this.#deps.deviceLists.noteSignatures(tx, { signer: userId, targets: changed });
+      return Object.fromEntries([...failures].map(([target, keys]) => [target, Object.fromEntries(keys)]));
     });
-    return failures;
   }
 
   /** Removes a user's cross-signing keys, as when the account ends. */
@@ -116,6 +120,7 @@ export class CrossSigningService {
     { signer, target, key, object }: { signer: UserId; target: UserId; key: string; object: JsonValue },
   ): Promise<JsonObject | null> {
     if (!isJsonObject(object)) return refusal("M_BAD_JSON", "Not an object");
+    if (!isStorable(key, MAX_KEY_ID_BYTES)) return refusal("M_NOT_FOUND", "No such key");
     const stored = await this.#findTarget(tx, { target, key });
     if (!stored) return refusal("M_NOT_FOUND", "No such key");
     if (!isSameKey(object, stored.object)) return refusal("M_INVALID_PARAM", "The key differs from the stored one");
@@ -173,6 +178,40 @@ export class CrossSigningService {
     for (const device of await selectDeviceKeys(tx, [signer])) addKeys(signers, parseObject(device.keyJson));
     return signers;
   }
+}
+
+function uploadKind(upload: CrossSigningUpload, stored: Keys): UploadKind {
+  const changes = USAGES.filter((usage) => {
+    const key = upload[usage];
+    return key !== undefined && (!stored[usage] || canonicalText(key) !== canonicalText(stored[usage]));
+  });
+  if (changes.length === 0) return "nothing";
+  return stored.master ? "auth" : "no_auth";
+}
+
+function assertUpload(upload: CrossSigningUpload, { userId, stored }: { userId: UserId; stored: Keys }): void {
+  const master = upload.master ?? stored.master;
+  if (!master) throw new MatrixError(400, "M_INVALID_PARAM", "There is no master key");
+  for (const usage of USAGES) {
+    const key = upload[usage];
+    if (!key) continue;
+    assertKeyShape(key, { userId, usage });
+    if (usage !== "master" && !isSignedBy(key, { userId, signer: master })) {
+      throw new MatrixError(400, "M_INVALID_SIGNATURE", `The ${usage} key is not signed by the master key`);
+    }
+  }
+}
+
+/** Flattens the body of `POST /keys/signatures/upload`. */
+function signedObjects(signed: JsonObject): { target: UserId; key: string; object: JsonValue }[] {
+  const objects = Object.entries(signed).flatMap(([user, keys]) => {
+    const target = parseUserId(user);
+    if (target === null) throw badJson(`"${user.slice(0, 255)}" is not a user id`);
+    if (!isJsonObject(keys)) throw badJson(`The keys of "${user}" must be an object`);
+    return Object.entries(keys).map(([key, object]) => ({ target, key, object }));
+  });
+  if (objects.length > MAX_SIGNED_OBJECTS) throw new MatrixError(413, "M_TOO_LARGE", "Too many signed objects");
+  return objects;
 }
 
 function addKeys(into: Map<string, string>, key: JsonObject): void {

@@ -128,20 +128,18 @@ export class DeviceKeysService {
     wanted: readonly { userId: UserId; deviceId: DeviceId; algorithm: string }[],
   ): Promise<Record<string, JsonObject>> {
     const local = wanted.filter(({ userId }) => this.#deps.isLocal(userId));
-    const claimed: Record<string, JsonObject> = {};
-    await this.#deps.db.transaction(async (tx) => {
+    return await this.#deps.db.transaction(async (tx) => {
+      const claimed = new Map<UserId, Map<DeviceId, JsonObject>>();
       for (const device of local) {
         const key = await takeOneTimeKey(tx, device) ?? await useFallbackKey(tx, device);
         if (!key) continue;
-        const ofUser = claimed[device.userId] ??= {};
+        const ofUser = claimed.get(device.userId) ?? new Map<DeviceId, JsonObject>();
         const parsed: JsonValue = JSON.parse(key.keyJson);
-        ofUser[device.deviceId] = { [`${key.algorithm}:${key.keyId}`]: parsed };
+        claimed.set(device.userId, ofUser.set(device.deviceId, { [`${key.algorithm}:${key.keyId}`]: parsed }));
         tx.afterCommit(() => this.#forgetStock(device));
-        // The owner's next /sync tells it how many keys are left.
-        tx.afterCommit(() => this.#deps.notifier.publish("to_device", 0, [device.userId]));
       }
+      return Object.fromEntries([...claimed].map(([userId, devices]) => [userId, Object.fromEntries(devices)]));
     });
-    return claimed;
   }
 
   /** Removes all keys of a device that is being deleted. */

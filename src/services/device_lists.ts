@@ -6,7 +6,12 @@
 import type { UserId } from "../protocol/ids.ts";
 import type { MembershipMoves } from "../rooms/membership_moves.ts";
 import type { Database, Tx } from "../storage/database.ts";
-import { insertDeviceListChange, selectDeviceListChanges } from "../storage/cross_signing.ts";
+import {
+  insertDeviceListChange,
+  selectDeviceListChanges,
+  selectKeySignatureChanges,
+  upsertKeySignatureChange,
+} from "../storage/cross_signing.ts";
 import { filterUsersSharingRoom, selectLocalUsersSharingRoom } from "../storage/shared_rooms.ts";
 import { advanceStream } from "../storage/streams.ts";
 import type { Notifier } from "../streams/notifier.ts";
@@ -37,10 +42,17 @@ export class DeviceListsService {
 
   /** Notes that a user's device keys or cross-signing keys changed, and wakes who needs to know. */
   async noteChange(tx: Tx, userId: UserId): Promise<void> {
-    const audience = new Set([userId, ...await selectLocalUsersSharingRoom(tx, userId)]);
+    const audience = new Set([userId, ...await selectLocalUsersSharingRoom(tx, [userId])]);
     const position = await advanceStream(tx, "device_lists", 1);
     await insertDeviceListChange(tx, { userId, position });
     tx.afterCommit(() => this.#deps.notifier.publish("device_lists", position, audience));
+  }
+
+  /** Notes that a user signed keys of others: nobody but the user's own devices sees that. */
+  async noteSignatures(tx: Tx, { signer, targets }: { signer: UserId; targets: Iterable<UserId> }): Promise<void> {
+    const position = await advanceStream(tx, "device_lists", 1);
+    for (const target of targets) await upsertKeySignatureChange(tx, { signer, target, position });
+    tx.afterCommit(() => this.#deps.notifier.publish("device_lists", position, [signer]));
   }
 
   /** Returns whose lists a user must refresh or may forget. Sorted. */
@@ -48,9 +60,13 @@ export class DeviceListsService {
     const { deviceLists, events } = range;
     const changed = new Set<UserId>();
     if (deviceLists.upTo > deviceLists.after) {
-      const users = await selectDeviceListChanges(this.#deps.db, { ...deviceLists, limit: MAX_CHANGES });
+      const range = { ...deviceLists, limit: MAX_CHANGES };
+      const users = await selectDeviceListChanges(this.#deps.db, range);
       const shared = await filterUsersSharingRoom(this.#deps.db, { userId, others: users });
       for (const user of users) if (user === userId || shared.has(user)) changed.add(user);
+      for (const user of await selectKeySignatureChanges(this.#deps.db, { signer: userId, ...range })) {
+        changed.add(user);
+      }
     }
     const left = new Set<UserId>();
     if (events.upTo > events.after) {

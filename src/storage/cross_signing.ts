@@ -1,7 +1,7 @@
 /** Cross-signing keys, signatures on keys, and the log of whose keys changed. */
 import type { UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { inList, sql } from "./sql.ts";
+import { inList, lockRow, sql } from "./sql.ts";
 
 /** What a cross-signing key is for. */
 export type KeyUsage = "master" | "self_signing" | "user_signing";
@@ -74,6 +74,34 @@ export async function selectKeySignatures(db: Db, targetUserIds: readonly UserId
     signerKeyId: row.signer_key_id,
     signature: row.signature,
   }));
+}
+
+/** Notes at `position` that `signer` signed keys of another user. */
+export async function upsertKeySignatureChange(
+  tx: Tx,
+  { signer, target, position }: { signer: UserId; target: UserId; position: number },
+): Promise<void> {
+  await tx.run(sql`
+    INSERT INTO key_signature_changes (signer_user_id, target_user_id, position)
+    VALUES (${signer}, ${target}, ${position})
+    ON CONFLICT (signer_user_id, target_user_id) DO UPDATE SET position = excluded.position`);
+}
+
+/** Returns the users whose keys `signer` signed last in `(after, upTo]`, at most `limit`. */
+export async function selectKeySignatureChanges(
+  db: Db,
+  { signer, after, upTo, limit }: { signer: UserId; after: number; upTo: number; limit: number },
+): Promise<UserId[]> {
+  const rows = await db.all<{ target_user_id: UserId }>(sql`
+    SELECT target_user_id FROM key_signature_changes
+    WHERE signer_user_id = ${signer} AND position > ${after} AND position <= ${upTo}
+    ORDER BY position LIMIT ${limit}`);
+  return rows.map((row) => row.target_user_id);
+}
+
+/** Locks a user's keys against other writers for the rest of the transaction. */
+export async function lockKeysOfUser(tx: Tx, userId: UserId): Promise<void> {
+  await tx.get(sql`SELECT user_id FROM users WHERE user_id = ${userId} ${lockRow()}`);
 }
 
 /** Notes at `position` that a user's keys changed; earlier notes of the same user say nothing more and go. */

@@ -104,11 +104,12 @@ async function uploadCrossSigning(c: Ctx, { crossSigning, withUserAuth }: KeyRou
   const { userId } = requester(c);
   const kind = await crossSigning.uploadKind(userId, upload);
   if (kind === "nothing") return json({});
+  const isAuthenticated = kind === "auth";
   const store = async () => {
-    await crossSigning.upload(userId, upload);
+    await crossSigning.upload(userId, { keys: upload, isAuthenticated });
     return json({});
   };
-  return kind === "no_auth" ? await store() : await withUserAuth(c, body, store);
+  return isAuthenticated ? await withUserAuth(c, body, store) : await store();
 }
 
 function parseUsers<V extends JsonValue>(byUser: Readonly<Record<string, V>>): Map<UserId, V> {
