@@ -45,7 +45,7 @@ CREATE TABLE reports (
 );
 CREATE INDEX reports_room ON reports (room_id) WHERE room_id IS NOT NULL;
 CREATE INDEX reports_user ON reports (reported_user) WHERE reported_user IS NOT NULL;
-INSERT INTO id_blocks (sequence, next_id) VALUES ('report', 1), ('delayed_event', 1);
+INSERT INTO id_blocks (sequence, next_id) VALUES ('report', 1);
 
 -- Tokens by which other services ask who a user is, as SHA-256.
 CREATE TABLE openid_tokens (
@@ -54,3 +54,28 @@ CREATE TABLE openid_tokens (
   expires_ts BIGINT NOT NULL
 );
 CREATE INDEX openid_tokens_expires ON openid_tokens (expires_ts);
+
+-- Events to be sent later (MSC4140). A row stays for a while after its end, so that a repeated request is recognized.
+CREATE TABLE delayed_events (
+  delay_id TEXT NOT NULL PRIMARY KEY,
+  user_id TEXT NOT NULL,
+  device_id TEXT,
+  txn_id TEXT,
+  room_id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  -- Null for message events.
+  state_key TEXT,
+  content TEXT NOT NULL,
+  delay_ms BIGINT NOT NULL,
+  -- When the timer was last started.
+  running_since BIGINT NOT NULL,
+  send_ts BIGINT NOT NULL,
+  -- When it was sent, cancelled or refused; null while it waits.
+  ended_ts BIGINT
+);
+CREATE INDEX delayed_events_due ON delayed_events (send_ts) WHERE ended_ts IS NULL;
+CREATE INDEX delayed_events_user ON delayed_events (user_id, running_since) WHERE ended_ts IS NULL;
+CREATE INDEX delayed_events_state ON delayed_events (room_id) WHERE ended_ts IS NULL AND state_key IS NOT NULL;
+CREATE INDEX delayed_events_ended ON delayed_events (ended_ts) WHERE ended_ts IS NOT NULL;
+CREATE UNIQUE INDEX delayed_events_txn ON delayed_events (user_id, device_id, room_id, txn_id)
+  WHERE txn_id IS NOT NULL;

@@ -66,7 +66,7 @@ export const RATELIMIT_OPTIONS = {
   rc_delayed_event_mgmt: option(
     rateLimit,
     { per_second: 1, burst_count: 5 },
-    notYet("Restarting, sending and cancelling of delayed events."),
+    works("Restarting, sending and cancelling of delayed events."),
   ),
   rc_reports: option(rateLimit, { per_second: 1, burst_count: 5 }, works("Reports of events, rooms and users.")),
   rc_room_creation: option(rateLimit, { per_second: 0.016, burst_count: 10 }, works("New rooms, by user.")),

@@ -158,7 +158,7 @@ export const SERVER_OPTIONS = {
   max_event_delay_duration: option(
     nullable(duration),
     null,
-    notYet("The longest delay of a delayed event (MSC4140); unset turns delayed events off."),
+    works("The longest delay of a delayed event (MSC4140); unset turns delayed events off."),
   ),
   user_types: option(
     object({ default_user_type: option(nullable(string), null), extra_user_types: option(list(string), []) }),

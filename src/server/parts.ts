@@ -48,6 +48,7 @@ export async function buildParts(core: Core): Promise<Parts> {
     onPersist: async (tx, batch) => {
       await notifications.record(tx, batch);
       await social.aggregations.onPersist(tx, batch);
+      await social.delayedEvents.onPersist(tx, batch);
     },
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });

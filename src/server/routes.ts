@@ -94,14 +94,14 @@ function accountParts(app: App, { core: { config }, accounts }: Parts, { auth, l
 
 function roomParts(
   app: App,
-  { core: { config }, rooms, accounts, userData, sync }: Parts,
+  { core: { config }, rooms, accounts, userData, social, sync }: Parts,
   { auth, limits }: Guards,
 ): void {
   const { engine } = rooms;
   const { directory, publicRooms } = userData;
   createRoomRoutes(app, { auth, limits, engine });
   membershipRoutes(app, { auth, limits, rateLimits: accounts.limits, engine, directory });
-  roomSendRoutes(app, { auth, limits, engine });
+  roomSendRoutes(app, { auth, limits, engine, delayedEvents: social.delayedEvents });
   roomReadRoutes(app, { auth, ...rooms });
   syncRoutes(app, { auth, ...sync });
   directoryRoutes(app, {

@@ -5,6 +5,7 @@ import type { Bundler } from "../rooms/pagination.ts";
 import { Relations } from "../rooms/relations.ts";
 import { AccountAdmin } from "../services/account_admin.ts";
 import { MutualRooms } from "../services/mutual_rooms.ts";
+import { DelayedEvents } from "../services/delayed_events.ts";
 import { NotificationList } from "../services/notification_list.ts";
 import { OpenId } from "../services/openid.ts";
 import { Reports } from "../services/reports.ts";
@@ -12,6 +13,7 @@ import { RoomPreviews } from "../services/room_previews.ts";
 import { SearchService } from "../services/search.ts";
 import { SpaceHierarchy } from "../services/space_hierarchy.ts";
 import { UserDirectoryService } from "../services/user_directory.ts";
+import { DelayedEventSender } from "../workers/delayed_event_sender.ts";
 import { SearchIndexer } from "../workers/search_indexer.ts";
 import { UserDirectoryIndexer } from "../workers/user_directory_indexer.ts";
 import { OldSync } from "../sync/old_sync.ts";
@@ -38,10 +40,16 @@ export function buildSocial(core: Core, { rooms, accounts, userData, stopping }:
   const { db, clock, notifier, config, isLocal } = core;
   const aggregations = new Aggregations({ db, ...rooms });
   const finding = buildFinding(core, { rooms, accounts, bundle: aggregations.bundle });
+  const delayedEvents = buildDelayedEvents(core, rooms);
+  const delayedEventSender = new DelayedEventSender({
+    ...{ db, clock, delayedEvents },
+    log: getLogger("synapse.handlers.delayed_events"),
+  });
   const previews = new RoomPreviews({ ...rooms, summaries: userData.summaries });
   return {
     ...finding,
     aggregations,
+    delayedEvents,
     relations: new Relations({ db, ...rooms, bundle: aggregations.bundle }),
     oldSync: new OldSync({
       ...{ db, clock, notifier, stopping, ...rooms, bundle: aggregations.bundle },
@@ -57,8 +65,10 @@ export function buildSocial(core: Core, { rooms, accounts, userData, stopping }:
     /** Starts what runs in the background. */
     async start(): Promise<void> {
       await finding.start();
+      if (config.server.maxEventDelayDuration !== null) delayedEventSender.start();
     },
     async [Symbol.asyncDispose](): Promise<void> {
+      await delayedEventSender[Symbol.asyncDispose]();
       await finding.stop();
     },
   };
@@ -104,4 +114,17 @@ function buildFinding(
       await directoryIndexer[Symbol.asyncDispose]();
     },
   };
+}
+
+const DEFAULT_DELAYED_PER_USER = 100;
+
+function buildDelayedEvents({ db, clock, config }: Core, { engine, facts }: RoomParts): DelayedEvents {
+  const maxPerUser = config.experimental.experimentalFeatures.features.msc4140_max_delayed_events_per_user;
+  return new DelayedEvents({
+    ...{ db, clock },
+    maxDelayMs: config.server.maxEventDelayDuration,
+    maxPerUser: typeof maxPerUser === "number" && maxPerUser > 0 ? maxPerUser : DEFAULT_DELAYED_PER_USER,
+    isJoined: (userId, roomId) => facts.isJoined(userId, roomId),
+    send: (requester, event) => engine.sendEvent(requester, event),
+  });
 }

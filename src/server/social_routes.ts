@@ -2,6 +2,7 @@
 import type { App } from "../http/app.ts";
 import { adminRoutes } from "../http/client/admin.ts";
 import { callRoutes } from "../http/client/calls.ts";
+import { delayedEventRoutes } from "../http/client/delayed_events.ts";
 import { notificationRoutes } from "../http/client/notifications.ts";
 import { oldSyncRoutes } from "../http/client/old_sync.ts";
 import { openIdRoutes } from "../http/client/openid.ts";
@@ -31,6 +32,7 @@ export function socialRoutes(
   adminRoutes(app, { auth, accountAdmin: social.accountAdmin });
   reportRoutes(app, { auth, limits, reports: social.reports });
   oldSyncRoutes(app, { auth, readers, oldSync: social.oldSync });
+  delayedEventRoutes(app, { auth, limits, delayedEvents: social.delayedEvents });
   openIdRoutes(app, { auth, openId: social.openId });
   notificationRoutes(app, { auth, notificationList: social.notificationList });
   thirdPartyRoutes(app, { auth, networks: NO_NETWORKS });

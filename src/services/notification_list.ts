@@ -3,7 +3,6 @@ import type { JsonObject } from "../protocol/json.ts";
 import type { EventStore } from "../rooms/event_store.ts";
 import type { LocalMemberships } from "../rooms/local_memberships.ts";
 import type { Bundler } from "../rooms/pagination.ts";
-import { relationOf } from "../rooms/relation.ts";
 import type { EventRenderer } from "../rooms/renderer.ts";
 import type { Sender } from "../rooms/transaction_ids.ts";
 import type { StoredEvent } from "../rooms/types.ts";
@@ -69,7 +68,7 @@ export class NotificationList {
     });
     const receipts = await this.#receipts(requester, found.map(({ row }) => row.roomNid));
     const entries = found.map(({ row, event }, index) => {
-      const isRead = wasRead(event, receipts.get(row.roomNid) ?? []);
+      const isRead = wasRead(row, receipts.get(row.roomNid) ?? []);
       return entryText(texts[index] ?? "null", { row, event, isRead });
     });
     const last = shown.at(-1);
@@ -96,14 +95,13 @@ function entryText(
     ts: stored.receivedTs,
     read: isRead,
   };
-  return `{"actions":${row.actions},"event":${event},${JSON.stringify(rest).slice(1)}`;
+  return `{"actions":${JSON.stringify(row.actions)},"event":${event},${JSON.stringify(rest).slice(1)}`;
 }
 
 /** A receipt without a thread reads all; one in a thread that thread alone. */
-function wasRead(stored: StoredEvent, receipts: readonly Receipt[]): boolean {
-  const relation = relationOf(stored.event);
-  const thread = relation?.relType === "m.thread" ? relation.relatesToId : "main";
+function wasRead({ threadId: thread, position }: ListedNotification, receipts: readonly Receipt[]): boolean {
   return receipts.some(({ threadId, eventPosition }) =>
-    (threadId === "" || threadId === thread) && eventPosition !== null && (stored.position ?? 0) <= eventPosition
+    (threadId === "" || threadId === (thread === "" ? "main" : thread)) && eventPosition !== null &&
+    position <= eventPosition
   );
 }

@@ -36,6 +36,12 @@ const DEVIATIONS: readonly Deviation[] = [
     problem: /^\$: "\w+" is missing in \{\}$/,
     why: "without a TURN server the answer is empty, as Synapse gives it and clients understand it",
   },
+  ...["send/{eventType}/{txnId}", "state/{eventType}/{stateKey}"].map((tail) => ({
+    operation: `PUT /_matrix/client/v3/rooms/{roomId}/${tail}`,
+    query: /[?&]org\.matrix\.msc4140\.delay=/,
+    problem: /^\$: "event_id" is missing/,
+    why: "a delayed event has no id yet: MSC4140 gives the id of the delay",
+  })),
 ];
 
 /** Switches the check on for the rest of the process. */

@@ -7,9 +7,11 @@
 import { z } from "zod";
 import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
+import type { DelayedEvents, DelayRequest } from "../../services/delayed_events.ts";
 import { type App, client, type Ctx, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson, readJsonObject } from "../middleware/body.ts";
+import { delayOf } from "./delayed_events.ts";
 import { intParam, pathIds, query } from "../middleware/params.ts";
 import type { RequestLimits } from "../middleware/rate_limit.ts";
 import { json } from "../middleware/responses.ts";
@@ -19,6 +21,7 @@ export interface RoomSendRoutesDeps {
   readonly auth: Auth;
   readonly limits: RequestLimits;
   readonly engine: RoomEngine;
+  readonly delayedEvents: DelayedEvents;
 }
 
 const RedactBody = z.looseObject({ reason: z.string().nullish() });
@@ -28,13 +31,23 @@ const MAX_TYPE_LENGTH = 255;
 const MAX_TXN_ID_LENGTH = 255;
 
 /** Registers the endpoints. */
-export function roomSendRoutes(app: App, { auth, limits, engine }: RoomSendRoutesDeps): void {
+export function roomSendRoutes(app: App, { auth, limits, engine, delayedEvents }: RoomSendRoutesDeps): void {
+  /** Keeps the event for later when the request says so (MSC4140); null for an event to be sent at once. */
+  async function delay(c: Ctx, event: Omit<DelayRequest, "delayMs" | "readContent">): Promise<Response | null> {
+    const delayMs = delayOf(c);
+    if (delayMs === null) return null;
+    const readContent = () => readJsonObject(c);
+    return json({ delay_id: await delayedEvents.schedule(requester(c), { ...event, delayMs, readContent }) });
+  }
+
   async function putState(c: Ctx): Promise<Response> {
     const { roomId, eventType, stateKey } = pathIds(c, {
       roomId: parseRoomId,
       eventType: parseType,
       stateKey: parseText,
     });
+    const delayed = await delay(c, { roomId, type: eventType, stateKey, txnId: null });
+    if (delayed !== null) return delayed;
     const content = await readJsonObject(c);
     const options = { roomId, type: eventType, stateKey, content, txnId: null, ...timestamp(c) };
     return json({ event_id: await engine.sendEvent(requester(c), options) });
@@ -44,6 +57,8 @@ export function roomSendRoutes(app: App, { auth, limits, engine }: RoomSendRoute
   client(app)
     .put("/rooms/:roomId/send/:eventType/:txnId", auth.activeGuestOk(), message, async (c) => {
       const { roomId, eventType, txnId } = pathIds(c, { roomId: parseRoomId, eventType: parseType, txnId: parseTxnId });
+      const delayed = await delay(c, { roomId, type: eventType, stateKey: null, txnId });
+      if (delayed !== null) return delayed;
       const content = await readJsonObject(c);
       const options = { roomId, type: eventType, stateKey: null, content, txnId, ...timestamp(c) };
       return json({ event_id: await engine.sendEvent(requester(c), options) });
