@@ -32,3 +32,8 @@ CREATE TABLE server_key_documents (
   fetched_ts BIGINT NOT NULL,
   PRIMARY KEY (server_name, key_id)
 );
+
+-- Membership events of users of other servers that came through us: we send them to the others in the room.
+CREATE TABLE relayed_events (
+  event_id TEXT NOT NULL PRIMARY KEY
+) /*sqlite: WITHOUT ROWID */;

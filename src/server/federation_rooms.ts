@@ -1,0 +1,51 @@
+/** What other servers may do in our rooms. */
+import { federationMembershipRoutes } from "../http/federation/memberships.ts";
+import { roomReadRoutes } from "../http/federation/room_reads.ts";
+import type { App } from "../http/app.ts";
+import { HandleMemberships } from "../rooms/handle_memberships.ts";
+import { ResidentTemplates } from "../rooms/resident_templates.ts";
+import { RoomHosts } from "../rooms/room_hosts.ts";
+import { ServerAcls } from "../rooms/server_acls.ts";
+import { ServerReads } from "../rooms/server_reads.ts";
+import { ServerVisibility } from "../rooms/server_visibility.ts";
+import type { Core } from "./core.ts";
+import type { FederationParts } from "./federation.ts";
+import type { RoomParts } from "./rooms.ts";
+
+/** The parts of federation that work on rooms. */
+export type FederationRoomParts = ReturnType<typeof buildFederationRooms>;
+
+/** Builds them. */
+// deno-lint-ignore explicit-module-boundary-types -- the type is what is built
+export function buildFederationRooms(
+  { db, clock, signer }: Core,
+  { federation: { checks }, rooms }: { federation: FederationParts; rooms: RoomParts },
+) {
+  const { events, state, heads, engine } = rooms;
+  const hosts = new RoomHosts({ db, events, state });
+  const acls = new ServerAcls({ state });
+  const visibility = new ServerVisibility({ db, state, visibility: rooms.visibility });
+  const reads = new ServerReads({ db, events, state, hosts, acls, visibility });
+  const templates = new ResidentTemplates({ heads, state, hosts, acls, signer, clock });
+  const memberships = new HandleMemberships({
+    ...{ db, engine, events, state, hosts, reads },
+    ...{ visibility, templates, checks, signer },
+  });
+  return { hosts, acls, visibility, reads, templates, memberships };
+}
+
+/** Registers the endpoints that work on rooms. */
+export function addFederationRoomRoutes(
+  app: App,
+  { core, federation, federationRooms }: {
+    core: Core;
+    federation: FederationParts;
+    federationRooms: FederationRoomParts;
+  },
+): void {
+  const { auth } = federation;
+  const { clock, config: { serverName } } = core;
+  const { reads, templates, memberships } = federationRooms;
+  roomReadRoutes(app, { auth, reads, serverName, clock });
+  federationMembershipRoutes(app, { auth, templates, memberships, serverName });
+}

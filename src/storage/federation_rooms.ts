@@ -1,0 +1,46 @@
+/** Which servers are in a room, and which of their users were. */
+import type { UserId } from "../protocol/ids.ts";
+import type { Db } from "./database.ts";
+import { perDialect, type Sql, sql } from "./sql.ts";
+
+/** The servers in a room with the number of their joined members, as of a state. */
+export interface JoinedHosts {
+  readonly root: number;
+  readonly hosts: readonly (readonly [host: string, members: number])[];
+}
+
+const MAX_USERS = 5_000;
+
+const HOST: Sql = perDialect({
+  sqlite: sql`substr(c.state_key, instr(c.state_key, ':') + 1)`,
+  postgres: sql`substr(c.state_key, strpos(c.state_key, ':') + 1)`,
+});
+
+/** Returns the servers in the current state of a room; null for an unknown room. One statement, so both belong together. */
+export async function selectJoinedHosts(db: Db, roomNid: number): Promise<JoinedHosts | null> {
+  const rows = await db.all<{ state_root: number; host: string | null; members: number }>(sql`
+    SELECT r.state_root, h.host, COALESCE(h.members, 0) AS members
+    FROM rooms r LEFT JOIN (
+      SELECT c.room_nid, ${HOST} AS host, COUNT(*) AS members FROM current_state c
+      WHERE c.room_nid = ${roomNid} AND c.membership = 'join'
+      GROUP BY c.room_nid, ${HOST}
+    ) AS h ON h.room_nid = r.room_nid
+    WHERE r.room_nid = ${roomNid}`);
+  const [first] = rows;
+  if (first === undefined) return null;
+  const hosts = rows.flatMap(({ host, members }) => host === null ? [] : [[host, members] as const]);
+  return { root: first.state_root, hosts };
+}
+
+/** Returns the users of a server that the current state of a room has a membership of, whatever it is. */
+export async function selectUsersOfHost(
+  db: Db,
+  { roomNid, host }: { roomNid: number; host: string },
+): Promise<UserId[]> {
+  const rows = await db.all<{ state_key: UserId }>(sql`
+    SELECT c.state_key FROM current_state c
+    WHERE c.room_nid = ${roomNid} AND c.membership IS NOT NULL AND ${HOST} = ${host}
+    ORDER BY c.state_key
+    LIMIT ${MAX_USERS}`);
+  return rows.map((row) => row.state_key);
+}
