@@ -5,7 +5,7 @@ import type { Clock } from "../lib/clock.ts";
 import { LruCache } from "../lib/lru.ts";
 import { canonicalJson } from "../protocol/canonical_json.ts";
 import { badJson, MatrixError } from "../protocol/errors.ts";
-import type { DeviceId, UserId } from "../protocol/ids.ts";
+import { type DeviceId, isStorable, MAX_ID_BYTES, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import {
   type CrossSigningKey,
@@ -51,6 +51,7 @@ export interface KeyUpload {
 /** The algorithm whose count is always reported, so that clients never take its absence for "unknown". */
 const DEFAULT_ALGORITHM = "signed_curve25519";
 const MAX_KEYS_PER_UPLOAD = 1_000;
+const MAX_KEYS_PER_DEVICE = 10_000;
 const MAX_KEY_BYTES = 16_384;
 const MAX_CACHED_STOCKS = 20_000;
 
@@ -107,17 +108,16 @@ export class DeviceKeysService {
       selectCrossSigningKeys(db, local),
       selectKeySignatures(db, local),
     ]);
-    const deviceKeys: Record<string, JsonObject> = Object.fromEntries(local.map((userId) => [userId, {}]));
+    const deviceKeys = new Map<UserId, [DeviceId, JsonObject][]>(local.map((userId) => [userId, []]));
     for (const { userId, deviceId, keyJson, displayName } of devices) {
       const only = wanted.get(userId) ?? [];
       if (only.length > 0 && !only.includes(deviceId)) continue;
       const key = withSignatures(parseObject(keyJson), { userId, target: deviceId, signatures, viewer: requester });
       if (displayName !== null) key.unsigned = { device_display_name: displayName };
-      const ofUser = deviceKeys[userId];
-      if (ofUser) ofUser[deviceId] = key;
+      deviceKeys.get(userId)?.push([deviceId, key]);
     }
     return {
-      device_keys: deviceKeys,
+      device_keys: Object.fromEntries([...deviceKeys].map(([userId, keys]) => [userId, Object.fromEntries(keys)])),
       failures: {},
       ...renderCrossSigning(crossSigning, { signatures, viewer: requester }),
     };
@@ -178,9 +178,13 @@ export class DeviceKeysService {
     const fresh = keys.filter((key) => {
       const old = known.get(`${key.algorithm}:${key.keyId}`);
       if (old === undefined) return true;
-      if (old === key.keyJson) return false;
-      throw new MatrixError(400, "M_INVALID_PARAM", `One-time key "${key.algorithm}:${key.keyId}" already exists`);
+      if (isSameKey(old, key.keyJson)) return false;
+      // Clients recognize this sentence of Synapse's and make new keys.
+      throw new MatrixError(400, "M_UNKNOWN", `One time key ${key.algorithm}:${key.keyId} already exists`);
     });
+    const stock = await countOneTimeKeys(tx, device);
+    const total = Object.values(stock).reduce((sum, count) => sum + count, fresh.length);
+    if (total > MAX_KEYS_PER_DEVICE) throw new MatrixError(413, "M_TOO_LARGE", "The device has too many one-time keys");
     await insertOneTimeKeys(tx, { ...device, keys: fresh, addedTs: this.#deps.clock.now() });
   }
 
@@ -191,6 +195,16 @@ export class DeviceKeysService {
     await upsertDeviceKeys(tx, { ...device, keyJson });
     await this.#deps.deviceLists.noteChange(tx, device.userId);
   }
+}
+
+/** Signing the same key once more makes no other key of it. */
+function isSameKey(a: string, b: string): boolean {
+  if (a === b) return true;
+  const bare = (text: string) => {
+    const { signatures: _signatures, unsigned: _unsigned, ...rest } = parseObject(text);
+    return canonicalJson(rest);
+  };
+  return a.startsWith("{") && b.startsWith("{") && bare(a) === bare(b);
 }
 
 function stockId({ userId, deviceId }: DeviceRef): string {
@@ -216,7 +230,7 @@ function parseKeys(keys: JsonObject | undefined): PublishedKey[] {
   if (entries.length > MAX_KEYS_PER_UPLOAD) throw new MatrixError(413, "M_TOO_LARGE", "Too many keys in one upload");
   return entries.map(([name, key]) => {
     const [algorithm, keyId, ...rest] = name.split(":");
-    if (!algorithm || !keyId || rest.length > 0 || name.length > 255) {
+    if (!algorithm || !keyId || rest.length > 0 || !isStorable(name, MAX_ID_BYTES)) {
       throw badJson(`Invalid key id "${name.slice(0, 255)}"`);
     }
     if (typeof key !== "string" && !isJsonObject(key)) throw badJson(`Key "${name}" is neither a string nor an object`);

@@ -5,8 +5,9 @@
  * the lower forwarded count.
  */
 import { MatrixError, notFound } from "../protocol/errors.ts";
-import type { UserId } from "../protocol/ids.ts";
+import { isStorable, MAX_ID_BYTES, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
+import { lockKeysOfUser } from "../storage/cross_signing.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import {
   type BackupVersion,
@@ -44,10 +45,10 @@ export class KeyBackupService {
   async createVersion(
     { userId, algorithm, authData }: { userId: UserId; algorithm: string; authData: JsonObject },
   ): Promise<string> {
-    const version = await this.#db.transaction((tx) =>
-      insertBackupVersion(tx, { userId, algorithm, authData: JSON.stringify(authData) })
-    );
-    return String(version);
+    return await this.#db.transaction(async (tx) => {
+      await lockKeysOfUser(tx, userId);
+      return String(await insertBackupVersion(tx, { userId, algorithm, authData: JSON.stringify(authData) }));
+    });
   }
 
   /** Describes a version, or the current one when `version` is null. Throws 404 when there is none. */
@@ -119,8 +120,9 @@ export class KeyBackupService {
   async deleteKeys(scope: Omit<RoomKeyScope, "version"> & { version: string }): Promise<BackupCount> {
     return await this.#db.transaction(async (tx) => {
       const { version } = await this.#find(tx, scope);
-      await deleteRoomKeys(tx, { ...scope, version });
-      await touchBackupVersion(tx, { userId: scope.userId, version });
+      await lockBackupVersion(tx, { userId: scope.userId, version });
+      const deleted = await deleteRoomKeys(tx, { ...scope, version });
+      if (deleted > 0) await touchBackupVersion(tx, { userId: scope.userId, version });
       return await this.#count(tx, { userId: scope.userId, version });
     });
   }
@@ -156,6 +158,7 @@ export function parseRoomKey(
   { roomId, sessionId, data }: { roomId: string; sessionId: string; data: unknown },
 ): RoomKey | null {
   if (!isJsonObject(data) || !isJsonObject(data.session_data)) return null;
+  if (!isStorable(roomId, MAX_ID_BYTES) || !isStorable(sessionId, MAX_ID_BYTES)) return null;
   const { first_message_index: index, forwarded_count: forwarded, is_verified: verified } = data;
   if (!isCount(index) || !isCount(forwarded) || typeof verified !== "boolean") return null;
   return {
@@ -184,7 +187,7 @@ function isCount(value: unknown): value is number {
 }
 
 function parseVersion(version: string): number | undefined {
-  return /^[0-9]{1,15}$/.test(version) ? Number(version) : undefined;
+  return /^[1-9][0-9]{0,14}$/.test(version) ? Number(version) : undefined;
 }
 
 function isBetter(next: RoomKey, stored: RoomKey): boolean {

@@ -5,6 +5,7 @@
  * it, acknowledging does, so nothing is lost when an answer does not arrive.
  */
 import type { Clock } from "../lib/clock.ts";
+import { tooLarge } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Requester } from "../rooms/types.ts";
@@ -28,6 +29,10 @@ export interface ToDeviceDeps {
   readonly isLocal: (userId: UserId) => boolean;
 }
 
+/** As much as an event may hold, in UTF-16 units: what one message to a device costs is multiplied by its devices. */
+const MAX_MESSAGE_LENGTH = 65_536;
+const MAX_RECIPIENTS = 20_000;
+
 /** Contents by recipient and device; the device `*` stands for all of the user's devices. */
 export type ToDeviceContents = ReadonlyMap<UserId, ReadonlyMap<string, JsonObject>>;
 
@@ -45,11 +50,13 @@ export class ToDeviceService {
     { type, txnId, messages }: { type: string; txnId: string; messages: ToDeviceContents },
   ): Promise<void> {
     const recipients = await this.#recipients(requester.userId, { type, messages });
+    if (recipients.length > MAX_RECIPIENTS) throw tooLarge("Too many devices in one request");
     await this.#deps.db.transaction(async (tx) => {
       const isNew = await insertToDeviceTransaction(tx, {
         userId: requester.userId,
         deviceId: requester.deviceId ?? "",
-        txnId,
+        // The endpoint is part of what a transaction id belongs to, and the type of the endpoint.
+        txnId: `${type} ${txnId}`,
         createdTs: this.#deps.clock.now(),
       });
       if (isNew) await this.deliver(tx, recipients);
@@ -97,6 +104,7 @@ export class ToDeviceService {
       const devices = await this.#deps.deviceIds(userId);
       for (const [target, content] of byDevice) {
         const json = JSON.stringify({ type, sender, content });
+        if (json.length > MAX_MESSAGE_LENGTH) throw tooLarge("A message to a device is too large");
         for (const deviceId of devices) {
           if (target === "*" || target === deviceId) recipients.push({ userId, deviceId, json });
         }

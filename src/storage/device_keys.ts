@@ -78,7 +78,7 @@ export async function selectOneTimeKeys(
   return rows.map((row) => ({ algorithm: row.algorithm, keyId: row.key_id, keyJson: row.key_json }));
 }
 
-/** Adds one-time keys. */
+/** Adds one-time keys; one that was added meanwhile stays as it is. */
 export async function insertOneTimeKeys(
   tx: Tx,
   { userId, deviceId, keys, addedTs }: DeviceRef & { keys: readonly PublishedKey[]; addedTs: number },
@@ -86,7 +86,8 @@ export async function insertOneTimeKeys(
   await tx.runMany(keys.map((key) =>
     sql`
     INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, key_json, added_ts)
-    VALUES (${userId}, ${deviceId}, ${key.algorithm}, ${key.keyId}, ${key.keyJson}, ${addedTs})`
+    VALUES (${userId}, ${deviceId}, ${key.algorithm}, ${key.keyId}, ${key.keyJson}, ${addedTs})
+    ON CONFLICT DO NOTHING`
   ));
 }
 

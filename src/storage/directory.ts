@@ -73,18 +73,18 @@ export async function selectPublicRooms(
     backwards
       ? sql`
       SELECT room_nid, room_id, joined_members FROM rooms
-      WHERE is_public AND (joined_members, room_nid) > (${start.joinedMembers}, ${start.roomNid})
+      WHERE is_public AND joined_members > 0 AND (joined_members, room_nid) > (${start.joinedMembers}, ${start.roomNid})
       ORDER BY joined_members, room_nid LIMIT ${limit}`
       : sql`
       SELECT room_nid, room_id, joined_members FROM rooms
-      WHERE is_public AND (joined_members, room_nid) < (${start.joinedMembers}, ${start.roomNid})
+      WHERE is_public AND joined_members > 0 AND (joined_members, room_nid) < (${start.joinedMembers}, ${start.roomNid})
       ORDER BY joined_members DESC, room_nid DESC LIMIT ${limit}`,
   );
   return rows.map((row) => ({ roomNid: row.room_nid, roomId: row.room_id, joinedMembers: row.joined_members }));
 }
 
-/** Returns the number of listed rooms. */
+/** Returns the number of listed rooms. Those that nobody is in are not shown. */
 export async function countPublicRooms(db: Db): Promise<number> {
-  const row = await db.get<{ n: number }>(sql`SELECT COUNT(*) AS n FROM rooms WHERE is_public`);
+  const row = await db.get<{ n: number }>(sql`SELECT COUNT(*) AS n FROM rooms WHERE is_public AND joined_members > 0`);
   return row?.n ?? 0;
 }

@@ -168,7 +168,7 @@ export async function upsertRoomKey(
       is_verified = excluded.is_verified, session_data = excluded.session_data`);
 }
 
-/** Deletes the keys of a scope. */
-export async function deleteRoomKeys(tx: Tx, scope: RoomKeyScope): Promise<void> {
-  await tx.run(sql`DELETE FROM room_keys WHERE ${scoped(scope)}`);
+/** Deletes the keys of a scope and returns how many there were. */
+export async function deleteRoomKeys(tx: Tx, scope: RoomKeyScope): Promise<number> {
+  return await tx.run(sql`DELETE FROM room_keys WHERE ${scoped(scope)}`);
 }

@@ -133,7 +133,13 @@ function render(keys: readonly RoomKey[], { roomId, sessionId }: Scope): JsonObj
     if (!key) throw notFound("No room keys found");
     return renderRoomKey(key);
   }
-  const rooms: Record<string, { sessions: JsonObject }> = {};
-  for (const key of keys) (rooms[key.roomId] ??= { sessions: {} }).sessions[key.sessionId] = renderRoomKey(key);
-  return roomId === undefined ? { rooms } : rooms[roomId] ?? { sessions: {} };
+  const rooms = new Map<string, [sessionId: string, key: JsonObject][]>();
+  for (const key of keys) {
+    const sessions = rooms.get(key.roomId) ?? [];
+    sessions.push([key.sessionId, renderRoomKey(key)]);
+    rooms.set(key.roomId, sessions);
+  }
+  if (roomId !== undefined) return { sessions: Object.fromEntries(rooms.get(roomId) ?? []) };
+  const entries = [...rooms].map(([room, sessions]) => [room, { sessions: Object.fromEntries(sessions) }]);
+  return { rooms: Object.fromEntries(entries) };
 }

@@ -1,6 +1,7 @@
 /** Path and query parameters, parsed and checked. */
 import { z } from "zod";
 import { invalidParam, missingParam } from "../../protocol/errors.ts";
+import { isStorable } from "../../protocol/ids.ts";
 import type { Ctx } from "../app.ts";
 
 /** Returns a checked value, or null when the text is not one. */
@@ -25,6 +26,7 @@ export function pathIds<T extends Record<string, unknown>>(
 export function pathText(c: Ctx, name: string, { maxLength = 255 }: { maxLength?: number } = {}): string {
   const text = c.req.param(name) ?? "";
   if (text.length > maxLength) throw invalidParam(`Parameter "${name}" is too long`);
+  if (!isStorable(text, maxLength * 3)) throw invalidParam(`Parameter "${name}" holds characters that are not allowed`);
   return text;
 }
 
