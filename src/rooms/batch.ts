@@ -269,6 +269,15 @@ export class RoomBatch {
    * Throws `M_FORBIDDEN` when the rules refuse it.
    */
   async append(template: EventTemplate, transaction: TransactionKey | null = null): Promise<StoredEvent> {
+    const { place, create, before } = await this.plan(template);
+    const { event, json } = buildAt(template, place);
+    return await this.#addBuilt({ event, json, prev: place.prev, auth: place.auth, create, before, transaction });
+  }
+
+  /** Finds the place of an event on the ends of the graph and authorizes it there, without adding it. */
+  async plan(
+    template: EventTemplate,
+  ): Promise<{ place: EventPlace; create: StoredEvent | null; before: number }> {
     const prev = this.#extremities.slice(0, MAX_PREV_EVENTS);
     const before = await this.#stateBefore(prev);
     const state = new Map<StateKey, RoomEvent>();
@@ -295,8 +304,14 @@ export class RoomBatch {
       verifyThirdPartyInvite,
     });
     if (!decision.allowed) throw forbidden(decision.reason);
-    const { event, json } = buildAt(template, place);
-    return await this.#addBuilt({ event, json, prev, auth, create, before, transaction });
+    return { place, create, before };
+  }
+
+  /** Builds an event behind another one, which also is all that authorizes it: for rooms that this server is not in. */
+  buildBehind(template: EventTemplate, parent: StoredEvent): BuiltEvent {
+    const { signer, clock } = this.deps;
+    const { roomId } = this.room;
+    return buildAt(template, { rules: this.rules, roomId, prev: [parent], auth: [parent], now: clock.now(), signer });
   }
 
   /** The current state, but for a room with more ends than an event may have parents. */

@@ -6,7 +6,7 @@
  */
 import { randomString } from "../lib/random.ts";
 import type { Pdu, RoomEvent } from "../protocol/event.ts";
-import { buildEvent, type BuiltEvent } from "../protocol/event_builder.ts";
+import { buildEvent, type BuiltEvent, type EventDraft, eventTemplate } from "../protocol/event_builder.ts";
 import { hasReferencePairs, MAX_DEPTH } from "../protocol/event_format.ts";
 import { referenceHash } from "../protocol/hashes.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
@@ -73,8 +73,17 @@ export function previewEvent(template: EventTemplate, place: EventPlace): RoomEv
 
 /** Returns the event, complete. Throws `M_BAD_JSON` or `M_TOO_LARGE` for content that no event may have. */
 export function buildAt(template: EventTemplate, place: EventPlace): BuiltEvent {
-  const { rules, roomId, prev, auth, signer } = place;
-  return buildEvent({
+  const { serverName, key } = place.signer;
+  return buildEvent({ ...draftAt(template, place), serverName, key });
+}
+
+/** Returns the event without hashes and signatures, for another server to complete. */
+export function templateAt(template: EventTemplate, place: EventPlace): Pdu {
+  return eventTemplate(draftAt(template, place));
+}
+
+function draftAt(template: EventTemplate, { rules, roomId, prev, auth, now, signer }: EventPlace): EventDraft {
+  return {
     rules,
     roomId,
     sender: template.sender,
@@ -84,12 +93,10 @@ export function buildAt(template: EventTemplate, place: EventPlace): BuiltEvent 
     depth: depthAfter(prev),
     prevEvents: idsOf(prev),
     authEvents: idsOf(auth),
-    originServerTs: template.originServerTs ?? place.now,
+    originServerTs: template.originServerTs ?? now,
     redacts: template.redacts ?? null,
     ...(hasReferencePairs(rules) ? oldFormat([...prev, ...auth], signer) : {}),
-    serverName: signer.serverName,
-    key: signer.key,
-  });
+  };
 }
 
 /** Versions 1 and 2: the id is made up, references carry hashes. */

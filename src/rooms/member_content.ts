@@ -2,7 +2,7 @@
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { MemberProfile, ProfileSource } from "./engine_deps.ts";
-import type { Membership } from "./types.ts";
+import type { Membership, StoredEvent } from "./types.ts";
 
 /** What goes into a member event besides the membership. */
 export interface MemberDetails {
@@ -35,4 +35,10 @@ export async function profileFor(
   { userId, membership }: { userId: UserId; membership: Membership },
 ): Promise<MemberProfile | null> {
   return membership === "leave" || membership === "ban" ? null : await profiles.get(userId);
+}
+
+/** Returns the membership that a member event gives, or null. */
+export function membershipIn(stored: StoredEvent | null): string | null {
+  const membership = stored?.event.content["membership"];
+  return typeof membership === "string" ? membership : null;
 }

@@ -10,6 +10,7 @@ import type { ServerName, UserId } from "../protocol/ids.ts";
 import { domainOf } from "../protocol/auth_rules_context.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import {
+  insertEdgesOfOutliers,
   insertEventBodies,
   insertEventRelations,
   insertEvents,
@@ -85,19 +86,18 @@ interface Work {
 async function writeBodies({ tx, batch }: Work): Promise<void> {
   const { room, pending } = batch;
   const news = pending.filter(({ wasOutlier }) => !wasOutlier);
-  const writes: Promise<void>[] = [
-    insertEventBodies(
-      tx,
-      news.map(({ stored, prev, missingPrev, auth }) => ({
-        nid: stored.nid,
-        roomNid: room.roomNid,
-        json: stored.json,
-        prevNids: prev.map(({ nid }) => nid),
-        missingPrev,
-        authNids: auth.map(({ nid }) => nid),
-      })),
-    ),
-  ];
+  const bodyOf = ({ stored, prev, missingPrev, auth }: PendingEvent) => ({
+    nid: stored.nid,
+    roomNid: room.roomNid,
+    json: stored.json,
+    prevNids: prev.map(({ nid }) => nid),
+    missingPrev,
+    authNids: auth.map(({ nid }) => nid),
+  });
+  const writes: Promise<void>[] = [insertEventBodies(tx, news.map(bodyOf))];
+  if (news.length < pending.length) {
+    writes.push(insertEdgesOfOutliers(tx, pending.filter(({ wasOutlier }) => wasOutlier).map(bodyOf)));
+  }
   if (batch.nodes.length > 0) writes.push(insertStateNodes(tx, { roomNid: room.roomNid, nodes: batch.nodes }));
   const transactions = pending.flatMap(({ stored, transaction }) =>
     transaction === null
@@ -260,12 +260,12 @@ async function writeRoom(
   });
 }
 
-/** Own events have no children yet; those of others may have been referred to before they came. */
+/** Own events have no children yet; those of others may have been referred to before they came. Outliers stay missing. */
 async function waitedParents(
   { serverName }: PersistDeps,
   { tx, pending }: { tx: Tx; pending: readonly PendingEvent[] },
 ): Promise<{ nid: number; eventId: StoredEvent["event"]["eventId"] }[]> {
-  const foreign = pending.filter(({ stored }) => domainOf(stored.event.sender) !== serverName);
+  const foreign = pending.filter(({ stored }) => !stored.isOutlier && domainOf(stored.event.sender) !== serverName);
   if (foreign.length === 0) return [];
   const waited = new Set(await selectMissingParents(tx, foreign.map(({ stored }) => stored.event.eventId)));
   return foreign.filter(({ stored }) => waited.has(stored.event.eventId))

@@ -5,21 +5,18 @@
  * against the state before it (else it is rejected), then against the current state (else it is soft-failed), and finds
  * its place in the graph. Rejected and soft-failed events are kept: others may refer to them.
  */
-import type { AuthDecision } from "../protocol/auth_rules_context.ts";
-import { checkAuthEventList } from "../protocol/auth_rules_list.ts";
-import { selectAuthKeys } from "../protocol/auth_events.ts";
-import { authorizeEvent } from "../protocol/auth_rules.ts";
-import { type RoomEvent, type StateKey, stateKeyOf } from "../protocol/event.ts";
+import { type RoomEvent, stateKeyOf } from "../protocol/event.ts";
 import type { EventId, RoomId } from "../protocol/ids.ts";
-import { verifyThirdPartyInvite } from "../protocol/membership_invite_signature.ts";
 import { selectMissingParents, selectRedactionsOf } from "../storage/event_lookups.ts";
 import { rankAfter, type RoomBatch } from "./batch.ts";
 import { mergeExtremities } from "./dummy_events.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { extremitiesAfter } from "./extremities.ts";
 import { currentDeltas } from "./deltas.ts";
+import { checkRejection, checkState } from "./receive_checks.ts";
 import { mayRedact } from "./redaction_rules.ts";
 import { resolveRoots } from "./resolve.ts";
+import { rootOfState } from "./supplied_state.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** An event whose format, hashes and signatures are right. */
@@ -27,6 +24,11 @@ export interface ReceivedEvent {
   readonly event: RoomEvent;
   /** The text to store. */
   readonly json: string;
+  /**
+   * The states after parents that are not known here, as other servers tell them: ids of events that are stored. With
+   * these the event is placed behind a gap.
+   */
+  readonly parentStates?: ReadonlyMap<EventId, readonly EventId[]>;
 }
 
 /** What became of an event. Those with missing parents or auth events are not kept: fetch these first. */
@@ -51,19 +53,23 @@ export async function receiveEvents(
 
 interface Parents {
   readonly prev: readonly StoredEvent[];
+  readonly missingPrev: readonly EventId[];
   readonly auth: readonly StoredEvent[];
+  /** Roots of the states after the parents, known or not. */
+  readonly roots: readonly number[];
 }
 
 async function receiveOne(
   deps: EngineDeps,
-  { batch, received: { event, json } }: { batch: RoomBatch; received: ReceivedEvent },
+  { batch, received }: { batch: RoomBatch; received: ReceivedEvent },
 ): Promise<ReceiveOutcome> {
+  const { event, json } = received;
   if (event.roomId !== batch.room.roomId) return { kind: "rejected", reason: "The event is of another room" };
   const known = (await batch.byId([event.eventId])).get(event.eventId);
   if (known !== undefined && !known.isOutlier) return { kind: "duplicate" };
-  const found = await findParents(batch, event);
+  const found = await findParents(batch, received);
   if ("kind" in found) return found;
-  const before = await resolveRoots(deps, { batch, roots: found.prev.map((stored) => stored.stateAfter ?? 0) });
+  const before = await resolveRoots(deps, { batch, roots: found.roots });
   const refusal = await checkRejection(batch, { event, auth: found.auth, before });
   const spam = refusal === null ? await checkState(batch, { event, root: batch.root }) : null;
   const stored = await makeStored(batch, { event, json, known, auth: found.auth, before, refusal, spam });
@@ -72,67 +78,27 @@ async function receiveOne(
   return spam === null ? { kind: "accepted" } : { kind: "soft_failed", reason: spam };
 }
 
-async function findParents(batch: RoomBatch, event: RoomEvent): Promise<Parents | ReceiveOutcome> {
+async function findParents(
+  batch: RoomBatch,
+  { event, parentStates = new Map() }: ReceivedEvent,
+): Promise<Parents | ReceiveOutcome> {
   if (event.prevEvents.length === 0) {
     return { kind: "rejected", reason: "Only the first event of a room has no parents" };
   }
-  const [prev, auth] = await Promise.all([batch.byId(event.prevEvents), batch.byId(event.authEvents)]);
-  const isPlaced = (id: EventId) => prev.get(id)?.isOutlier === false;
-  const parents = event.prevEvents.filter((id) => !isPlaced(id));
+  const [known, auth] = await Promise.all([batch.byId(event.prevEvents), batch.byId(event.authEvents)]);
+  const prev = [...known.values()].filter(({ isOutlier }) => !isOutlier);
+  const placed = new Set(prev.map((stored) => stored.event.eventId));
+  const missingPrev = [...new Set(event.prevEvents)].filter((id) => !placed.has(id));
+  const parents = missingPrev.filter((id) => !parentStates.has(id));
   const authEvents = event.authEvents.filter((id) => !auth.has(id));
   if (parents.length > 0 || authEvents.length > 0) return { kind: "missing", parents, authEvents };
-  const roomNid = batch.room.roomNid;
-  if ([...prev.values()].some((stored) => stored.roomNid !== roomNid)) {
+  const { roomNid } = batch.room;
+  if ([...known.values()].some((stored) => stored.roomNid !== roomNid)) {
     return { kind: "rejected", reason: "A parent is of another room" };
   }
-  return { prev: [...prev.values()], auth: [...auth.values()] };
-}
-
-/** Returns why the event is rejected, or null. */
-async function checkRejection(
-  batch: RoomBatch,
-  { event, auth, before }: { event: RoomEvent; auth: readonly StoredEvent[]; before: number },
-): Promise<string | null> {
-  const rejected = new Set(auth.filter(({ isRejected }) => isRejected).map(({ event: { eventId } }) => eventId));
-  const list = checkAuthEventList(event, {
-    authEvents: auth.map((stored) => stored.event),
-    isRejected: ({ eventId }) => rejected.has(eventId),
-  });
-  if (!list.allowed) return list.reason;
-  const create = await batch.stateAt(before, CREATE);
-  const byKey = new Map<StateKey, RoomEvent>();
-  for (const { event: authEvent } of auth) {
-    if (authEvent.stateKey !== null) byKey.set(stateKeyOf(authEvent.type, authEvent.stateKey), authEvent);
-  }
-  const byAuth = decide(event, { create, state: byKey });
-  if (!byAuth.allowed) return byAuth.reason;
-  return await checkState(batch, { event, root: before });
-}
-
-/** Returns why a state does not allow the event, or null. */
-async function checkState(
-  batch: RoomBatch,
-  { event, root }: { event: RoomEvent; root: number },
-): Promise<string | null> {
-  const state = new Map<StateKey, RoomEvent>();
-  for (const key of selectAuthKeys(event.rules, event)) {
-    const stored = await batch.stateAt(root, key);
-    if (stored !== null) state.set(key, stored.event);
-  }
-  const decision = decide(event, { create: await batch.stateAt(root, CREATE), state });
-  return decision.allowed ? null : decision.reason;
-}
-
-function decide(
-  event: RoomEvent,
-  { create, state }: { create: StoredEvent | null; state: ReadonlyMap<StateKey, RoomEvent> },
-): AuthDecision {
-  return authorizeEvent({
-    event,
-    create: create?.event ?? null,
-    authState: (type, stateKey) => state.get(stateKeyOf(type, stateKey)),
-    verifyThirdPartyInvite,
-  });
+  const roots = prev.map((stored) => stored.stateAfter ?? 0);
+  for (const id of missingPrev) roots.push(await rootOfState(batch, parentStates.get(id) ?? []));
+  return { prev, missingPrev, auth: [...auth.values()], roots };
 }
 
 async function makeStored(
@@ -193,7 +159,7 @@ async function addToRoom(
   batch.addResolved({
     stored: final,
     prev: parents.prev,
-    missingPrev: [],
+    missingPrev: parents.missingPrev,
     auth: parents.auth,
     wasOutlier,
     deltas: await currentDeltas(batch, { root, stored: final }),

@@ -33,3 +33,36 @@ export async function selectMissingParents(db: Db, eventIds: readonly EventId[])
     WHERE EXISTS (SELECT 1 FROM event_prev_missing m WHERE m.missing_event_id = wanted.value)`);
   return rows.map((row) => row.value);
 }
+
+/** A state event as an entry of a state. */
+export interface StateEntry {
+  readonly nid: number;
+  readonly stateKeyNid: number;
+  readonly isMember: boolean;
+}
+
+/** Returns the entries that these state events make in a state; rejected ones and those of other rooms are left out. */
+export async function selectStateEntries(
+  db: Db,
+  { roomNid, eventIds }: { roomNid: number; eventIds: readonly EventId[] },
+): Promise<StateEntry[]> {
+  if (eventIds.length === 0) return [];
+  const rows = await db.all<{ event_nid: number; state_key_nid: number; type: string }>(sql`
+    SELECT e.event_nid, e.state_key_nid, e.type FROM ${textTable(eventIds)} AS wanted
+    JOIN events e ON e.event_id = wanted.value
+    WHERE e.room_nid = ${roomNid} AND e.state_key_nid IS NOT NULL AND NOT e.is_rejected`);
+  return rows.map(({ event_nid, state_key_nid, type }) => ({
+    nid: event_nid,
+    stateKeyNid: state_key_nid,
+    isMember: type === "m.room.member",
+  }));
+}
+
+/** Returns which of these events are not in the database at all. */
+export async function selectUnknownEvents(db: Db, eventIds: readonly EventId[]): Promise<EventId[]> {
+  if (eventIds.length === 0) return [];
+  const rows = await db.all<{ value: EventId }>(sql`
+    SELECT wanted.value FROM ${textTable(eventIds)} AS wanted
+    WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.event_id = wanted.value)`);
+  return rows.map((row) => row.value);
+}

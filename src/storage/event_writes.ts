@@ -59,6 +59,23 @@ export async function insertEventBodies(tx: Tx, bodies: readonly NewEventBody[])
   await tx.runMany(statements);
 }
 
+/** Inserts the edges of events that were stored as outliers, which may have had none. */
+export async function insertEdgesOfOutliers(tx: Tx, bodies: readonly Omit<NewEventBody, "json">[]): Promise<void> {
+  await tx.runMany(bodies.flatMap(({ nid, roomNid, prevNids, missingPrev, authNids }) => [
+    ...prevNids.map((prev) =>
+      sql`INSERT INTO event_prev (event_nid, prev_nid) VALUES (${nid}, ${prev}) ON CONFLICT DO NOTHING`
+    ),
+    ...missingPrev.map((missing) =>
+      sql`
+      INSERT INTO event_prev_missing (missing_event_id, event_nid, room_nid) VALUES (${missing}, ${nid}, ${roomNid})
+      ON CONFLICT DO NOTHING`
+    ),
+    ...authNids.map((auth) =>
+      sql`INSERT INTO event_auth (event_nid, auth_nid) VALUES (${nid}, ${auth}) ON CONFLICT DO NOTHING`
+    ),
+  ]));
+}
+
 /** Inserts the rows of `events`. */
 export async function insertEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
   await tx.runMany(events.map((event) =>
@@ -78,7 +95,7 @@ export async function updateOutliers(tx: Tx, events: readonly NewEvent[]): Promi
     UPDATE events
     SET position = ${event.position}, is_outlier = ${event.isOutlier}, is_rejected = ${event.isRejected},
       is_soft_failed = ${event.isSoftFailed}, state_before = ${event.stateBefore}, state_after = ${event.stateAfter},
-      redacted_by_nid = ${event.redactedByNid}
+      auth_rank = ${event.authRank}, redacted_by_nid = ${event.redactedByNid}
     WHERE event_nid = ${event.nid}`
   ));
 }

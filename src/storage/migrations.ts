@@ -17,6 +17,10 @@ import searchSqlite from "../../migrations/0010_search.sqlite.sql" with { type: 
 import searchPostgres from "../../migrations/0010_search.postgres.sql" with { type: "text" };
 import social from "../../migrations/0011_social.sql" with { type: "text" };
 import federation from "../../migrations/0012_federation.sql" with { type: "text" };
+import pushers from "../../migrations/0013_pushers.sql" with { type: "text" };
+import slidingSync from "../../migrations/0014_sliding_sync.sql" with { type: "text" };
+import federationRooms from "../../migrations/0015_federation_rooms.sql" with { type: "text" };
+import appservices from "../../migrations/0016_appservices.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -39,4 +43,8 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0010_search", text: { sqlite: searchSqlite, postgres: searchPostgres } },
   { name: "0011_social", text: social },
   { name: "0012_federation", text: federation },
+  { name: "0013_pushers", text: pushers },
+  { name: "0014_sliding_sync", text: slidingSync },
+  { name: "0015_federation_rooms", text: federationRooms },
+  { name: "0016_appservices", text: appservices },
 ];

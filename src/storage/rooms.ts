@@ -70,6 +70,18 @@ export async function insertRoom(tx: Tx, room: RoomRow & { readonly createdTs: n
       ${room.joinedMembers}, ${room.invitedMembers}, ${room.isPublic}, ${room.createdTs})`);
 }
 
+/** Adds a room that this server is not in and knows nothing of but its version; does nothing when it is there. */
+export async function insertUnjoinedRoom(
+  tx: Tx,
+  room: { readonly roomNid: number; readonly roomId: RoomId; readonly roomVersion: string; readonly createdTs: number },
+): Promise<void> {
+  await tx.run(sql`
+    INSERT INTO rooms (room_nid, room_id, room_version, state_root, last_position, joined_members, invited_members,
+      is_public, created_ts)
+    VALUES (${room.roomNid}, ${room.roomId}, ${room.roomVersion}, 0, 0, 0, 0, ${false}, ${room.createdTs})
+    ON CONFLICT (room_id) DO NOTHING`);
+}
+
 /** Sets what a batch of events changed in its room. */
 export async function updateRoomHead(
   tx: Tx,
