@@ -14,7 +14,7 @@ import { Summaries } from "../sync/summaries.ts";
 import { SyncService } from "../sync/sync.ts";
 import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
-import { buildPushBase } from "./push.ts";
+import { buildPush, buildPushBase, type PushParts } from "./push.ts";
 import { buildRooms, type RoomParts } from "./rooms.ts";
 import { buildSocial, type SocialParts } from "./social.ts";
 import { buildUserData, type UserDataParts } from "./user_data.ts";
@@ -25,6 +25,7 @@ export interface Parts {
   readonly rooms: RoomParts;
   readonly accounts: AccountParts;
   readonly pushRules: PushRulesService;
+  readonly push: PushParts;
   readonly userData: UserDataParts;
   readonly social: SocialParts;
   readonly sync: { readonly sync: SyncService; readonly filters: Filters };
@@ -54,12 +55,13 @@ export async function buildParts(core: Core): Promise<Parts> {
   });
   const accounts: AccountParts = buildAccounts(
     core,
-    accountHooks(core, { rooms, userData: () => userData, social: () => social }),
+    accountHooks(core, { rooms, userData: () => userData, social: () => social, push: () => push }),
   );
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
     devices: accounts.devices,
   });
+  const push = buildPush(core, { rooms, notifications });
   const stopping = new AbortController();
   const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
   const media = await Media.open({
@@ -71,11 +73,11 @@ export async function buildParts(core: Core): Promise<Parts> {
   });
   const sync = buildSync(core, { rooms, userData, pushRules, social, stopping: stopping.signal });
   return {
-    ...{ core, rooms, accounts, pushRules, userData, social, sync, media },
+    ...{ core, rooms, accounts, pushRules, push, userData, social, sync, media },
     stopping,
     async [Symbol.asyncDispose]() {
       const { typing, presence } = userData;
-      for (const part of [social, accounts.userRooms, typing, presence, media, accounts.passwords]) {
+      for (const part of [push, social, accounts.userRooms, typing, presence, media, accounts.passwords]) {
         await part[Symbol.asyncDispose]();
       }
     },
@@ -84,7 +86,12 @@ export async function buildParts(core: Core): Promise<Parts> {
 
 function accountHooks(
   { config }: Core,
-  { rooms, userData, social }: { rooms: RoomParts; userData: () => UserDataParts; social: () => SocialParts },
+  { rooms, userData, social, push }: {
+    rooms: RoomParts;
+    userData: () => UserDataParts;
+    social: () => SocialParts;
+    push: () => PushParts;
+  },
 ): AccountHooks {
   const autoJoin = new AutoJoin({
     serverName: config.serverName,
@@ -98,6 +105,7 @@ function accountHooks(
       // Others see a device's name with its keys.
       if (kind === "renamed") await userData().deviceLists.noteChange(tx, userId);
       if (kind !== "removed") return;
+      await push().pushers.deleteOfDevices(tx, { userId, deviceIds });
       for (const deviceId of deviceIds) {
         await deleteInboxOfDevice(tx, { userId, deviceId });
         await userData().deviceKeys.deleteDevice(tx, { userId, deviceId });

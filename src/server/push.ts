@@ -1,7 +1,18 @@
 /** Push rules, what notifies whom, pushers, server notices. */
+import { randomInt } from "node:crypto";
+import { systemDns } from "../federation/dns.ts";
+import { IpPolicy } from "../federation/ip_policy.ts";
+import { getLogger } from "../lib/log.ts";
+import { VERSION } from "../lib/version.ts";
+import { Badges } from "../services/badges.ts";
 import { Ignores } from "../services/ignores.ts";
 import { NotificationsService } from "../services/notifications.ts";
+import { PushersService } from "../services/pushers.ts";
 import { PushRulesService } from "../services/push_rules.ts";
+import { PushDelivery } from "../workers/push_delivery.ts";
+import { PushGateways } from "../workers/push_gateway.ts";
+import { PushPayloads } from "../workers/push_payload.ts";
+import { PushPool } from "../workers/push_pool.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
 
@@ -30,4 +41,48 @@ export async function buildPushBase(core: Core, rooms: () => RoomParts): Promise
     },
   });
   return { ignores, pushRules, notifications };
+}
+
+/** What reaches users by push. */
+export interface PushParts extends AsyncDisposable {
+  readonly pushers: PushersService;
+  /** Goes on with what a former run of the server left. */
+  start(): Promise<void>;
+}
+
+const RANDOM_STEPS = 2 ** 32;
+
+/** Builds the pushers. */
+export function buildPush(
+  core: Core,
+  { rooms, notifications }: { rooms: RoomParts; notifications: NotificationsService },
+): PushParts {
+  const { db, clock, notifier, config: { server, push: { push } } } = core;
+  const gateways = new PushGateways({
+    dns: systemDns(),
+    ipPolicy: new IpPolicy({ denied: server.ipRangeBlacklist, allowed: server.ipRangeWhitelist }),
+    userAgent: `synapse-ts/${VERSION}`,
+  });
+  const log = getLogger("synapse.push.httppusher");
+  const badges = new Badges({ ...rooms, notifications, byRoom: push.groupUnreadCountByRoom });
+  const delivery = new PushDelivery({
+    ...{ db, clock, log, ...rooms, notifications, badges, gateways },
+    payloads: new PushPayloads({ db, ...rooms, includeContent: push.includeContent }),
+    random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
+    jitterMs: push.jitterDelay,
+  });
+  const pool = new PushPool({
+    ...{ db, clock, log, notifier, badges, delivery, gateways },
+    localJoined: async (roomNid) => {
+      const room = await rooms.events.room(roomNid);
+      return room === null ? new Set() : await rooms.engine.localJoinedUsers(room.roomId);
+    },
+  });
+  return {
+    pushers: new PushersService({ db, clock, notifier, onChange: (userId) => pool.reload(userId) }),
+    async start() {
+      if (push.enabled) await pool.start();
+    },
+    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+  };
 }

@@ -13,6 +13,7 @@ import { membershipRoutes } from "../http/client/membership.ts";
 import { presenceRoutes } from "../http/client/presence.ts";
 import { profileRoutes } from "../http/client/profile.ts";
 import { pushRuleRoutes } from "../http/client/push_rules.ts";
+import { pusherRoutes } from "../http/client/pushers.ts";
 import { receiptRoutes } from "../http/client/receipts.ts";
 import { registerRoutes } from "../http/client/register.ts";
 import { roomReadRoutes } from "../http/client/room_reads.ts";
@@ -111,7 +112,7 @@ function roomParts(
   });
 }
 
-function userDataParts(app: App, { rooms, userData, pushRules }: Parts, { auth, limits }: Guards): void {
+function userDataParts(app: App, { rooms, userData, push, pushRules }: Parts, { auth, limits }: Guards): void {
   const { accountData, receipts, typing, presence, toDevice } = userData;
   accountDataRoutes(app, { auth, accountData, pushRulesContent: (userId) => pushRules.content(userId) });
   receiptRoutes(app, {
@@ -121,6 +122,7 @@ function userDataParts(app: App, { rooms, userData, pushRules }: Parts, { auth, 
   });
   presenceRoutes(app, { auth, limits, presence });
   pushRuleRoutes(app, { auth, pushRules });
+  pusherRoutes(app, { auth, pushers: push.pushers });
   toDeviceRoutes(app, { auth, toDevice });
 }
 

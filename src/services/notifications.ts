@@ -84,6 +84,11 @@ export class NotificationsService {
     return this.#counter.count(query);
   }
 
+  /** Returns the position up to which a user has read the main timeline (`""`) or a thread of a room they are in. */
+  readUpTo(query: Omit<UnreadQuery, "upTo"> & { threadId: string }): Promise<number> {
+    return this.#counter.readUpTo(query);
+  }
+
   /** A redacted event notifies nobody any more. */
   async #takeBack(tx: Tx, { roomNid, position }: StoredEvent): Promise<void> {
     if (position === null || !await deleteNotifications(tx, { roomNid, position })) return;

@@ -82,6 +82,14 @@ export class UnreadCounter {
     return toCounts(counts);
   }
 
+  /** Returns the position up to which a user has read the main timeline (`""`) or a thread of a room they are in. */
+  async readUpTo(
+    { userId, roomNid, joinedAt, threadId }: Omit<UnreadQuery, "upTo"> & { threadId: string },
+  ): Promise<number> {
+    const read = readPositions(await selectReceiptsOfUser(this.#db, { roomNid, userId }), joinedAt);
+    return read.threads.get(threadId) ?? read.floor;
+  }
+
   /** Forgets what was counted in a room: an event that may have counted does so no more. */
   forgetRoom(roomNid: number): void {
     this.#generations.set(roomNid, this.#nextGeneration++);

@@ -3,8 +3,9 @@
  * whom it is otherwise has a row of their own, which also says what to take back from the room's.
  */
 import type { UserId } from "../protocol/ids.ts";
+import type { JsonValue } from "../protocol/json.ts";
 import type { Db, Tx } from "./database.ts";
-import { inList, sql } from "./sql.ts";
+import { numberTable, sql } from "./sql.ts";
 
 /** An event that notifies the members of its room. */
 export interface RoomNotification {
@@ -112,40 +113,90 @@ export async function countNotifications(db: Db, range: CountRange): Promise<Thr
   return [...counts].map(([threadId, count]) => ({ threadId, ...count }));
 }
 
-/** One line of a user's list of notifications. */
+/** An event that notifies a user. */
 export interface ListedNotification {
+  readonly eventNid: number;
   readonly roomNid: number;
   readonly position: number;
+  readonly threadId: string;
+  readonly highlight: boolean;
+  readonly actions: JsonValue[];
+}
+
+interface ListedRow {
+  readonly event_nid: number;
+  readonly room_nid: number;
+  readonly position: number;
+  readonly thread_id: string;
   readonly highlight: boolean;
   readonly actions: string;
 }
 
-/** Returns a user's notifications before a position, newest first: the rooms' own ones and those of the user alone. */
+/** Returns what notifies a user in some rooms in `(after, before)`, newest first unless `oldestFirst`. */
 export async function selectNotifications(
   db: Db,
-  { userId, roomNids, before, onlyHighlight, limit }: {
+  { userId, roomNids, after, before, onlyHighlight = false, oldestFirst = false, limit }: {
     userId: UserId;
-    /** The rooms the user is in. */
     roomNids: readonly number[];
+    after: number;
     before: number;
-    onlyHighlight: boolean;
+    onlyHighlight?: boolean;
+    oldestFirst?: boolean;
     limit: number;
   },
 ): Promise<ListedNotification[]> {
-  const only = onlyHighlight ? sql` AND highlight` : sql``;
-  const rows = await db.all<{ room_nid: number; position: number; highlight: boolean; actions: string }>(sql`
-    SELECT room_nid, position, highlight, actions FROM room_notifications r
-    WHERE position < ${before} AND ${inList(sql`room_nid`, roomNids)} AND sender <> ${userId}${only}
-      AND NOT EXISTS (SELECT 1 FROM user_notifications u
-        WHERE u.user_id = ${userId} AND u.room_nid = r.room_nid AND u.position = r.position)
-    UNION ALL
-    SELECT room_nid, position, highlight, actions FROM user_notifications
-    WHERE user_id = ${userId} AND position < ${before} AND notify${only}
-    ORDER BY position DESC LIMIT ${limit}`);
+  if (roomNids.length === 0) return [];
+  const only = onlyHighlight ? sql` AND n.highlight` : sql``;
+  const order = oldestFirst ? sql`position` : sql`position DESC`;
+  const columns = sql`n.room_nid, n.position, n.thread_id, n.highlight, n.actions`;
+  const rows = await db.all<ListedRow>(sql`
+    SELECT e.event_nid, ${columns} FROM (
+      SELECT ${columns} FROM ${numberTable(roomNids)} r JOIN room_notifications n ON n.room_nid = r.value
+      WHERE n.position > ${after} AND n.position < ${before} AND n.sender <> ${userId}${only}
+        AND NOT EXISTS (SELECT 1 FROM user_notifications u
+          WHERE u.user_id = ${userId} AND u.room_nid = n.room_nid AND u.position = n.position)
+      UNION ALL
+      SELECT ${columns} FROM ${numberTable(roomNids)} r
+      JOIN user_notifications n ON n.room_nid = r.value AND n.user_id = ${userId}
+      WHERE n.position > ${after} AND n.position < ${before} AND n.notify${only}
+      ORDER BY ${order} LIMIT ${limit}
+    ) n JOIN events e ON e.room_nid = n.room_nid AND e.position = n.position
+    ORDER BY n.${order}`);
   return rows.map((row) => ({
+    eventNid: row.event_nid,
     roomNid: row.room_nid,
     position: row.position,
-    highlight: Boolean(row.highlight),
-    actions: row.actions,
+    threadId: row.thread_id,
+    highlight: row.highlight,
+    actions: JSON.parse(row.actions) as JsonValue[],
   }));
+}
+
+/** Rooms in which something notifies: their members, but not who alone wrote there. */
+export interface NotifyingRoom {
+  readonly roomNid: number;
+  /** Null when several wrote. */
+  readonly onlySender: UserId | null;
+}
+
+/** Returns the rooms with something in `(after, upTo]` that notifies their members. */
+export async function selectNotifyingRooms(
+  db: Db,
+  { after, upTo }: { after: number; upTo: number },
+): Promise<NotifyingRoom[]> {
+  const rows = await db.all<{ room_nid: number; first: UserId; last: UserId }>(sql`
+    SELECT room_nid, MIN(sender) AS first, MAX(sender) AS last FROM room_notifications
+    WHERE position > ${after} AND position <= ${upTo} GROUP BY room_nid`);
+  return rows.map(({ room_nid, first, last }) => ({ roomNid: room_nid, onlySender: first === last ? first : null }));
+}
+
+/** Returns whom something in `(after, upTo]` notifies other than it does everybody, and in which rooms. */
+export async function selectNotifiedUsers(
+  db: Db,
+  { after, upTo }: { after: number; upTo: number },
+): Promise<{ roomNid: number; userId: UserId }[]> {
+  const rows = await db.all<{ room_nid: number; user_id: UserId }>(sql`
+    SELECT DISTINCT room_nid, user_id FROM user_notifications
+    WHERE position > ${after} AND position <= ${upTo} AND notify`);
+  return rows.map(({ room_nid, user_id }) => ({ roomNid: room_nid, userId: user_id }));
 }

@@ -25,7 +25,10 @@ function toPair(count: Json): [number, number] {
   return [count.notification_count, count.highlight_count];
 }
 
-async function receipt(client: TestClient, roomId: string, event: { id: string; thread?: string; type?: string }) {
+async function receipt(
+  client: TestClient,
+  { roomId, ...event }: { roomId: string; id: string; thread?: string; type?: string },
+): Promise<void> {
   const body = event.thread === undefined ? {} : { thread_id: event.thread };
   await client.post(path`/rooms/${roomId}/receipt/${event.type ?? "m.read"}/${event.id}`, body);
 }
@@ -56,12 +59,12 @@ testEachServer("what others say is unread until a receipt, one's own never", asy
   await bob.sendText(roomId, "hello alice");
   assert.deepEqual(await unread(bob, roomId), [3, 2]);
   assert.deepEqual(await unread(alice, roomId), [1, 1]);
-  await receipt(bob, roomId, { id: first });
+  await receipt(bob, { roomId, id: first });
   assert.deepEqual(await unread(bob, roomId), [2, 2]);
-  await receipt(bob, roomId, { id: third, type: "m.read.private" });
+  await receipt(bob, { roomId, id: third, type: "m.read.private" });
   assert.deepEqual(await unread(bob, roomId), [0, 0]);
   // A receipt does not go back.
-  await receipt(bob, roomId, { id: first, type: "m.read.private" });
+  await receipt(bob, { roomId, id: first, type: "m.read.private" });
   assert.deepEqual(await unread(bob, roomId), [0, 0]);
   await alice.sendText(roomId, "four");
   assert.deepEqual(await unread(bob, roomId), [1, 0]);
@@ -78,7 +81,7 @@ testEachServer("an incremental sync counts what is unread, not what is new", asy
   assert.deepEqual(await count(), { notification_count: 1, highlight_count: 0 });
   const second = await alice.sendText(roomId, "two");
   assert.deepEqual(await count(), { notification_count: 2, highlight_count: 0 });
-  await receipt(bob, roomId, { id: second });
+  await receipt(bob, { roomId, id: second });
   assert.deepEqual(await count(), { notification_count: 0, highlight_count: 0 });
 });
 
@@ -97,11 +100,11 @@ testEachServer("threads are counted apart for those who ask", async (database) =
   });
   assert.deepEqual(await unread(bob, roomId), [5, 1]);
   assert.deepEqual(await unreadByThread(bob, roomId), { main: [2, 0], [root]: [3, 1] });
-  await receipt(bob, roomId, { id: root, thread: "main" });
+  await receipt(bob, { roomId, id: root, thread: "main" });
   assert.deepEqual(await unreadByThread(bob, roomId), { main: [1, 0], [root]: [3, 1] });
-  await receipt(bob, roomId, { id: last, thread: root });
+  await receipt(bob, { roomId, id: last, thread: root });
   assert.deepEqual(await unreadByThread(bob, roomId), { main: [1, 0], [root]: [1, 0] });
-  await receipt(bob, roomId, { id: main });
+  await receipt(bob, { roomId, id: main });
   assert.deepEqual(await unreadByThread(bob, roomId), { main: [0, 0], [root]: [1, 0] });
   await alice.send(roomId, inThread(root, "more"));
   assert.deepEqual(await unreadByThread(bob, roomId), { main: [0, 0], [root]: [2, 0] });
@@ -174,7 +177,7 @@ testEachServer("what was said while one was away does not count after coming bac
   await using hs = await TestServer.start({ database });
   const { alice, bob, roomId } = await room(hs);
   const seen = await alice.sendText(roomId, "one");
-  await receipt(bob, roomId, { id: seen });
+  await receipt(bob, { roomId, id: seen });
   await bob.leave(roomId);
   await alice.sendText(roomId, "two");
   await bob.join(roomId);

@@ -25,6 +25,7 @@ export interface PushRuleRoutesDeps {
 
 const RULE = "/pushrules/global/:kind/:ruleId";
 const MAX_CONDITIONS = 100;
+const MAX_PATTERN_BYTES = 1_024;
 
 /** Registers the push rule endpoints. */
 export function pushRuleRoutes(app: App, { auth, pushRules }: PushRuleRoutesDeps): void {
@@ -83,7 +84,9 @@ function parseRule(c: Ctx, body: JsonObject): NewPushRule {
   const rule = { ...ref, actions: parseActions(body), before: places.get("before"), after: places.get("after") };
   if (ref.kind === "content") {
     if (body.pattern === undefined) throw missingParam("pattern");
-    if (typeof body.pattern !== "string") throw badJson('"pattern" must be a string');
+    if (typeof body.pattern !== "string" || !isStorable(body.pattern, MAX_PATTERN_BYTES)) {
+      throw badJson(`"pattern" must be a string of at most ${MAX_PATTERN_BYTES} bytes`);
+    }
     return { ...rule, pattern: body.pattern };
   }
   if (ref.kind === "room" || ref.kind === "sender") return rule;

@@ -1,0 +1,75 @@
+/**
+ * Pushers. Spec: client-server API, "Push Notifications".
+ *   GET  /pushers
+ *   POST /pushers/set
+ */
+import { z } from "zod";
+import { isStorable } from "../../protocol/ids.ts";
+import { isJsonObject, type JsonObject } from "../../protocol/json.ts";
+import type { PushersService } from "../../services/pushers.ts";
+import { type App, client, requester } from "../app.ts";
+import type { Auth } from "../middleware/auth.ts";
+import { checkJson, readJsonObject } from "../middleware/body.ts";
+import { json } from "../middleware/responses.ts";
+
+/** What the routes are built from. */
+export interface PusherRoutesDeps {
+  readonly auth: Auth;
+  readonly pushers: PushersService;
+}
+
+const MAX_BODY_BYTES = 65_536;
+const KeyBody = z.looseObject({ app_id: text(64).min(1), pushkey: text(512).min(1) });
+const SetBody = KeyBody.extend({
+  kind: text(64),
+  app_display_name: text(1_024),
+  device_display_name: text(1_024),
+  lang: text(64),
+  data: z.custom<JsonObject>(isJsonObject),
+  profile_tag: text(64).nullish(),
+  append: z.boolean().nullish(),
+});
+
+/** A text of at most `maxBytes` that any database can hold. */
+function text(maxBytes: number): z.ZodString {
+  return z.string().refine((value) => isStorable(value, maxBytes));
+}
+
+/** Registers the pusher endpoints. */
+export function pusherRoutes(app: App, { auth, pushers }: PusherRoutesDeps): void {
+  client(app)
+    .get("/pushers", auth.user(), async (c) => {
+      const list = await pushers.list(requester(c).userId);
+      return json({
+        pushers: list.map((pusher) => ({
+          pushkey: pusher.pushkey,
+          kind: pusher.kind,
+          app_id: pusher.appId,
+          app_display_name: pusher.appDisplayName,
+          device_display_name: pusher.deviceDisplayName,
+          profile_tag: pusher.profileTag,
+          lang: pusher.lang,
+          data: { ...pusher.data },
+        })),
+      });
+    })
+    .post("/pushers/set", auth.user(), async (c) => {
+      const { userId, deviceId } = requester(c);
+      const given = await readJsonObject(c, { maxBytes: MAX_BODY_BYTES });
+      if (given.kind === null) {
+        const { app_id: appId, pushkey } = checkJson(KeyBody, given);
+        await pushers.delete({ userId, appId, pushkey });
+        return json({});
+      }
+      const body = checkJson(SetBody, given);
+      await pushers.set({
+        ...{ userId, deviceId, appId: body.app_id, pushkey: body.pushkey, kind: body.kind },
+        appDisplayName: body.app_display_name,
+        deviceDisplayName: body.device_display_name,
+        lang: body.lang,
+        profileTag: body.profile_tag ?? "",
+        data: body.data,
+      }, { append: body.append === true });
+      return json({});
+    });
+}
