@@ -88,7 +88,7 @@ const slide = (user) =>
     token: user.token,
   });
 
-async function pool(size, count, work) {
+async function pool({ size, count }, work) {
   let next = 0;
   await Promise.all(Array.from({ length: size }, async () => {
     while (next < count) await work(next++);
@@ -124,7 +124,7 @@ const scenarios = {
     for (const size of [20, 200, 2000]) {
       const user = await register();
       const rooms = [];
-      await pool(10, size, async () => {
+      await pool({ size: 10, count: size }, async () => {
         const room = await createRoom(host);
         await join(user, room);
         await send(host, room);
@@ -153,7 +153,7 @@ const scenarios = {
     for (const size of [100, 10000]) {
       const host = await register();
       const room = await createRoom(host);
-      await pool(10, size, async () => join(await register(), room));
+      await pool({ size: 10, count: size }, async () => join(await register(), room));
       await send(host, room);
       figures[`send_${size}_ms`] = await time(200, () => send(host, room));
     }
@@ -166,7 +166,7 @@ const scenarios = {
     const host = await register();
     const room = await createRoom(host);
     const users = [];
-    await pool(10, count, async () => {
+    await pool({ size: 10, count: count }, async () => {
       const user = await register();
       await join(user, room);
       users.push(user);
@@ -179,7 +179,7 @@ const scenarios = {
       call("GET", `${client}/sync?filter=${filter}&timeout=${timeout}${user.since ? `&since=${user.since}` : ""}`, {
         token: user.token,
       });
-    await pool(10, count, async (index) => {
+    await pool({ size: 10, count: count }, async (index) => {
       users[index].since = (await poll(users[index], 0)).next_batch;
     });
     const before = rssKiB();
