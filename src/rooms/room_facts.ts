@@ -7,6 +7,7 @@ import type { Db } from "../storage/database.ts";
 import { selectRoomByNid } from "../storage/rooms.ts";
 import type { EventStore } from "./event_store.ts";
 import type { LocalMemberships } from "./local_memberships.ts";
+import { relationOf } from "./relation.ts";
 import type { StateReader } from "./state_reader.ts";
 import type { StoredEvent } from "./types.ts";
 import type { Visibility } from "./visibility.ts";
@@ -20,6 +21,9 @@ export interface RoomFactsDeps {
   readonly visibility: Visibility;
 }
 
+/** The thread id of what is in no thread. */
+const MAIN_TIMELINE = "main";
+const MAX_RELATION_HOPS = 3;
 const CREATE = stateKeyOf("m.room.create", "");
 const POWER_LEVELS = stateKeyOf("m.room.power_levels", "");
 
@@ -48,6 +52,23 @@ export class RoomFacts {
   async eventPosition(roomNid: number, eventId: EventId): Promise<number | null> {
     const stored = await this.#deps.events.getById(eventId);
     return stored?.roomNid === roomNid ? stored.position : null;
+  }
+
+  /**
+   * Tells whether an event has to do with a thread: it is in it, it is its root, or it relates to either. `main` is what
+   * is in no thread. Spec: client-server API, "Threaded read receipts".
+   */
+  async isInThread(eventId: EventId, threadId: string): Promise<boolean> {
+    let stored = await this.#deps.events.getById(eventId);
+    const roomNid = stored?.roomNid;
+    for (let hop = 0; stored !== null && stored.roomNid === roomNid && hop <= MAX_RELATION_HOPS; hop++) {
+      if (stored.event.eventId === threadId) return true;
+      const relation = relationOf(stored.event);
+      if (relation === null) break;
+      if (relation.relType === "m.thread") return relation.relatesToId === threadId;
+      stored = await this.#deps.events.getById(relation.relatesToId as EventId);
+    }
+    return threadId === MAIN_TIMELINE || stored?.event.eventId === threadId;
   }
 
   /** Returns the number of joined members. */

@@ -48,6 +48,7 @@ export async function buildParts(core: Core): Promise<Parts> {
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
     onPersist: async (tx, batch) => {
       await notifications.record(tx, batch);
+      tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
       await social.aggregations.onPersist(tx, batch);
       await social.delayedEvents.onPersist(tx, batch);
     },
@@ -62,6 +63,7 @@ export async function buildParts(core: Core): Promise<Parts> {
     devices: accounts.devices,
   });
   const push = buildPush(core, { rooms, notifications });
+  await userData.presence.restore();
   const stopping = new AbortController();
   const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
   const media = await Media.open({

@@ -118,7 +118,7 @@ function userDataParts(app: App, { rooms, userData, push, pushRules }: Parts, { 
   receiptRoutes(app, {
     ...{ auth, receipts, typing },
     isJoined: (userId, roomId) => rooms.facts.isJoined(userId, roomId),
-    noteActivity: (userId) => presence.noteActivity(userId),
+    noteActivity: (requester) => presence.noteActivity(requester),
   });
   presenceRoutes(app, { auth, limits, presence });
   pushRuleRoutes(app, { auth, pushRules });

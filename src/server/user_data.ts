@@ -42,12 +42,13 @@ export function buildUserData(
     notifications,
     deviceLists,
     summaries,
-    typing: new TypingService({ clock, notifier, localJoinedUsers }),
+    typing: new TypingService({ clock, notifier, localJoinedUsers, isLocal }),
     receipts: new ReceiptsService({
       ...{ db, clock, notifier, accountData },
       rooms: {
         joinedRoomNid: (userId, roomId) => facts.joinedRoomNid(userId, roomId),
         eventPosition: (roomNid, eventId) => facts.eventPosition(roomNid, eventId),
+        isInThread: (eventId, threadId) => facts.isInThread(eventId, threadId),
         localJoinedUsers,
       },
     }),

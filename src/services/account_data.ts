@@ -74,16 +74,16 @@ export class AccountDataService {
     return isJsonObject(value) ? value : null;
   }
 
-  /** Changes a piece by a function of its old content, in one transaction. */
+  /** Changes a piece by a function of its old content, in one transaction; null leaves it as it is. */
   async update(
     { userId, roomId, type }: { userId: UserId; roomId: RoomId | null; type: string },
-    change: (content: JsonObject) => JsonObject,
+    change: (content: JsonObject) => JsonObject | null | Promise<JsonObject | null>,
   ): Promise<void> {
     await this.#db.transaction(async (tx) => {
       const text = await this.#find(tx, { userId, roomId, type });
       const old: unknown = text === null ? {} : JSON.parse(text);
-      const content = change(isJsonObject(old) ? old : {});
-      await this.#write(tx, { userId, roomId: roomId ?? "", type, content });
+      const content = await change(isJsonObject(old) ? old : {});
+      if (content !== null) await this.#write(tx, { userId, roomId: roomId ?? "", type, content });
     });
   }
 
@@ -120,8 +120,7 @@ export class AccountDataService {
   async deleteTag({ userId, roomId, tag }: { userId: UserId; roomId: RoomId; tag: string }): Promise<void> {
     await this.update({ userId, roomId, type: "m.tag" }, (old) => {
       const tags = new Map(Object.entries(isJsonObject(old.tags) ? old.tags : {}));
-      tags.delete(tag);
-      return { tags: Object.fromEntries(tags) };
+      return tags.delete(tag) ? { tags: Object.fromEntries(tags) } : null;
     });
   }
 
@@ -136,8 +135,9 @@ export class AccountDataService {
     tx: Tx,
     { userId, roomId, type, content }: { userId: UserId; roomId: string; type: string; content: JsonObject },
   ): Promise<void> {
-    if (await countAccountData(tx, userId) >= MAX_ENTRIES_PER_USER) {
-      throw new MatrixError(400, "M_LIMIT_EXCEEDED", "Too much account data is stored for this user");
+    const isNew = await selectAccountData(tx, { userId, roomId, type }) === null;
+    if (isNew && await countAccountData(tx, userId) >= MAX_ENTRIES_PER_USER) {
+      throw new MatrixError(400, "M_RESOURCE_LIMIT_EXCEEDED", "Too much account data is stored for this user");
     }
     const position = await advanceStream(tx, "account_data", 1);
     await upsertAccountData(tx, { userId, roomId, type, content: JSON.stringify(content), position });

@@ -1,17 +1,18 @@
 /**
  * Who is online. Spec: client-server API, "Presence".
  *
- * State lives in memory, the last of it in the database. A user is online while a client syncs or acts, `unavailable`
- * after `idleTimeoutMs` without activity, `offline` once no client has synced for `syncOnlineTimeoutMs`. Each change
- * takes the next position of the presence stream; readers get the changes of users with whom they share a room.
+ * State lives in memory, the last of it in the database. Each device has a state: what it last asked for, while it syncs
+ * and `syncOnlineTimeoutMs` after. The user's is the most present of them, but no more than `unavailable` after
+ * `idleTimeoutMs` without activity. Each change takes the next position of the presence stream; readers get the changes
+ * of users with whom they share a room.
  */
 import type { Clock } from "../lib/clock.ts";
 import { getLogger } from "../lib/log.ts";
 import { forbidden } from "../protocol/errors.ts";
-import type { UserId } from "../protocol/ids.ts";
+import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Database } from "../storage/database.ts";
-import { selectPresence, upsertPresence } from "../storage/presence.ts";
+import { selectPresence, selectPresentUsers, type StoredPresence, upsertPresence } from "../storage/presence.ts";
 import { filterUsersSharingRoom, selectLocalUsersSharingRoom } from "../storage/shared_rooms.ts";
 import type { Notifier } from "../streams/notifier.ts";
 
@@ -33,21 +34,35 @@ export interface PresenceDeps {
   };
 }
 
+interface DevicePresence {
+  state: PresenceState;
+  /** When the device last synced or acted. */
+  lastSeenTs: number;
+  /** How many of its requests are waiting right now. */
+  syncing: number;
+}
+
 interface Entry {
+  /** As announced. */
   state: PresenceState;
   statusMsg: string | null;
   lastActiveTs: number;
-  /** When a client last synced or acted; 0 when not since the server started. */
-  lastSyncTs: number;
-  /** Chosen by the user: kept until the user chooses again or goes offline. */
-  chosenUnavailable: boolean;
   position: number;
-  syncing: number;
+  readonly devices: Map<DeviceId | null, DevicePresence>;
+}
+
+/** A user's device; null where the user acts without one. */
+export interface PresenceDevice {
+  readonly userId: UserId;
+  readonly deviceId: DeviceId | null;
 }
 
 const SWEEP_MS = 5_000;
 /** Waking everybody who shares a room costs as much for many changes as for one. */
 const GATHER_MS = 100;
+/** How many users are still shown as they were when the server starts. */
+const MAX_RESTORED = 100_000;
+const RANK: Readonly<Record<PresenceState, number>> = { offline: 0, unavailable: 1, online: 2 };
 const log = getLogger("synapse.handlers.presence");
 
 /** Tracks and announces presence. */
@@ -56,68 +71,72 @@ export class PresenceService implements AsyncDisposable {
   readonly #entries = new Map<UserId, Entry>();
   readonly #stop = new AbortController();
   #sweeper: Promise<void> | null = null;
-  /** Users whose change has not woken anybody yet. */
-  readonly #untold = new Set<UserId>();
+  /** Users whose change has not been stored and has not woken anybody yet. */
+  readonly #untold = new Map<UserId, Entry>();
   #telling: Promise<void> | null = null;
 
   constructor(deps: PresenceDeps) {
     this.#deps = deps;
   }
 
+  /** Takes up what was known before the server stopped: those who do not come back go offline in due time. */
+  async restore(): Promise<void> {
+    const { db, clock, notifier, settings } = this.#deps;
+    if (!settings.enabled) return;
+    for (const stored of await selectPresentUsers(db, MAX_RESTORED)) {
+      const state = PRESENCE_STATES.find((known) => known === stored.state) ?? "offline";
+      const device: DevicePresence = { state, lastSeenTs: clock.now(), syncing: 0 };
+      const position = notifier.position("presence");
+      this.#entries.set(stored.userId, { ...newEntry(stored), state, position, devices: new Map([[null, device]]) });
+    }
+    this.#startSweeper();
+  }
+
   /** Sets presence as asked by `PUT /presence/{userId}/status`. */
   async set(
-    { userId, state, statusMsg }: { userId: UserId; state: PresenceState; statusMsg: string | null },
+    { userId, deviceId, state, statusMsg }: PresenceDevice & { state: PresenceState; statusMsg: string | null },
   ): Promise<void> {
     if (!this.#deps.settings.enabled) return;
-    const entry = await this.#entry(userId);
-    const now = this.#deps.clock.now();
-    const changed = entry.state !== state || entry.statusMsg !== statusMsg;
+    const entry = this.#entries.get(userId) ?? await this.#entry(userId);
+    this.#see(entry, { deviceId, state });
+    const changed = entry.statusMsg !== statusMsg;
     entry.statusMsg = statusMsg;
-    entry.chosenUnavailable = state === "unavailable";
-    if (state !== "offline") {
-      entry.lastSyncTs = now;
-      if (state === "online") entry.lastActiveTs = now;
-    }
-    if (changed) this.#change(userId, entry, state);
+    this.#update(userId, entry, { changed });
   }
 
   /** Notes that a client syncs with `set_presence`; call the result when the sync ends. */
-  async beginSync(userId: UserId, state: PresenceState): Promise<() => void> {
+  async beginSync({ userId, deviceId }: PresenceDevice, state: PresenceState): Promise<() => void> {
     if (!this.#deps.settings.enabled || state === "offline") return () => {};
     const entry = this.#entries.get(userId) ?? await this.#entry(userId);
-    const now = this.#deps.clock.now();
-    const isOnlyClient = entry.syncing === 0;
-    entry.syncing += 1;
-    entry.lastSyncTs = now;
-    if (state === "online" && !entry.chosenUnavailable) {
-      if (now - entry.lastActiveTs > this.#deps.settings.lastActiveGranularityMs) entry.lastActiveTs = now;
-      if (entry.state !== "online") this.#change(userId, entry, "online");
-    } else if (
-      state === "unavailable" && entry.state !== "unavailable" && (isOnlyClient || entry.state === "offline")
-    ) {
-      this.#change(userId, entry, "unavailable");
-    }
+    const device = this.#see(entry, { deviceId, state });
+    device.syncing += 1;
+    if (device.state !== entry.state) this.#update(userId, entry);
     return () => {
-      entry.syncing -= 1;
-      entry.lastSyncTs = this.#deps.clock.now();
+      device.syncing -= 1;
+      device.lastSeenTs = this.#deps.clock.now();
     };
   }
 
   /** Notes that a user did something, such as sending a message. */
-  async noteActivity(userId: UserId): Promise<void> {
+  async noteActivity({ userId, deviceId }: PresenceDevice): Promise<void> {
     if (!this.#deps.settings.enabled) return;
     const entry = this.#entries.get(userId) ?? await this.#entry(userId);
-    entry.lastActiveTs = entry.lastSyncTs = this.#deps.clock.now();
-    if (entry.state === "unavailable" && !entry.chosenUnavailable) this.#change(userId, entry, "online");
+    const state = entry.devices.get(deviceId)?.state;
+    // A device that shows no presence goes on doing so.
+    if (state === undefined || state === "offline") return;
+    this.#see(entry, { deviceId, state });
+    entry.lastActiveTs = this.#deps.clock.now();
+    if (entry.state !== state) this.#update(userId, entry);
   }
 
   /** Returns a user's presence as content of `m.presence`. Throws 403 when the two share no room. */
   async get({ viewer, userId }: { viewer: UserId; userId: UserId }): Promise<JsonObject> {
+    const { db } = this.#deps;
     if (viewer !== userId) {
-      const shared = await filterUsersSharingRoom(this.#deps.db, { userId: viewer, others: [userId] });
+      const shared = await filterUsersSharingRoom(db, { userId: viewer, others: [userId] });
       if (!shared.has(userId)) throw forbidden("You are not allowed to see their presence");
     }
-    return this.#content(await this.#entry(userId));
+    return this.#content(this.#entries.get(userId) ?? newEntry(await selectPresence(db, userId)));
   }
 
   /** Returns the `m.presence` events that `viewer` may see of what changed in `(after, upTo]`; all, when `after` is 0. */
@@ -166,78 +185,102 @@ export class PresenceService implements AsyncDisposable {
     return content;
   }
 
+  /** Notes that a device is there, and what it shows. */
+  #see(entry: Entry, { deviceId, state }: { deviceId: DeviceId | null; state: PresenceState }): DevicePresence {
+    const now = this.#deps.clock.now();
+    // What stands for the devices of before a restart has done its work.
+    if (deviceId !== null) entry.devices.delete(null);
+    let device = entry.devices.get(deviceId);
+    if (device === undefined) {
+      device = { state, lastSeenTs: now, syncing: 0 };
+      entry.devices.set(deviceId, device);
+    }
+    device.state = state;
+    device.lastSeenTs = now;
+    if (state === "online") entry.lastActiveTs = now;
+    return device;
+  }
+
   async #entry(userId: UserId): Promise<Entry> {
-    const known = this.#entries.get(userId);
-    if (known) return known;
     const stored = await selectPresence(this.#deps.db, userId);
     // Another caller may have made it meanwhile.
     const raced = this.#entries.get(userId);
     if (raced) return raced;
-    const entry: Entry = {
-      state: "offline",
-      statusMsg: stored?.statusMsg ?? null,
-      lastActiveTs: stored?.lastActiveTs ?? 0,
-      lastSyncTs: 0,
-      chosenUnavailable: false,
-      position: 0,
-      syncing: 0,
-    };
+    const entry = newEntry(stored);
     this.#entries.set(userId, entry);
-    this.#sweeper ??= this.#sweepLoop();
+    this.#startSweeper();
     return entry;
   }
 
-  /** The change can be read at once; those who wait for changes are told a moment later, of many changes together. */
-  #change(userId: UserId, entry: Entry, state: PresenceState): void {
+  /** Forgets devices that are gone, and announces the user's state when it is another now, or something else changed. */
+  #update(userId: UserId, entry: Entry, { changed = false } = {}): void {
+    const { clock, settings } = this.#deps;
+    const now = clock.now();
+    let state: PresenceState = "offline";
+    for (const [deviceId, device] of entry.devices) {
+      const isGone = device.syncing === 0 && now - device.lastSeenTs > settings.syncOnlineTimeoutMs;
+      if (isGone || device.state === "offline") {
+        if (device.syncing === 0) entry.devices.delete(deviceId);
+      } else if (RANK[device.state] > RANK[state]) {
+        state = device.state;
+      }
+    }
+    if (state === "online" && now - entry.lastActiveTs > settings.idleTimeoutMs) state = "unavailable";
+    if (state === entry.state && !changed) return;
     entry.state = state;
-    entry.position = this.#deps.notifier.position("presence") + 1;
-    this.#deps.notifier.advance("presence", [userId]);
-    this.#untold.add(userId);
+    this.#announce(userId, entry);
+  }
+
+  /** The change can be read at once; those who wait for changes are told a moment later, of many changes together. */
+  #announce(userId: UserId, entry: Entry): void {
+    const { notifier } = this.#deps;
+    entry.position = notifier.position("presence") + 1;
+    notifier.advance("presence", [userId]);
+    this.#untold.set(userId, entry);
     this.#telling ??= this.#tell().finally(() => {
       this.#telling = null;
     });
-    this.#persist(userId, entry);
   }
 
   async #tell(): Promise<void> {
     const { db, clock, notifier } = this.#deps;
     while (this.#untold.size > 0) {
       await clock.sleep(GATHER_MS, this.#stop.signal);
-      if (this.#stop.signal.aborted) return;
       const changed = [...this.#untold];
       this.#untold.clear();
       try {
-        const users = await selectLocalUsersSharingRoom(db, changed);
+        await db.transaction(async (tx) => {
+          for (const [userId, entry] of changed) await upsertPresence(tx, { userId, ...entry });
+        });
+        if (this.#stop.signal.aborted) return;
+        const users = await selectLocalUsersSharingRoom(db, changed.map(([userId]) => userId));
         notifier.publish("presence", notifier.position("presence"), users);
       } catch (error) {
-        log.error("Who is to be told of presence could not be read", { error });
+        log.error("Presence could not be stored or told", { error });
       }
     }
   }
 
-  /** Writes in the background: presence is not worth making a request wait for the disk. */
-  #persist(userId: UserId, { state, statusMsg, lastActiveTs }: Entry): void {
-    this.#deps.db.transaction((tx) => upsertPresence(tx, { userId, state, statusMsg, lastActiveTs }))
-      .catch((error) => {
-        if (!this.#stop.signal.aborted) log.warn("Presence was not stored", { userId, error: String(error) });
-      });
+  #startSweeper(): void {
+    this.#sweeper ??= this.#sweepLoop();
   }
 
   async #sweepLoop(): Promise<void> {
-    const { clock, settings } = this.#deps;
-    while (!this.#stop.signal.aborted) {
-      await clock.sleep(SWEEP_MS, this.#stop.signal);
-      if (this.#stop.signal.aborted) return;
-      const now = clock.now();
-      for (const [userId, entry] of this.#entries) {
-        if (entry.state === "offline") continue;
-        if (entry.syncing === 0 && now - entry.lastSyncTs > settings.syncOnlineTimeoutMs) {
-          entry.chosenUnavailable = false;
-          this.#change(userId, entry, "offline");
-        } else if (entry.state === "online" && now - entry.lastActiveTs > settings.idleTimeoutMs) {
-          this.#change(userId, entry, "unavailable");
-        }
-      }
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await this.#deps.clock.sleep(SWEEP_MS, signal);
+      if (signal.aborted) return;
+      for (const [userId, entry] of this.#entries) if (entry.state !== "offline") this.#update(userId, entry);
     }
   }
+}
+
+function newEntry(stored: StoredPresence | null): Entry {
+  return {
+    state: "offline",
+    statusMsg: stored?.statusMsg ?? null,
+    lastActiveTs: stored?.lastActiveTs ?? 0,
+    position: 0,
+    devices: new Map(),
+  };
 }

@@ -4,7 +4,7 @@
  * A receipt only moves forward within its thread. Private receipts are shown to their owner alone.
  */
 import type { Clock } from "../lib/clock.ts";
-import { forbidden } from "../protocol/errors.ts";
+import { forbidden, invalidParam, notFound } from "../protocol/errors.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import {
@@ -30,6 +30,8 @@ export interface ReceiptRooms {
   joinedRoomNid(userId: UserId, roomId: RoomId): Promise<number | null>;
   /** Returns an event's position in the room, or null when it is not known in that room. */
   eventPosition(roomNid: number, eventId: EventId): Promise<number | null>;
+  /** Tells whether an event has to do with a thread, given by its root; `main` is all that is in no thread. */
+  isInThread(eventId: EventId, threadId: string): Promise<boolean>;
   localJoinedUsers(roomId: RoomId): Promise<Iterable<UserId>>;
 }
 
@@ -62,12 +64,19 @@ export class ReceiptsService {
     this.#deps = deps;
   }
 
-  /** Records that a user read up to an event. Throws 403 when the user is not joined. */
+  /**
+   * Records that a user read up to an event. Throws 403 when the user is not joined, 404 when the room has no such event,
+   * 400 when the event has nothing to do with the thread.
+   */
   async set({ userId, roomId, type, eventId, threadId }: NewReceipt): Promise<void> {
     const { rooms, db, clock } = this.#deps;
     const roomNid = await rooms.joinedRoomNid(userId, roomId);
     if (roomNid === null) throw forbidden(`User ${userId} is not in room ${roomId}`);
     const eventPosition = await rooms.eventPosition(roomNid, eventId);
+    if (eventPosition === null) throw notFound(`Room ${roomId} has no event ${eventId}`);
+    if (threadId !== null && !await rooms.isInThread(eventId, threadId)) {
+      throw invalidParam(`Event ${eventId} is not related to thread "${threadId}"`);
+    }
     const receipt: Receipt = {
       roomNid,
       receiptType: type,
@@ -91,14 +100,19 @@ export class ReceiptsService {
       readPrivate?: EventId | undefined;
     },
   ): Promise<void> {
-    if (await this.#deps.rooms.joinedRoomNid(userId, roomId) === null) {
-      throw forbidden(`User ${userId} is not in room ${roomId}`);
+    const { rooms } = this.#deps;
+    const roomNid = await rooms.joinedRoomNid(userId, roomId);
+    if (roomNid === null) throw forbidden(`User ${userId} is not in room ${roomId}`);
+    for (const eventId of [fullyRead, read, readPrivate]) {
+      if (eventId && await rooms.eventPosition(roomNid, eventId) === null) {
+        throw notFound(`Room ${roomId} has no event ${eventId}`);
+      }
     }
     if (read) await this.set({ userId, roomId, type: "m.read", eventId: read, threadId: null });
     if (readPrivate) {
       await this.set({ userId, roomId, type: "m.read.private", eventId: readPrivate, threadId: null });
     }
-    if (fullyRead) await this.#setFullyRead({ userId, roomId, eventId: fullyRead });
+    if (fullyRead) await this.#setFullyRead({ userId, roomId, roomNid, eventId: fullyRead });
   }
 
   /** Returns the receipts that `userId` may see among those of some rooms written in `(after, upTo]`. */
@@ -132,17 +146,14 @@ export class ReceiptsService {
   }
 
   async #setFullyRead(
-    { userId, roomId, eventId }: { userId: UserId; roomId: RoomId; eventId: EventId },
+    { userId, roomId, roomNid, eventId }: { userId: UserId; roomId: RoomId; roomNid: number; eventId: EventId },
   ): Promise<void> {
     const { accountData, rooms } = this.#deps;
-    const roomNid = await rooms.joinedRoomNid(userId, roomId);
-    const old = await accountData.read({ userId, roomId, type: "m.fully_read" });
-    if (roomNid !== null && typeof old?.event_id === "string") {
-      const before = await rooms.eventPosition(roomNid, old.event_id as EventId);
+    await accountData.update({ userId, roomId, type: "m.fully_read" }, async ({ event_id: old }) => {
+      const before = typeof old === "string" ? await rooms.eventPosition(roomNid, old as EventId) : null;
       const after = await rooms.eventPosition(roomNid, eventId);
-      if (before !== null && after !== null && after <= before) return;
-    }
-    await accountData.put({ userId, roomId, type: "m.fully_read", content: { event_id: eventId } });
+      return before !== null && after !== null && after <= before ? null : { event_id: eventId };
+    });
   }
 }
 

@@ -11,6 +11,7 @@ export interface TypingDeps {
   readonly notifier: Notifier;
   /** Returns the local users joined to a room: those to wake. */
   readonly localJoinedUsers: (roomId: RoomId) => Promise<Iterable<UserId>>;
+  readonly isLocal: (userId: UserId) => boolean;
 }
 
 interface RoomTyping {
@@ -21,14 +22,16 @@ interface RoomTyping {
 /** The longest a client may ask for, in milliseconds. */
 const MAX_TIMEOUT_MS = 120_000;
 const DEFAULT_TIMEOUT_MS = 30_000;
-/** How often expired entries are looked for, in milliseconds. */
-const EXPIRY_CHECK_MS = 5_000;
+/** How many later changes a quiet room is remembered for, so that slow readers still learn that it went quiet. */
+const FORGET_AFTER = 1_000;
 
 /** Keeps typing notifications and lets them expire. */
 export class TypingService implements AsyncDisposable {
   readonly #deps: TypingDeps;
   readonly #rooms = new Map<RoomId, RoomTyping>();
   readonly #stop = new AbortController();
+  /** When the expiry looks next, and how to wake it earlier. */
+  #alarm: { readonly at: number; readonly wake: AbortController } | null = null;
   #expiry: Promise<void> | null = null;
 
   constructor(deps: TypingDeps) {
@@ -43,13 +46,25 @@ export class TypingService implements AsyncDisposable {
     const wasTyping = room.until.has(userId);
     if (typing) {
       const timeout = Math.min(Math.max(timeoutMs ?? DEFAULT_TIMEOUT_MS, 0), MAX_TIMEOUT_MS);
-      room.until.set(userId, this.#deps.clock.now() + timeout);
+      const until = this.#deps.clock.now() + timeout;
+      room.until.set(userId, until);
       this.#rooms.set(roomId, room);
-      this.#startExpiry();
+      this.#expireBy(until);
     } else {
       room.until.delete(userId);
     }
     if (typing !== wasTyping) await this.#publish(roomId, room);
+  }
+
+  /** Ends the typing of local users who are no longer joined to a room. */
+  async keepOnly(roomId: RoomId, joined: ReadonlySet<UserId>): Promise<void> {
+    const room = this.#rooms.get(roomId);
+    if (room === undefined || room.until.size === 0) return;
+    let changed = false;
+    for (const userId of room.until.keys()) {
+      if (this.#deps.isLocal(userId) && !joined.has(userId)) changed = room.until.delete(userId) || changed;
+    }
+    if (changed) await this.#publish(roomId, room);
   }
 
   /** Returns who is typing in a room, sorted. */
@@ -69,6 +84,7 @@ export class TypingService implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
+    this.#alarm?.wake.abort();
     await this.#expiry;
   }
 
@@ -79,33 +95,40 @@ export class TypingService implements AsyncDisposable {
     this.#deps.notifier.advance("typing", users);
   }
 
-  #startExpiry(): void {
+  #expireBy(at: number): void {
+    if (this.#alarm !== null && at < this.#alarm.at) this.#alarm.wake.abort();
     this.#expiry ??= this.#expireLoop().finally(() => {
       this.#expiry = null;
     });
   }
 
-  /** Runs while anyone types. A room is kept for a while after, so that slow readers still learn that it went quiet. */
+  /** Runs while anyone types; sleeps until the next of them is to end. */
   async #expireLoop(): Promise<void> {
-    while (!this.#stop.signal.aborted && this.#rooms.size > 0) {
-      await this.#deps.clock.sleep(EXPIRY_CHECK_MS, this.#stop.signal);
-      const now = this.#deps.clock.now();
-      for (const [roomId, room] of this.#rooms) {
-        let changed = false;
-        for (const [userId, until] of room.until) {
-          if (until > now) continue;
-          room.until.delete(userId);
-          changed = true;
-        }
-        if (changed) await this.#publish(roomId, room);
-        else if (room.until.size === 0 && this.#deps.notifier.position("typing") - room.position > FORGET_AFTER) {
-          this.#rooms.delete(roomId);
-        }
-      }
-      if ([...this.#rooms.values()].every((room) => room.until.size === 0)) return;
+    const { clock } = this.#deps;
+    while (!this.#stop.signal.aborted) {
+      const at = await this.#expireDue();
+      if (at === Infinity) return;
+      this.#alarm = { at, wake: new AbortController() };
+      await clock.sleep(Math.max(at - clock.now(), 0), this.#alarm.wake.signal);
+      this.#alarm = null;
     }
   }
-}
 
-/** How many later changes a quiet room is remembered for. */
-const FORGET_AFTER = 1_000;
+  /** Ends what is due and returns when the next is; `Infinity` when nobody types. */
+  async #expireDue(): Promise<number> {
+    const now = this.#deps.clock.now();
+    let next = Infinity;
+    for (const [roomId, room] of this.#rooms) {
+      let changed = false;
+      for (const [userId, until] of room.until) {
+        if (until > now) next = Math.min(next, until);
+        else changed = room.until.delete(userId) || changed;
+      }
+      if (changed) await this.#publish(roomId, room);
+      else if (room.until.size === 0 && this.#deps.notifier.position("typing") - room.position > FORGET_AFTER) {
+        this.#rooms.delete(roomId);
+      }
+    }
+    return next;
+  }
+}

@@ -20,6 +20,18 @@ export async function upsertPresence(tx: Tx, presence: StoredPresence): Promise<
       state = excluded.state, status_msg = excluded.status_msg, last_active_ts = excluded.last_active_ts`);
 }
 
+/** Returns the users who were not offline, at most `limit`. */
+export async function selectPresentUsers(db: Db, limit: number): Promise<StoredPresence[]> {
+  const rows = await db.all<{ user_id: UserId; state: string; status_msg: string | null; last_active_ts: number }>(sql`
+    SELECT user_id, state, status_msg, last_active_ts FROM presence WHERE state <> 'offline' LIMIT ${limit}`);
+  return rows.map((row) => ({
+    userId: row.user_id,
+    state: row.state,
+    statusMsg: row.status_msg,
+    lastActiveTs: row.last_active_ts,
+  }));
+}
+
 /** Returns a user's presence, or null when none was ever set. */
 export async function selectPresence(db: Db, userId: UserId): Promise<StoredPresence | null> {
   const row = await db.get<{ state: string; status_msg: string | null; last_active_ts: number }>(sql`

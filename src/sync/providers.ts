@@ -50,7 +50,10 @@ export interface TypingProvider {
 /** Met by `PresenceService`. */
 export interface PresenceProvider {
   /** Notes that a client syncs; the result is called when the request ends. */
-  beginSync(userId: UserId, state: "online" | "unavailable" | "offline"): Promise<() => void>;
+  beginSync(
+    device: { userId: UserId; deviceId: DeviceId | null },
+    state: "online" | "unavailable" | "offline",
+  ): Promise<() => void>;
   /** Returns whole `m.presence` events of users sharing a room with the viewer. */
   between(range: Range & { viewer: UserId }): Promise<readonly JsonObject[]>;
   /** Returns whole `m.presence` events of these users, whom the viewer has just come to share a room with. */

@@ -71,7 +71,7 @@ export class SyncService {
   async sync(request: SyncRequest, signal?: AbortSignal): Promise<SyncBody> {
     const { requester: { userId, deviceId }, since } = request;
     const { presence, toDevice } = this.#deps.providers;
-    const endPresence = await presence.beginSync(userId, request.setPresence);
+    const endPresence = await presence.beginSync({ userId, deviceId }, request.setPresence);
     try {
       if (since === null) this.#deps.sentMembers.reset(request.requester);
       else if (deviceId !== null && since.to_device > 0) {

@@ -28,8 +28,9 @@ export function presenceRoutes(app: App, { auth, limits, presence }: {
     .put("/presence/:userId/status", auth.user(), limits.perUser("rc_presence.per_user"), async (c) => {
       const { userId } = pathIds(c, { userId: parseUserId });
       const body = await readJson(c, PresenceBody);
-      if (userId !== requester(c).userId) throw forbidden("Cannot set the presence of another user");
-      await presence.set({ userId, state: body.presence, statusMsg: body.status_msg ?? null });
+      const { userId: own, deviceId } = requester(c);
+      if (userId !== own) throw forbidden("Cannot set the presence of another user");
+      await presence.set({ userId, deviceId, state: body.presence, statusMsg: body.status_msg ?? null });
       return json({});
     })
     .get("/presence/:userId/status", auth.user(), async (c) => {

@@ -6,12 +6,23 @@
  */
 import { z } from "zod";
 import { forbidden, invalidParam } from "../../protocol/errors.ts";
-import { type EventId, parseEventId, parseRoomId, parseUserId, type RoomId, type UserId } from "../../protocol/ids.ts";
+import {
+  type EventId,
+  isStorable,
+  MAX_ID_BYTES,
+  parseEventId,
+  parseRoomId,
+  parseUserId,
+  type RoomId,
+  type UserId,
+} from "../../protocol/ids.ts";
+import type { JsonObject } from "../../protocol/json.ts";
+import type { Requester } from "../../rooms/types.ts";
 import { RECEIPT_TYPES, type ReceiptsService, type ReceiptType } from "../../services/receipts.ts";
 import type { TypingService } from "../../services/typing.ts";
 import { type App, client, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
-import { readJson } from "../middleware/body.ts";
+import { readJson, readJsonObject } from "../middleware/body.ts";
 import { pathIds, pathText } from "../middleware/params.ts";
 import { json } from "../middleware/responses.ts";
 
@@ -22,10 +33,9 @@ export interface ReceiptRoutesDeps {
   readonly typing: TypingService;
   readonly isJoined: (userId: UserId, roomId: RoomId) => Promise<boolean>;
   /** A client that reads or types is active. */
-  readonly noteActivity: (userId: UserId) => Promise<void>;
+  readonly noteActivity: (requester: Requester) => Promise<void>;
 }
 
-const ReceiptBody = z.looseObject({ thread_id: z.string().min(1).max(255).optional() });
 const MarkersBody = z.looseObject({
   "m.fully_read": z.string().max(255).optional(),
   "m.read": z.string().max(255).optional(),
@@ -40,16 +50,16 @@ export function receiptRoutes(app: App, deps: ReceiptRoutesDeps): void {
     .post("/rooms/:roomId/receipt/:receiptType/:eventId", auth.user(), async (c) => {
       const { roomId, eventId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId });
       const type = pathText(c, "receiptType");
-      const body = await readJson(c, ReceiptBody, { allowEmpty: true });
+      const threadId = threadIdIn(await readJsonObject(c, { allowEmpty: true }));
       const { userId } = requester(c);
       if (type === "m.fully_read") {
-        if (body.thread_id !== undefined) throw invalidParam('"m.fully_read" cannot have a thread');
+        if (threadId !== null) throw invalidParam('"m.fully_read" cannot have a thread');
         await receipts.setMarkers({ userId, roomId, fullyRead: eventId });
       } else {
         if (!isReceiptType(type)) throw invalidParam(`Receipt type must be one of ${RECEIPT_TYPES.join(", ")}`);
-        await receipts.set({ userId, roomId, type, eventId, threadId: body.thread_id ?? null });
+        await receipts.set({ userId, roomId, type, eventId, threadId });
       }
-      await noteActivity(userId);
+      await noteActivity(requester(c));
       return json({});
     })
     .post("/rooms/:roomId/read_markers", auth.user(), async (c) => {
@@ -63,7 +73,7 @@ export function receiptRoutes(app: App, deps: ReceiptRoutesDeps): void {
         read: eventIdIn(body, "m.read"),
         readPrivate: eventIdIn(body, "m.read.private"),
       });
-      await noteActivity(userId);
+      await noteActivity(requester(c));
       return json({});
     })
     .put("/rooms/:roomId/typing/:userId", auth.user(), async (c) => {
@@ -77,9 +87,17 @@ export function receiptRoutes(app: App, deps: ReceiptRoutesDeps): void {
         typing: body.typing,
         ...(body.timeout === undefined ? {} : { timeoutMs: body.timeout }),
       });
-      await noteActivity(userId);
+      await noteActivity(requester(c));
       return json({});
     });
+}
+
+function threadIdIn({ thread_id: threadId }: JsonObject): string | null {
+  if (threadId === undefined) return null;
+  if (typeof threadId !== "string" || threadId === "" || !isStorable(threadId, MAX_ID_BYTES)) {
+    throw invalidParam('"thread_id" must be a non-empty string');
+  }
+  return threadId;
 }
 
 function isReceiptType(type: string): type is ReceiptType {
