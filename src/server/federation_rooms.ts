@@ -1,5 +1,6 @@
 /** What other servers may do in our rooms. */
 import { federationMembershipRoutes } from "../http/federation/memberships.ts";
+import { queryRoutes } from "../http/federation/queries.ts";
 import { roomReadRoutes } from "../http/federation/room_reads.ts";
 import type { App } from "../http/app.ts";
 import { HandleMemberships } from "../rooms/handle_memberships.ts";
@@ -8,9 +9,14 @@ import { RoomHosts } from "../rooms/room_hosts.ts";
 import { ServerAcls } from "../rooms/server_acls.ts";
 import { ServerReads } from "../rooms/server_reads.ts";
 import { ServerVisibility } from "../rooms/server_visibility.ts";
+import { ServerHierarchy } from "../services/server_hierarchy.ts";
+import { ServerQueries } from "../services/server_queries.ts";
+import type { AccountParts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import type { FederationParts } from "./federation.ts";
 import type { RoomParts } from "./rooms.ts";
+import type { SocialParts } from "./social.ts";
+import type { UserDataParts } from "./user_data.ts";
 
 /** The parts of federation that work on rooms. */
 export type FederationRoomParts = ReturnType<typeof buildFederationRooms>;
@@ -18,9 +24,16 @@ export type FederationRoomParts = ReturnType<typeof buildFederationRooms>;
 /** Builds them. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
 export function buildFederationRooms(
-  { db, clock, signer }: Core,
-  { federation: { checks }, rooms }: { federation: FederationParts; rooms: RoomParts },
+  core: Core,
+  { federation: { checks }, rooms, accounts, userData, social }: {
+    federation: FederationParts;
+    rooms: RoomParts;
+    accounts: AccountParts;
+    userData: UserDataParts;
+    social: SocialParts;
+  },
 ) {
+  const { db, clock, signer, config } = core;
   const { events, state, heads, engine } = rooms;
   const hosts = new RoomHosts({ db, events, state });
   const acls = new ServerAcls({ state });
@@ -31,7 +44,18 @@ export function buildFederationRooms(
     ...{ db, engine, events, state, hosts, reads },
     ...{ visibility, templates, checks, signer },
   });
-  return { hosts, acls, visibility, reads, templates, memberships };
+  const queries = new ServerQueries({
+    ...{ db, hosts, serverName: config.serverName, profiles: accounts.profiles },
+    ...{ directory: userData.directory, deviceKeys: userData.deviceKeys, publicRooms: userData.publicRooms },
+    options: {
+      allowProfileLookup: config.federation.allowProfileLookupOverFederation,
+      allowDeviceNameLookup: config.federation.allowDeviceNameLookupOverFederation,
+      allowPublicRooms: config.server.allowPublicRoomsOverFederation,
+    },
+  });
+  const hierarchy = new ServerHierarchy({ db, events, state, hosts, summaries: userData.summaries });
+  const { openId } = social;
+  return { hosts, acls, visibility, reads, templates, memberships, queries, hierarchy, openId };
 }
 
 /** Registers the endpoints that work on rooms. */
@@ -45,7 +69,8 @@ export function addFederationRoomRoutes(
 ): void {
   const { auth } = federation;
   const { clock, config: { serverName } } = core;
-  const { reads, templates, memberships } = federationRooms;
+  const { reads, templates, memberships, queries, hierarchy, openId } = federationRooms;
   roomReadRoutes(app, { auth, reads, serverName, clock });
   federationMembershipRoutes(app, { auth, templates, memberships, serverName });
+  queryRoutes(app, { auth, queries, hierarchy, openId });
 }

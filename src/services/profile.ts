@@ -76,6 +76,11 @@ export class Profiles {
     return { [key]: value };
   }
 
+  /** Returns a local user's whole profile for another server; throws `M_NOT_FOUND`. */
+  async getForServer(userId: UserId): Promise<JsonObject> {
+    return toJson(await this.#load(userId));
+  }
+
   /** Returns what goes into the member events of a local user. */
   async memberProfile(userId: UserId): Promise<MemberProfile> {
     const row = await selectProfile(this.#deps.db, userId);

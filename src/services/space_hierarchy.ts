@@ -84,7 +84,9 @@ export class SpaceHierarchy {
       seen.add(next.roomId);
       const summary = await this.#deps.previews.find(userId, next.roomId);
       if (summary === null) continue;
-      const children = summary.roomType === "m.space" ? await this.#children(next.roomId, suggestedOnly) : [];
+      const children = summary.roomType === "m.space"
+        ? await childrenOf(this.#deps.state, { roomId: next.roomId, suggestedOnly })
+        : [];
       yield { ...renderSummary(summary), children_state: children.map(renderChild) };
       if (maxDepth !== null && next.depth >= maxDepth) continue;
       for (const { event } of children.toReversed()) {
@@ -93,18 +95,20 @@ export class SpaceHierarchy {
       }
     }
   }
+}
 
-  /** Returns the children of a space in the order of the spec: "Ordering of children within a space". */
-  async #children(roomId: RoomId, suggestedOnly: boolean): Promise<StoredEvent[]> {
-    const { state } = this.#deps;
-    const root = await state.currentRoot(roomId);
-    if (root === null) return [];
-    const events = await state.entries(root, "others");
-    return events
-      .filter((stored) => isChild(stored) && (!suggestedOnly || stored.event.content.suggested === true))
-      .sort(compareChildren)
-      .slice(0, MAX_CHILDREN);
-  }
+/** Returns the children of a space in the order of the spec: "Ordering of children within a space". */
+export async function childrenOf(
+  state: StateReader,
+  { roomId, suggestedOnly }: { roomId: RoomId; suggestedOnly: boolean },
+): Promise<StoredEvent[]> {
+  const root = await state.currentRoot(roomId);
+  if (root === null) return [];
+  const events = await state.entries(root, "others");
+  return events
+    .filter((stored) => isChild(stored) && (!suggestedOnly || stored.event.content.suggested === true))
+    .sort(compareChildren)
+    .slice(0, MAX_CHILDREN);
 }
 
 function isChild({ event, redactedByNid }: StoredEvent): boolean {
@@ -128,7 +132,8 @@ function orderOf(order: unknown): string | null {
   return typeof order === "string" && order.length <= MAX_ORDER_LENGTH && ORDER.test(order) ? order : null;
 }
 
-function renderChild({ event }: StoredEvent): JsonObject {
+/** Renders a child as `children_state` has it. */
+export function renderChild({ event }: StoredEvent): JsonObject {
   return {
     type: event.type,
     state_key: event.stateKey,

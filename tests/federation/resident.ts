@@ -30,6 +30,8 @@ export interface Resident extends AsyncDisposable {
   readonly rooms: FederationRoomParts;
   readonly peer: Peer;
   readonly signer: Signer;
+  /** Sends a request without a signature. */
+  fetch(path: string, init?: RequestInit): Promise<Answer>;
   /** Asks as the peer. A body makes it a PUT unless a method is given. */
   ask(path: string, body?: JsonObject, options?: { method?: string; signer?: Signer }): Promise<Answer>;
   /** Joins a room as a user of the peer and returns the join event. */
@@ -44,14 +46,14 @@ export const ALL_VERSIONS = Array.from({ length: 12 }, (_, index) => `ver=${inde
 export async function startResident(database: TestDatabase, config: Record<string, unknown> = {}): Promise<Resident> {
   const usual = { federation_custom_ca_list: [CA_PATH], ip_range_blacklist: [], trusted_key_servers: [] };
   const hs = await TestServer.start({ database, config: { ...usual, ...config } });
-  const { core, rooms } = hs.parts;
+  const { core } = hs.parts;
   const federation = await buildFederation(core, { dns: testDns() });
-  const federationRooms = buildFederationRooms(core, { federation, rooms });
+  const federationRooms = buildFederationRooms(core, { ...hs.parts, federation });
   const app = createApp();
   addFederationRoutes(app, federation, core);
   addFederationRoomRoutes(app, { core, federation, federationRooms });
   const handler = createHandler({ app, clock: systemClock, log: getLogger("test") }, {
-    ...{ resources: new Set(["federation", "keys"]), xForwarded: false, requestIdHeader: null, name: "test" },
+    ...{ resources: new Set(["federation", "keys", "openid"]), xForwarded: false, requestIdHeader: null, name: "test" },
   });
   const listener = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (r) => handler(r, "127.0.0.1"));
   const peer = await startPeer();
@@ -64,7 +66,7 @@ export async function startResident(database: TestDatabase, config: Record<strin
   }
 
   const resident: Resident = {
-    ...{ hs, federation, rooms: federationRooms, peer, signer },
+    ...{ hs, federation, rooms: federationRooms, peer, signer, fetch: fetchJson },
     async ask(path, body, options = {}) {
       const request = { path: `/_matrix/federation${path}`, destination: SERVER_NAME };
       const { method, signer: by = signer } = options;
