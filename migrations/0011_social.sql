@@ -79,3 +79,18 @@ CREATE INDEX delayed_events_state ON delayed_events (room_id) WHERE ended_ts IS 
 CREATE INDEX delayed_events_ended ON delayed_events (ended_ts) WHERE ended_ts IS NOT NULL;
 CREATE UNIQUE INDEX delayed_events_txn ON delayed_events (user_id, device_id, room_id, txn_id)
   WHERE txn_id IS NOT NULL;
+
+-- Threads that users follow, or follow no more (MSC4306).
+CREATE TABLE thread_subscriptions (
+  user_id TEXT NOT NULL,
+  room_nid BIGINT NOT NULL,
+  root_id TEXT NOT NULL,
+  -- Position of the last change in the account_data stream.
+  position BIGINT NOT NULL,
+  is_subscribed BOOLEAN NOT NULL,
+  is_automatic BOOLEAN NOT NULL,
+  -- The events stream when it was ended: what came before does not subscribe the user by itself again.
+  ended_at BIGINT NOT NULL,
+  PRIMARY KEY (user_id, room_nid, root_id)
+) /*sqlite: WITHOUT ROWID */;
+CREATE INDEX thread_subscriptions_position ON thread_subscriptions (user_id, position);

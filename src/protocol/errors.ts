@@ -7,6 +7,8 @@ import type { JsonObject } from "./json.ts";
 
 /** Every error code of the spec that this server gives. Sorted. */
 export type Errcode =
+  | "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION"
+  | "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"
   | "M_APPSERVICE_LOGIN_UNSUPPORTED"
   | "M_BAD_ALIAS"
   | "M_BAD_JSON"

@@ -55,7 +55,7 @@ export async function createRoom(
     serverName: deps.serverName,
   });
   const invites = requester.isShadowBanned ? [] : plan.invites;
-  for (const userId of invites) assertMayInvite(deps, userId);
+  for (const target of invites) await assertMayInvite(deps, { sender: requester.userId, target });
   const creator = requester.userId;
   return await persistNewRoom(deps, {
     rules: plan.rules,

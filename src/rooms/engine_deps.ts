@@ -4,6 +4,7 @@ import type { RoomVersionId } from "../protocol/room_versions.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { CreateTime } from "./create_time.ts";
 import type { BatchDeps } from "./batch.ts";
+import type { DecideInvite } from "./invite_rules.ts";
 import type { PersistDeps } from "./persist.ts";
 import type { RoomQueues } from "./queue.ts";
 
@@ -36,6 +37,7 @@ export interface EngineDeps extends BatchDeps, PersistDeps {
   readonly queues: RoomQueues;
   readonly profiles: ProfileSource;
   readonly options: EngineOptions;
+  readonly decideInvite?: DecideInvite;
   /** Told after the commit that a user has forgotten a room, so that what is held in memory of them is dropped. */
   readonly onForgotten?: (userId: UserId) => void;
   readonly createTime: CreateTime;

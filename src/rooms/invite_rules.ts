@@ -1,9 +1,25 @@
 /** Whom a local user may invite, beyond what the authorization rules say. */
 import { domainOf } from "../protocol/auth_rules_context.ts";
-import { forbidden } from "../protocol/errors.ts";
+import { forbidden, MatrixError } from "../protocol/errors.ts";
 import type { ServerName, UserId } from "../protocol/ids.ts";
 
-/** Throws when the invitation could not reach the user: those of other servers are reached by federation. */
-export function assertMayInvite({ serverName }: { readonly serverName: ServerName }, userId: UserId): void {
-  if (domainOf(userId) !== serverName) throw forbidden(`"${userId}" is of another server, which cannot be reached`);
+/** What becomes of an invitation: an ignored one is made, but the invited user is not told. */
+export type InviteDecision = "allow" | "ignore" | "block";
+
+/** What decides about invitations of local users; without it all are allowed. */
+export type DecideInvite = (invite: { readonly sender: UserId; readonly target: UserId }) => Promise<InviteDecision>;
+
+/**
+ * Throws when the user does not want the invitation, or when it could not reach them: users of other servers are reached
+ * by federation.
+ */
+export async function assertMayInvite(
+  { serverName, decideInvite }: { readonly serverName: ServerName; readonly decideInvite?: DecideInvite },
+  invite: { readonly sender: UserId; readonly target: UserId },
+): Promise<void> {
+  const { target } = invite;
+  if (domainOf(target) !== serverName) throw forbidden(`"${target}" is of another server, which cannot be reached`);
+  if (await decideInvite?.(invite) === "block") {
+    throw new MatrixError(403, "M_INVITE_BLOCKED", "The user does not accept this invitation");
+  }
 }

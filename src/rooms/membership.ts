@@ -44,7 +44,7 @@ export async function joinRoom(
 /** Makes a membership event and sends it, unless the membership already is like that. */
 export async function setMembership(deps: EngineDeps, change: MembershipChange): Promise<EventId> {
   const { requester, roomId, target, membership, details, txnId = null } = change;
-  if (membership === "invite") assertMayInvite(deps, target);
+  if (membership === "invite") await assertMayInvite(deps, { sender: requester.userId, target });
   const profile = await profileFor(deps.profiles, { userId: target, membership });
   const content = memberContent(membership, { profile, ...(details === undefined ? {} : { details }) });
   return await deps.queues.run(roomId, async (batch) => {

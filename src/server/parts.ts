@@ -2,6 +2,7 @@
 import { getLogger } from "../lib/log.ts";
 import { Media } from "../media/media.ts";
 import type { UserId } from "../protocol/ids.ts";
+import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { Requester } from "../rooms/types.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
 import { AccountDataService } from "../services/account_data.ts";
@@ -12,11 +13,15 @@ import { Filters } from "../sync/filters.ts";
 import type { SyncProviders } from "../sync/providers.ts";
 import { Summaries } from "../sync/summaries.ts";
 import { SyncService } from "../sync/sync.ts";
-import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
+import {
+  type AccountHooks,
+  type AccountParts,
+  buildAccounts,
+} from "./accounts.ts";
 import type { Core } from "./core.ts";
 import { buildPush, buildPushBase, type PushParts } from "./push.ts";
 import { buildRooms, type RoomParts } from "./rooms.ts";
-import { buildSocial, type SocialParts } from "./social.ts";
+import { buildInviteFilter, buildSocial, type SocialParts } from "./social.ts";
 import { buildUserData, type UserDataParts } from "./user_data.ts";
 
 /** All parts of the server. */
@@ -40,23 +45,37 @@ const log = getLogger("synapse.handlers.register");
 /** Builds the parts. Nothing runs by itself yet. */
 export async function buildParts(core: Core): Promise<Parts> {
   const { db, notifier, clock, config } = core;
-  const { ignores, pushRules, notifications } = await buildPushBase(core, () => rooms);
+  const { ignores, pushRules, notifications } = await buildPushBase(
+    core,
+    () => rooms,
+  );
   const onIgnoreList = ignores.note.bind(ignores);
   const accountData = new AccountDataService({ db, notifier, onIgnoreList });
+  const decideInvite = buildInviteFilter(accountData);
   const rooms: RoomParts = buildRooms(core, {
-    profileOf: async (userId) => core.isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null,
+    decideInvite,
+    profileOf: async (userId) =>
+      core.isLocal(userId)
+        ? await accounts.profiles.memberProfile(userId)
+        : null,
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
     onPersist: async (tx, batch) => {
       await notifications.record(tx, batch);
-      tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
-      await social.aggregations.onPersist(tx, batch);
-      await social.delayedEvents.onPersist(tx, batch);
+      tx.afterCommit(() =>
+        void userData.typing.keepOnly(batch.room.roomId, batch.localJoined)
+      );
+      await social.onPersist(tx, batch);
     },
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });
   const accounts: AccountParts = buildAccounts(
     core,
-    accountHooks(core, { rooms, userData: () => userData, social: () => social, push: () => push }),
+    accountHooks(core, {
+      rooms,
+      userData: () => userData,
+      social: () => social,
+      push: () => push,
+    }),
   );
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
@@ -65,7 +84,12 @@ export async function buildParts(core: Core): Promise<Parts> {
   const push = buildPush(core, { rooms, notifications });
   await userData.presence.restore();
   const stopping = new AbortController();
-  const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
+  const social: SocialParts = buildSocial(core, {
+    rooms,
+    accounts,
+    userData,
+    stopping: stopping.signal,
+  });
   const media = await Media.open({
     ...{ db, clock },
     serverName: config.serverName,
@@ -73,13 +97,40 @@ export async function buildParts(core: Core): Promise<Parts> {
     baseFolder: ".",
     remote: null,
   });
-  const sync = buildSync(core, { rooms, userData, pushRules, social, stopping: stopping.signal });
+  const sync = buildSync(core, {
+    rooms,
+    userData,
+    pushRules,
+    social,
+    decideInvite,
+    stopping: stopping.signal,
+  });
   return {
-    ...{ core, rooms, accounts, pushRules, push, userData, social, sync, media },
+    ...{
+      core,
+      rooms,
+      accounts,
+      pushRules,
+      push,
+      userData,
+      social,
+      sync,
+      media,
+    },
     stopping,
     async [Symbol.asyncDispose]() {
       const { typing, presence } = userData;
-      for (const part of [push, social, accounts.userRooms, typing, presence, media, accounts.passwords]) {
+      for (
+        const part of [
+          push,
+          social,
+          accounts.userRooms,
+          typing,
+          presence,
+          media,
+          accounts.passwords,
+        ]
+      ) {
         await part[Symbol.asyncDispose]();
       }
     },
@@ -105,7 +156,9 @@ function accountHooks(
   return {
     onDeviceChange: async (tx, { userId, deviceIds, kind }) => {
       // Others see a device's name with its keys.
-      if (kind === "renamed") await userData().deviceLists.noteChange(tx, userId);
+      if (kind === "renamed") {
+        await userData().deviceLists.noteChange(tx, userId);
+      }
       if (kind !== "removed") return;
       await push().pushers.deleteOfDevices(tx, { userId, deviceIds });
       for (const deviceId of deviceIds) {
@@ -123,7 +176,10 @@ function accountHooks(
         await rooms.engine.join(plainRequester(userId), { roomId });
       },
       leave: async (roomId, { userId, reason }) => {
-        await rooms.engine.leave(plainRequester(userId), { roomId, details: { reason } });
+        await rooms.engine.leave(plainRequester(userId), {
+          roomId,
+          details: { reason },
+        });
       },
     },
   };
@@ -131,16 +187,24 @@ function accountHooks(
 
 /** The user as the server acts for them. */
 function plainRequester(userId: UserId): Requester {
-  return { userId, deviceId: null, isGuest: false, isAdmin: false, isShadowBanned: false, appserviceId: null };
+  return {
+    userId,
+    deviceId: null,
+    isGuest: false,
+    isAdmin: false,
+    isShadowBanned: false,
+    appserviceId: null,
+  };
 }
 
 function buildSync(
   { db, clock, notifier, config }: Core,
-  { rooms, userData, pushRules, social, stopping }: {
+  { rooms, userData, pushRules, social, decideInvite, stopping }: {
     rooms: RoomParts;
     userData: UserDataParts;
     pushRules: PushRulesService;
     social: SocialParts;
+    decideInvite: DecideInvite;
     stopping: AbortSignal;
   },
 ): Parts["sync"] {
@@ -157,7 +221,7 @@ function buildSync(
   };
   const sync = new SyncService({
     ...rooms,
-    ...{ clock, notifier, providers, stopping },
+    ...{ clock, notifier, providers, decideInvite, stopping },
     bundle: social.aggregations.bundle,
     sentMembers: new SentMembers(),
     summaries: new Summaries({ db, state: rooms.state }),

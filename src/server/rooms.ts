@@ -6,6 +6,7 @@ import { EventContext } from "../rooms/context.ts";
 import { type EngineOptions, type MemberProfile } from "../rooms/engine_deps.ts";
 import { RoomEngine } from "../rooms/engine.ts";
 import { EventStore } from "../rooms/event_store.ts";
+import type { DecideInvite } from "../rooms/invite_rules.ts";
 import { JoinPositions } from "../rooms/join_positions.ts";
 import { MemberLoader } from "../rooms/lazy_members.ts";
 import { LocalMemberships } from "../rooms/local_memberships.ts";
@@ -34,6 +35,7 @@ export interface RoomHooks {
   /** Run in the transaction that writes events, after the engine's own. */
   readonly onPersist: PersistHandler;
   readonly bundle?: Bundler;
+  readonly decideInvite?: DecideInvite;
 }
 
 /** The parts of the room layer. */
@@ -64,6 +66,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     onForgotten: (userId) => memberships.drop(userId),
     profiles: { get: hooks.profileOf },
     options: engineOptions(core),
+    ...(hooks.decideInvite && { decideInvite: hooks.decideInvite }),
   });
   return {
     ...stores,

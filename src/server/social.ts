@@ -1,21 +1,27 @@
 /** Relations, search, and what users see and say of each other. */
 import { getLogger } from "../lib/log.ts";
 import { Aggregations } from "../rooms/aggregations.ts";
+import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { Bundler } from "../rooms/pagination.ts";
+import type { PersistedBatch } from "../rooms/pending.ts";
 import { Relations } from "../rooms/relations.ts";
+import type { AccountDataService } from "../services/account_data.ts";
 import { AccountAdmin } from "../services/account_admin.ts";
 import { MutualRooms } from "../services/mutual_rooms.ts";
 import { DelayedEvents } from "../services/delayed_events.ts";
+import { InviteFilter } from "../services/invite_filter.ts";
 import { NotificationList } from "../services/notification_list.ts";
 import { OpenId } from "../services/openid.ts";
 import { Reports } from "../services/reports.ts";
 import { RoomPreviews } from "../services/room_previews.ts";
 import { SearchService } from "../services/search.ts";
 import { SpaceHierarchy } from "../services/space_hierarchy.ts";
+import { ThreadSubscriptions } from "../services/thread_subscriptions.ts";
 import { UserDirectoryService } from "../services/user_directory.ts";
 import { DelayedEventSender } from "../workers/delayed_event_sender.ts";
 import { SearchIndexer } from "../workers/search_indexer.ts";
 import { UserDirectoryIndexer } from "../workers/user_directory_indexer.ts";
+import type { Tx } from "../storage/database.ts";
 import { OldSync } from "../sync/old_sync.ts";
 import type { AccountParts } from "./accounts.ts";
 import type { Core } from "./core.ts";
@@ -61,7 +67,12 @@ export function buildSocial(core: Core, { rooms, accounts, userData, stopping }:
     notificationList: new NotificationList({ db, ...rooms, bundle: aggregations.bundle }),
     previews,
     hierarchy: new SpaceHierarchy({ previews, state: rooms.state }),
+    threadSubscriptions: new ThreadSubscriptions({ db, notifier, ...rooms }),
     mutualRooms: new MutualRooms({ db }),
+    onPersist: async (tx: Tx, batch: PersistedBatch): Promise<void> => {
+      await aggregations.onPersist(tx, batch);
+      await delayedEvents.onPersist(tx, batch);
+    },
     /** Starts what runs in the background. */
     async start(): Promise<void> {
       await finding.start();
@@ -127,4 +138,11 @@ function buildDelayedEvents({ db, clock, config }: Core, { engine, facts }: Room
     isJoined: (userId, roomId) => facts.isJoined(userId, roomId),
     send: (requester, event) => engine.sendEvent(requester, event),
   });
+}
+
+/** Builds what decides about invitations: rooms ask it before they make one, sync before it shows one. */
+export function buildInviteFilter(accountData: AccountDataService): DecideInvite {
+  return new InviteFilter({
+    accountData: (userId, type) => accountData.read({ userId, roomId: null, type }),
+  }).decide;
 }

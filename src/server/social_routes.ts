@@ -12,6 +12,7 @@ import type { JsonObject } from "../protocol/json.ts";
 import { relationRoutes } from "../http/client/relations.ts";
 import { searchRoutes } from "../http/client/search.ts";
 import { spaceRoutes } from "../http/client/spaces.ts";
+import { threadSubscriptionRoutes } from "../http/client/thread_subscriptions.ts";
 import { userDirectoryRoutes } from "../http/client/user_directory.ts";
 import type { Auth } from "../http/middleware/auth.ts";
 import type { RequestLimits } from "../http/middleware/rate_limit.ts";
@@ -33,6 +34,7 @@ export function socialRoutes(
   reportRoutes(app, { auth, limits, reports: social.reports });
   oldSyncRoutes(app, { auth, readers, oldSync: social.oldSync });
   delayedEventRoutes(app, { auth, limits, delayedEvents: social.delayedEvents });
+  threadSubscriptionRoutes(app, { auth, threadSubscriptions: social.threadSubscriptions });
   openIdRoutes(app, { auth, openId: social.openId });
   notificationRoutes(app, { auth, notificationList: social.notificationList });
   thirdPartyRoutes(app, { auth, networks: NO_NETWORKS });

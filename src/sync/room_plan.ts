@@ -7,6 +7,7 @@
 import type { SyncFilter } from "../protocol/filter.ts";
 import { matchesRoom } from "../protocol/filter.ts";
 import type { EventStore } from "../rooms/event_store.ts";
+import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { LocalMembership, UserRooms } from "../rooms/local_memberships.ts";
 import type { RoomReaders } from "../rooms/room_access.ts";
 import type { RoomTimelines } from "../rooms/room_timelines.ts";
@@ -20,6 +21,7 @@ export interface RoomPlanDeps {
   readonly readers: RoomReaders;
   /** Rooms that no sync shows, by id (option `exclude_rooms_from_sync`). */
   readonly excludedRooms: ReadonlySet<string>;
+  readonly decideInvite?: DecideInvite;
 }
 
 /** The rooms of one sync. */
@@ -95,7 +97,7 @@ async function place(
       return;
     }
     case "invite":
-      if (!(await view.ignored()).has(entry.sender)) plan.invited.push(entry);
+      if (await isShownInvite(deps, { view, entry })) plan.invited.push(entry);
       return;
     case "knock":
       plan.knocked.push(entry);
@@ -148,4 +150,13 @@ async function joinedSince(
     if (parseMembership(stored?.event.content.membership) !== "join") return true;
   }
   return own.length === 0;
+}
+
+/** Invitations by those whom the user ignores, or lets invite in vain, are not shown. */
+async function isShownInvite(
+  { decideInvite }: RoomPlanDeps,
+  { view, entry: { sender } }: { view: SyncView; entry: LocalMembership },
+): Promise<boolean> {
+  if ((await view.ignored()).has(sender)) return false;
+  return decideInvite === undefined || await decideInvite({ sender, target: view.requester.userId }) === "allow";
 }

@@ -92,7 +92,7 @@ function errorProblems({ path, answer }: Pick<Exchange, "path" | "answer">): str
       : ["the UIA state is broken"];
   }
   const problems: string[] = [];
-  if (!/^[A-Z]+(\.[A-Z]+)*_[A-Z0-9_]+$/i.test(body.errcode)) problems.push(`errcode is ${body.errcode}`);
+  if (!/^[A-Z]+(\.[A-Z0-9]+)*_[A-Z0-9_]+$/i.test(body.errcode)) problems.push(`errcode is ${body.errcode}`);
   if (typeof body.error !== "string" || body.error === "") problems.push(`error is ${body.error}`);
   if (status === 429 && !Number.isInteger(body.retry_after_ms)) problems.push("retry_after_ms is missing");
   return problems;
