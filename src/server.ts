@@ -48,6 +48,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     const timers = startTimers(parts);
     await parts.accounts.userRooms.start();
     await parts.social.start();
+    await parts.users.start();
     await parts.push.start();
     return {
       addresses: listeners.addresses,

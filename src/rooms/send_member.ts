@@ -1,5 +1,5 @@
 /** Member events sent as state events: they mean the same as the endpoints for memberships. */
-import { badJson, forbidden, invalidParam } from "../protocol/errors.ts";
+import { badJson, forbidden, invalidParam, MatrixError } from "../protocol/errors.ts";
 import { type EventId, parseUserId } from "../protocol/ids.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { setMembership } from "./membership.ts";
@@ -20,6 +20,9 @@ export async function sendMember(
   const isOwn = target === requester.userId;
   if ((membership === "join" || membership === "knock") && !isOwn) {
     throw forbidden(`You cannot ${membership} for others`);
+  }
+  if (requester.isGuest && !(isOwn && (membership === "join" || membership === "leave"))) {
+    throw new MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests may only join and leave");
   }
   return await setMembership(deps, {
     requester,

@@ -50,7 +50,7 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
     recentMs: sessions.uiAuth.sessionTimeout,
   });
   const registration = new Registration({
-    ...{ db, clock, serverName, credentials, devices, uia, limits },
+    ...{ db, clock, serverName, credentials, devices, tokens, uia, limits },
     options: { ...config.registration, ...config.captcha },
     isExclusive: () => false,
     onRegistered: hooks.onRegistered,

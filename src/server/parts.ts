@@ -8,21 +8,21 @@ import { SentMembers } from "../rooms/lazy_members.ts";
 import { AccountDataService } from "../services/account_data.ts";
 import { AutoJoin } from "../services/auto_join.ts";
 import type { PushRulesService } from "../services/push_rules.ts";
+import { deleteConnectionsOfDevice } from "../storage/sliding_sync.ts";
 import { deleteInboxOfDevice } from "../storage/to_device.ts";
 import { Filters } from "../sync/filters.ts";
-import type { SyncProviders } from "../sync/providers.ts";
+import type { SlidingProviders } from "../sync/sliding/providers.ts";
+import type { SlidingSyncService } from "../sync/sliding/sliding_sync.ts";
 import { Summaries } from "../sync/summaries.ts";
 import { SyncService } from "../sync/sync.ts";
-import {
-  type AccountHooks,
-  type AccountParts,
-  buildAccounts,
-} from "./accounts.ts";
+import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import { buildPush, buildPushBase, type PushParts } from "./push.ts";
 import { buildRooms, type RoomParts } from "./rooms.ts";
+import { buildSlidingCaches, buildSlidingSync, type SlidingCaches } from "./sliding_sync.ts";
 import { buildInviteFilter, buildSocial, type SocialParts } from "./social.ts";
 import { buildUserData, type UserDataParts } from "./user_data.ts";
+import { buildUsers, type UserParts } from "./users.ts";
 
 /** All parts of the server. */
 export interface Parts {
@@ -33,7 +33,12 @@ export interface Parts {
   readonly push: PushParts;
   readonly userData: UserDataParts;
   readonly social: SocialParts;
-  readonly sync: { readonly sync: SyncService; readonly filters: Filters };
+  readonly users: UserParts;
+  readonly sync: {
+    readonly sync: SyncService;
+    readonly slidingSync: SlidingSyncService;
+    readonly filters: Filters;
+  };
   readonly media: Media;
   /** Aborted when the server stops: long waits end. */
   readonly stopping: AbortController;
@@ -45,37 +50,27 @@ const log = getLogger("synapse.handlers.register");
 /** Builds the parts. Nothing runs by itself yet. */
 export async function buildParts(core: Core): Promise<Parts> {
   const { db, notifier, clock, config } = core;
-  const { ignores, pushRules, notifications } = await buildPushBase(
-    core,
-    () => rooms,
-  );
+  const { ignores, pushRules, notifications } = await buildPushBase(core, () => rooms);
   const onIgnoreList = ignores.note.bind(ignores);
   const accountData = new AccountDataService({ db, notifier, onIgnoreList });
   const decideInvite = buildInviteFilter(accountData);
+  const slidingCaches = buildSlidingCaches(core);
   const rooms: RoomParts = buildRooms(core, {
     decideInvite,
-    profileOf: async (userId) =>
-      core.isLocal(userId)
-        ? await accounts.profiles.memberProfile(userId)
-        : null,
+    profileOf: async (userId) => core.isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null,
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
     onPersist: async (tx, batch) => {
       await notifications.record(tx, batch);
-      tx.afterCommit(() =>
-        void userData.typing.keepOnly(batch.room.roomId, batch.localJoined)
-      );
+      tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
       await social.onPersist(tx, batch);
+      await users.guestEvictions.onPersist(tx, batch);
+      await slidingCaches.onPersist(tx, batch);
     },
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });
   const accounts: AccountParts = buildAccounts(
     core,
-    accountHooks(core, {
-      rooms,
-      userData: () => userData,
-      social: () => social,
-      push: () => push,
-    }),
+    accountHooks(core, { rooms, userData: () => userData, social: () => social, push: () => push }),
   );
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
@@ -84,12 +79,8 @@ export async function buildParts(core: Core): Promise<Parts> {
   const push = buildPush(core, { rooms, notifications });
   await userData.presence.restore();
   const stopping = new AbortController();
-  const social: SocialParts = buildSocial(core, {
-    rooms,
-    accounts,
-    userData,
-    stopping: stopping.signal,
-  });
+  const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
+  const users: UserParts = buildUsers(core, { rooms });
   const media = await Media.open({
     ...{ db, clock },
     serverName: config.serverName,
@@ -98,39 +89,15 @@ export async function buildParts(core: Core): Promise<Parts> {
     remote: null,
   });
   const sync = buildSync(core, {
-    rooms,
-    userData,
-    pushRules,
-    social,
-    decideInvite,
+    ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },
     stopping: stopping.signal,
   });
   return {
-    ...{
-      core,
-      rooms,
-      accounts,
-      pushRules,
-      push,
-      userData,
-      social,
-      sync,
-      media,
-    },
+    ...{ core, rooms, accounts, pushRules, push, userData, social, users, sync, media },
     stopping,
     async [Symbol.asyncDispose]() {
       const { typing, presence } = userData;
-      for (
-        const part of [
-          push,
-          social,
-          accounts.userRooms,
-          typing,
-          presence,
-          media,
-          accounts.passwords,
-        ]
-      ) {
+      for (const part of [push, users, social, accounts.userRooms, typing, presence, media, accounts.passwords]) {
         await part[Symbol.asyncDispose]();
       }
     },
@@ -156,13 +123,12 @@ function accountHooks(
   return {
     onDeviceChange: async (tx, { userId, deviceIds, kind }) => {
       // Others see a device's name with its keys.
-      if (kind === "renamed") {
-        await userData().deviceLists.noteChange(tx, userId);
-      }
+      if (kind === "renamed") await userData().deviceLists.noteChange(tx, userId);
       if (kind !== "removed") return;
       await push().pushers.deleteOfDevices(tx, { userId, deviceIds });
       for (const deviceId of deviceIds) {
         await deleteInboxOfDevice(tx, { userId, deviceId });
+        await deleteConnectionsOfDevice(tx, { userId, deviceId });
         await userData().deviceKeys.deleteDevice(tx, { userId, deviceId });
       }
     },
@@ -176,10 +142,7 @@ function accountHooks(
         await rooms.engine.join(plainRequester(userId), { roomId });
       },
       leave: async (roomId, { userId, reason }) => {
-        await rooms.engine.leave(plainRequester(userId), {
-          roomId,
-          details: { reason },
-        });
+        await rooms.engine.leave(plainRequester(userId), { roomId, details: { reason } });
       },
     },
   };
@@ -187,28 +150,23 @@ function accountHooks(
 
 /** The user as the server acts for them. */
 function plainRequester(userId: UserId): Requester {
-  return {
-    userId,
-    deviceId: null,
-    isGuest: false,
-    isAdmin: false,
-    isShadowBanned: false,
-    appserviceId: null,
-  };
+  return { userId, deviceId: null, isGuest: false, isAdmin: false, isShadowBanned: false, appserviceId: null };
 }
 
 function buildSync(
-  { db, clock, notifier, config }: Core,
-  { rooms, userData, pushRules, social, decideInvite, stopping }: {
+  core: Core,
+  { rooms, userData, pushRules, social, decideInvite, slidingCaches, stopping }: {
     rooms: RoomParts;
     userData: UserDataParts;
     pushRules: PushRulesService;
     social: SocialParts;
     decideInvite: DecideInvite;
+    slidingCaches: SlidingCaches;
     stopping: AbortSignal;
   },
 ): Parts["sync"] {
-  const providers: SyncProviders = {
+  const { db, clock, notifier, config } = core;
+  const providers: SlidingProviders = {
     accountData: userData.accountData,
     pushRules,
     receipts: userData.receipts,
@@ -218,14 +176,19 @@ function buildSync(
     deviceLists: userData.deviceLists,
     keyCounts: userData.deviceKeys,
     notifications: userData.notifications,
+    threadSubscriptions: null,
   };
+  const summaries = new Summaries({ db, state: rooms.state });
+  const { bundle } = social.aggregations;
   const sync = new SyncService({
     ...rooms,
-    ...{ clock, notifier, providers, decideInvite, stopping },
-    bundle: social.aggregations.bundle,
+    ...{ clock, notifier, providers, summaries, bundle, decideInvite, stopping },
     sentMembers: new SentMembers(),
-    summaries: new Summaries({ db, state: rooms.state }),
     excludedRooms: new Set(config.rooms.excludeRoomsFromSync),
   });
-  return { sync, filters: new Filters({ db }) };
+  const slidingSync = buildSlidingSync(core, {
+    ...{ rooms, providers, summaries, bundle, decideInvite, stopping },
+    caches: slidingCaches,
+  });
+  return { sync, slidingSync, filters: new Filters({ db }) };
 }

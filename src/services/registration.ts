@@ -20,11 +20,11 @@ import type { JsonObject } from "../protocol/json.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { upsertProfile } from "../storage/profiles.ts";
 import { completeRegistrationToken, selectRegistrationToken } from "../storage/registration_tokens.ts";
-import { insertUser, selectUser } from "../storage/users.ts";
+import { insertUser, selectUser, updateGuestToUser } from "../storage/users.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
 import type { RateLimits } from "./rate_limits.ts";
-import type { IssuedTokens } from "./tokens.ts";
+import type { IssuedTokens, Tokens } from "./tokens.ts";
 import type { Stage, Uia, UiaOutcome } from "./uia.ts";
 
 /** Options of the configuration, by Synapse's names. */
@@ -45,6 +45,7 @@ export interface RegistrationDeps {
   readonly serverName: ServerName;
   readonly credentials: Credentials;
   readonly devices: Devices;
+  readonly tokens: Tokens;
   readonly uia: Uia;
   readonly limits: RateLimits;
   readonly options: RegistrationOptions;
@@ -68,7 +69,16 @@ export interface RegisterRequest {
   readonly body: JsonObject;
   readonly clientIp: string;
   /** Reads what matters from a body that may be the one remembered from an earlier attempt. */
-  readonly parse: (body: JsonObject) => { username: string | null; password: string | null; login: LoginParams };
+  readonly parse: (body: JsonObject) => RegisterParams;
+}
+
+/** What matters of the body of a registration. */
+export interface RegisterParams {
+  readonly username: string | null;
+  readonly password: string | null;
+  /** The access token of the guest who wants to become a user; they keep their name. */
+  readonly guestAccessToken: string | null;
+  readonly login: LoginParams;
 }
 
 /** An account to be made. */
@@ -108,7 +118,10 @@ export class Registration {
     this.#assertEnabled();
     const first = parse(body);
     const isRepeat = typeof body.auth === "object";
-    if (first.username !== null) {
+    if (first.guestAccessToken !== null) {
+      // A repeat may be one who is a guest no more; then it logs in.
+      if (!isRepeat) await this.#guestOf(first);
+    } else if (first.username !== null) {
       this.#parseNewName(first.username);
       // A repeat may be one whose account exists by now; then it logs in.
       if (!isRepeat && !this.#deps.options.inhibitUserInUseError) await this.assertAvailable(first.username);
@@ -120,7 +133,7 @@ export class Registration {
       session: null,
       body,
       clientIp,
-      secretKeys: ["password"],
+      secretKeys: ["password", "guest_access_token"],
       allowChanges: true,
     }, (outcome) => this.#complete(outcome, { clientIp, ...parse(outcome.body) }));
   }
@@ -201,26 +214,43 @@ export class Registration {
       : [["m.login.dummy"]];
   }
 
-  async #complete(
-    outcome: UiaOutcome,
-    { clientIp, username, password, login }: ReturnType<RegisterRequest["parse"]> & { clientIp: string },
-  ): Promise<Registered> {
+  async #complete(outcome: UiaOutcome, params: RegisterParams & { clientIp: string }): Promise<Registered> {
+    const { clientIp, username, password, guestAccessToken, login } = params;
     const previous = outcome.previous === null ? null : parseUserId(String(outcome.previous.user_id));
     if (previous !== null) return await this.logIn(previous, login);
     if (password === null) throw new MatrixError(400, "M_MISSING_PARAM", 'Missing parameter "password"');
     this.#deps.limits.check("rc_registration", clientIp);
+    const isGuest = guestAccessToken !== null;
     const localpart = username ?? randomString(GENERATED_LENGTH, LOWER_ALPHANUMERIC);
-    const userId = await this.assertAvailable(localpart);
+    const userId = isGuest ? await this.#guestOf(params) : await this.assertAvailable(localpart);
     const passwordHash = await this.#deps.credentials.hashNew(password);
     const token = outcome.proofs["m.login.registration_token"];
     const registered = await this.#deps.db.transaction(async (tx) => {
-      await this.#insert(tx, { userId, passwordHash, isGuest: false });
+      if (isGuest) await this.#upgradeGuest(tx, { userId, passwordHash });
+      else await this.#insert(tx, { userId, passwordHash, isGuest: false });
       if (typeof token === "string") await completeRegistrationToken(tx, token);
       await outcome.remember(tx, { user_id: userId });
       return await this.#logIn(tx, { userId, login });
     });
     await this.#deps.onRegistered({ userId, isGuest: false });
     return registered;
+  }
+
+  /** Returns the guest whose token and name these are. Throws 403 for anybody else. */
+  async #guestOf({ username, guestAccessToken }: RegisterParams): Promise<UserId> {
+    const { requester } = await this.#deps.tokens.resolve(guestAccessToken ?? "");
+    const localpart = requester.userId.slice(1, requester.userId.indexOf(":"));
+    if (requester.isGuest && localpart === username?.toLowerCase()) return requester.userId;
+    throw forbidden("Cannot register a taken user ID without valid credentials of that user");
+  }
+
+  /** Makes a user of a guest, who stays logged in. */
+  async #upgradeGuest(
+    tx: Tx,
+    { userId, passwordHash }: { userId: UserId; passwordHash: string },
+  ): Promise<void> {
+    if (!await updateGuestToUser(tx, { userId, passwordHash })) throw userInUse();
+    tx.afterCommit(() => this.#deps.tokens.forgetUser(userId));
   }
 
   #parseNewName(localpart: string, { allowNumeric = false }: { allowNumeric?: boolean } = {}): UserId {

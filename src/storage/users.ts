@@ -84,6 +84,17 @@ export async function insertUser(tx: Tx, user: NewUser): Promise<boolean> {
   return inserted === 1;
 }
 
+/** Makes a user of a guest; returns false when the account is no guest's. */
+export async function updateGuestToUser(
+  tx: Tx,
+  { userId, passwordHash }: { userId: UserId; passwordHash: string },
+): Promise<boolean> {
+  const changed = await tx.run(sql`
+    UPDATE users SET is_guest = ${false}, password_hash = ${passwordHash}
+    WHERE user_id = ${userId} AND is_guest AND NOT is_deactivated`);
+  return changed === 1;
+}
+
 /** Sets or, with null, removes an account's password hash. */
 export async function updatePasswordHash(
   tx: Tx,

@@ -28,23 +28,23 @@ const MAX_ACCOUNT_DATA_BYTES = 1_048_576;
 /** Registers the account data and tag endpoints. */
 export function accountDataRoutes(app: App, { auth, accountData, pushRulesContent }: AccountDataRoutesDeps): void {
   client(app)
-    .put("/user/:userId/account_data/:type", auth.guestOk(), async (c) => {
+    .put("/user/:userId/account_data/:type", auth.user(), async (c) => {
       const content = await readJsonObject(c, { maxBytes: MAX_ACCOUNT_DATA_BYTES });
       await accountData.set({ userId: ownUser(c), roomId: null, type: typeOf(c), content });
       return json({});
     })
-    .get("/user/:userId/account_data/:type", auth.guestOk(), async (c) => {
+    .get("/user/:userId/account_data/:type", auth.user(), async (c) => {
       const userId = ownUser(c);
       const type = typeOf(c);
       if (type === "m.push_rules") return json(await pushRulesContent(userId));
       return jsonText(await accountData.get({ userId, roomId: null, type }));
     })
-    .put("/user/:userId/rooms/:roomId/account_data/:type", auth.guestOk(), async (c) => {
+    .put("/user/:userId/rooms/:roomId/account_data/:type", auth.user(), async (c) => {
       const content = await readJsonObject(c, { maxBytes: MAX_ACCOUNT_DATA_BYTES });
       await accountData.set({ userId: ownUser(c), roomId: roomOf(c), type: typeOf(c), content });
       return json({});
     })
-    .get("/user/:userId/rooms/:roomId/account_data/:type", auth.guestOk(), async (c) => {
+    .get("/user/:userId/rooms/:roomId/account_data/:type", auth.user(), async (c) => {
       return jsonText(await accountData.get({ userId: ownUser(c), roomId: roomOf(c), type: typeOf(c) }));
     })
     .get("/user/:userId/rooms/:roomId/tags", auth.user(), async (c) => {

@@ -51,20 +51,20 @@ const CrossSigningBody = z.looseObject({
 export function keyRoutes(app: App, deps: KeyRoutesDeps): void {
   const { auth, limits, deviceKeys, crossSigning, deviceLists, rangeBetween } = deps;
   client(app)
-    .post("/keys/upload", auth.user(), (c) => uploadKeys(c, deviceKeys))
-    .post("/keys/upload/:deviceId", auth.user(), (c) => uploadKeys(c, deviceKeys))
-    .post("/keys/query", auth.user(), limits.perUser("rc_key_requests"), async (c) => {
+    .post("/keys/upload", auth.guestOk(), (c) => uploadKeys(c, deviceKeys))
+    .post("/keys/upload/:deviceId", auth.guestOk(), (c) => uploadKeys(c, deviceKeys))
+    .post("/keys/query", auth.guestOk(), limits.perUser("rc_key_requests"), async (c) => {
       const { device_keys } = await readJson(c, QueryBody, { maxBytes: MAX_BODY_BYTES });
       return json(await deviceKeys.query(requester(c).userId, parseUsers(device_keys)));
     })
-    .post("/keys/claim", auth.user(), async (c) => {
+    .post("/keys/claim", auth.guestOk(), async (c) => {
       const { one_time_keys } = await readJson(c, ClaimBody, { maxBytes: MAX_BODY_BYTES });
       const wanted = [...parseUsers(one_time_keys)].flatMap(([userId, byDevice]) =>
         Object.entries(byDevice).map(([device, algorithm]) => ({ userId, deviceId: device as DeviceId, algorithm }))
       );
       return json({ one_time_keys: await deviceKeys.claim(wanted), failures: {} });
     })
-    .get("/keys/changes", auth.user(), async (c) => {
+    .get("/keys/changes", auth.guestOk(), async (c) => {
       const { from, to } = query(c, z.object({ from: z.string(), to: z.string() }));
       const range = rangeBetween(from, to);
       if (range === null) throw invalidParam("Invalid sync token");

@@ -95,10 +95,10 @@ export function mediaRoutes(app: App, deps: MediaRoutesDeps): void {
 
 function uploadRoutes(app: App, { auth, limits, uploads }: MediaRoutesDeps): void {
   const config = () => json({ "m.upload.size": uploads.maxUploadSize });
-  client(app, ["v1"]).get("/media/config", auth.guestOk(), config);
+  client(app, ["v1"]).get("/media/config", auth.user(), config);
   for (const media of legacyMedia(app)) {
     media
-      .get("/config", auth.guestOk(), config)
+      .get("/config", auth.user(), config)
       .post("/upload", auth.active(), async (c) => json({ content_uri: await uploads.upload(uploadOf(c)) }))
       .put("/upload/:serverName/:mediaId", auth.active(), async (c) => {
         await uploads.complete(uploadOf(c), mediaKeyOf(c));

@@ -71,7 +71,7 @@ function ownRoutes(app: App, { auth, limits, rateLimits, engine, directory }: Me
       await engine.leave(requester(c), { roomId: roomIdOf(c), ...reasonDetails(reason) });
       return json({});
     })
-    .post("/rooms/:roomId/forget", auth.guestOk(), async (c) => {
+    .post("/rooms/:roomId/forget", auth.user(), async (c) => {
       await readJsonObject(c, { allowEmpty: true });
       await engine.forget(requester(c), { roomId: roomIdOf(c) });
       return json({});

@@ -3,10 +3,10 @@
  *   GET              /_matrix/client/v3/profile/{userId}
  *   GET, PUT, DELETE /_matrix/client/v3/profile/{userId}/{keyName}
  */
-import { invalidParam, missingParam } from "../../protocol/errors.ts";
+import { invalidParam, MatrixError, missingParam } from "../../protocol/errors.ts";
 import { parseUserId } from "../../protocol/ids.ts";
 import type { Profiles } from "../../services/profile.ts";
-import { type App, client, requester, sessionOf } from "../app.ts";
+import { type App, client, type Ctx, requester, sessionOf } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJsonObject } from "../middleware/body.ts";
 import { pathIds } from "../middleware/params.ts";
@@ -34,7 +34,7 @@ export function profileRoutes(app: App, { auth, limits, profiles }: ProfileRoute
     })
     .put("/profile/:userId/:keyName", auth.activeGuestOk(), limits.perUser("rc_profile"), async (c) => {
       const { userId } = pathIds(c, { userId: parseUserId });
-      const key = c.req.param("keyName") ?? "";
+      const key = ownKey(c);
       const body = await readJsonObject(c);
       const value = Object.hasOwn(body, key) ? body[key] : undefined;
       if (value === undefined) throw missingParam(key);
@@ -47,8 +47,17 @@ export function profileRoutes(app: App, { auth, limits, profiles }: ProfileRoute
     })
     .delete("/profile/:userId/:keyName", auth.activeGuestOk(), limits.perUser("rc_profile"), async (c) => {
       const { userId } = pathIds(c, { userId: parseUserId });
-      const key = c.req.param("keyName") ?? "";
+      const key = ownKey(c);
       await profiles.setField({ requester: requester(c), userId, key, value: undefined });
       return json({});
     });
+}
+
+/** Returns the field to change; guests have a display name and nothing else. */
+function ownKey(c: Ctx): string {
+  const key = c.req.param("keyName") ?? "";
+  if (requester(c).isGuest && key !== "displayname") {
+    throw new MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests may only change their display name");
+  }
+  return key;
 }

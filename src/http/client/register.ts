@@ -9,7 +9,7 @@ import { z } from "zod";
 import { forbidden, missingToken, unknownToken } from "../../protocol/errors.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 import type { JsonObject } from "../../protocol/json.ts";
-import type { RegisterRequest, Registration } from "../../services/registration.ts";
+import type { RegisterParams, Registration } from "../../services/registration.ts";
 import { type App, client, type Ctx } from "../app.ts";
 import { tokenOf } from "../middleware/auth.ts";
 import { checkJson, readJsonObject } from "../middleware/body.ts";
@@ -33,6 +33,7 @@ const RegisterBody = z.looseObject({
   inhibit_login: z.boolean().nullish(),
   refresh_token: z.boolean().nullish(),
   type: z.string().nullish(),
+  guest_access_token: z.string().nullish(),
 });
 const KindQuery = z.object({ kind: z.enum(["guest", "user"]).default("user") });
 
@@ -66,11 +67,12 @@ export function registerRoutes(app: App, { limits, registration, serverName }: R
     });
 }
 
-function parseRegistration(body: JsonObject): ReturnType<RegisterRequest["parse"]> {
+function parseRegistration(body: JsonObject): RegisterParams {
   const request = checkJson(RegisterBody, body);
   return {
     username: request.username ?? null,
     password: request.password ?? null,
+    guestAccessToken: request.guest_access_token ?? null,
     login: {
       deviceId: request.device_id ?? null,
       initialDeviceDisplayName: request.initial_device_display_name ?? null,

@@ -63,7 +63,7 @@ export function roomReadRoutes(app: App, deps: RoomReadRoutesDeps): void {
   const { auth, readers, memberships, timestamps } = deps;
   historyRoutes(app, deps);
   stateRoutes(app, deps);
-  client(app).get("/joined_rooms", auth.user(), async (c) => {
+  client(app).get("/joined_rooms", auth.guestOk(), async (c) => {
     const { joined } = await memberships.forUser(requester(c).userId);
     return json({ joined_rooms: [...joined.values()] });
   });
@@ -132,7 +132,7 @@ function stateRoutes(app: App, { auth, readers, roomState }: RoomReadRoutesDeps)
         }),
       );
     })
-    .get("/rooms/:roomId/joined_members", auth.guestOk(), async (c) => {
+    .get("/rooms/:roomId/joined_members", auth.user(), async (c) => {
       return jsonText(await roomState.joinedMembers(await readingOf(c, readers)));
     })
     .get(

@@ -20,7 +20,7 @@ export function toDeviceRoutes(app: App, { auth, toDevice }: {
   readonly auth: Auth;
   readonly toDevice: ToDeviceService;
 }): void {
-  client(app).put("/sendToDevice/:eventType/:txnId", auth.user(), async (c) => {
+  client(app).put("/sendToDevice/:eventType/:txnId", auth.guestOk(), async (c) => {
     const { messages } = await readJsonObject(c, { maxBytes: MAX_BODY_BYTES });
     if (messages === undefined) throw missingParam("messages");
     if (!isJsonObject(messages)) throw badJson('"messages" must be an object');

@@ -25,7 +25,7 @@ const SearchBody = z.looseObject({
 
 /** Registers the endpoint. */
 export function userDirectoryRoutes(app: App, { auth, limits, userDirectory }: UserDirectoryRoutesDeps): void {
-  client(app).post("/user_directory/search", auth.guestOk(), limits.perUser("rc_user_directory"), async (c) => {
+  client(app).post("/user_directory/search", auth.user(), limits.perUser("rc_user_directory"), async (c) => {
     const { search_term: term, limit } = await readJson(c, SearchBody);
     return json(await userDirectory.search(requester(c).userId, { term, limit: limit ?? DEFAULT_LIMIT }));
   });
