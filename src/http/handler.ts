@@ -6,7 +6,7 @@
 import type { ResourceName } from "../config/listeners.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
-import { unrecognized } from "../protocol/errors.ts";
+import { invalidParam, unrecognized } from "../protocol/errors.ts";
 import { type App, rawPath, type RequestInfo } from "./app.ts";
 import { logRequest } from "./middleware/access_log.ts";
 import { renderError } from "./middleware/errors.ts";
@@ -93,6 +93,8 @@ export function createHandler({ app, clock, log }: HandlerDeps, options: Handler
   async function answer(request: Request, { path, info }: { path: string; info: RequestInfo }): Promise<Response> {
     if (request.method === "OPTIONS") return preflight();
     if (!isServed(path, resources)) return renderError(unrecognized(), info);
+    // No name, type or key of anything holds a NUL character.
+    if (request.url.includes("%00")) return renderError(invalidParam("Addresses must not hold a NUL character"), info);
     try {
       return addCors(await app.fetch(request, info));
     } catch (error) {

@@ -95,7 +95,7 @@ export function formatSigningKey(key: SigningKey): string {
   return `ed25519 ${key.version} ${key.seed}\n`;
 }
 
-/** Returns a published key; null unless it is 32 bytes of base64, in either alphabet. */
+/** Returns a published key; null unless it is base64, in either alphabet, of 32 bytes that are a point of the curve. */
 export function parseVerifyKey(base64: string): VerifyKey | null {
   const bytes = decodeAnyBase64(base64);
   return bytes === null ? null : verifyKeyFromBytes(bytes);
@@ -151,8 +151,12 @@ export function verifyEventSignature(pdu: Readonly<Pdu>, check: EventSignatureCh
 
 function verifyKeyFromBytes(bytes: Uint8Array): VerifyKey | null {
   if (bytes.byteLength !== 32) return null;
-  const keyObject = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, bytes]), format: "der", type: "spki" });
-  return { keyObject, base64: encodeBase64(bytes) };
+  try {
+    const keyObject = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, bytes]), format: "der", type: "spki" });
+    return { keyObject, base64: encodeBase64(bytes) };
+  } catch {
+    return null;
+  }
 }
 
 function verifySignature(object: Readonly<JsonObject>, check: SignatureCheck & { textOf: () => string }): boolean {

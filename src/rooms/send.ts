@@ -1,5 +1,5 @@
 /** Sending events as a local user. Spec: client-server API, "Sending events to a room". */
-import { canonicalJson } from "../protocol/canonical_json.ts";
+import { canonicalJson, CanonicalJsonError } from "../protocol/canonical_json.ts";
 import { forbidden, missingParam } from "../protocol/errors.ts";
 import { type EventId, parseEventId, type RoomId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
@@ -142,5 +142,11 @@ export async function findSameState(batch: RoomBatch, template: EventTemplate): 
 }
 
 function sameContent(a: Readonly<JsonObject>, b: Readonly<JsonObject>): boolean {
-  return canonicalJson(a as JsonObject, { lax: true }) === canonicalJson(b as JsonObject, { lax: true });
+  try {
+    return canonicalJson(a as JsonObject, { lax: true }) === canonicalJson(b as JsonObject, { lax: true });
+  } catch (error) {
+    // What has no canonical form is refused where the event is built.
+    if (error instanceof CanonicalJsonError) return false;
+    throw error;
+  }
 }

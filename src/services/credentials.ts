@@ -58,7 +58,7 @@ export class Credentials {
           address: textOf(identifier, typeof identifier.phone === "string" ? "phone" : "number").replace(/[^0-9]/g, ""),
         });
       default:
-        throw invalidParam(`Unknown login identifier type "${String(identifier.type).slice(0, 64)}"`);
+        throw invalidParam(`Unknown login identifier type "${textOf(identifier, "type").slice(0, 64)}"`);
     }
   }
 

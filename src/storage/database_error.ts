@@ -6,9 +6,10 @@
  * - `busy`: another process holds a lock, or the transaction lost a race and may be repeated
  * - `full`: no space left, or the disk refuses writes
  * - `connection`: the server of the database cannot be reached
+ * - `text`: a text holds what neither database can keep; who wrote the text is at fault
  * - `driver`: anything else
  */
-export type DatabaseErrorKind = "conflict" | "constraint" | "busy" | "full" | "connection" | "driver";
+export type DatabaseErrorKind = "conflict" | "constraint" | "busy" | "full" | "connection" | "text" | "driver";
 
 /** A failure of the database. `cause` is the driver's error. */
 export class DatabaseError extends Error {
@@ -24,6 +25,15 @@ export class DatabaseError extends Error {
 /** Why the server cannot start on this database: one sentence for the person who starts it. */
 export class DatabaseStartupError extends Error {
   override readonly name = "DatabaseStartupError";
+}
+
+/**
+ * Throws unless both databases keep the text as it is. PostgreSQL has no NUL, and half of a surrogate pair has no UTF-8,
+ * so that one text would become another on its way.
+ */
+export function assertStorableText(text: string): void {
+  if (!text.includes("\0") && text.isWellFormed()) return;
+  throw new DatabaseError("text", "A text holds a NUL character or half of a surrogate pair");
 }
 
 const SQLITE_KINDS: readonly (readonly [RegExp, DatabaseErrorKind])[] = [

@@ -7,7 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import postgres from "postgres";
-import { DatabaseError, postgresError } from "./database_error.ts";
+import { assertStorableText, DatabaseError, postgresError } from "./database_error.ts";
 import { renderSql, type Sql, SqlList, type SqlValue } from "./sql.ts";
 
 /** Where the server is and who we are there. */
@@ -125,7 +125,8 @@ const TYPES = {
 function bind(values: (SqlValue | SqlList)[]): Value[] {
   for (let index = 0; index < values.length; index++) {
     const value = values[index];
-    if (value instanceof SqlList) values[index] = arrayLiteral(value.items);
+    if (typeof value === "string") assertStorableText(value);
+    else if (value instanceof SqlList) values[index] = arrayLiteral(value.items);
     else if (typeof value === "bigint") values[index] = value.toString();
   }
   return values as Value[];
@@ -137,5 +138,6 @@ function arrayLiteral(items: readonly string[] | readonly number[]): string {
 }
 
 function quoteItem(item: string): string {
+  assertStorableText(item);
   return `"${item.replace(/["\\]/g, "\\$&")}"`;
 }

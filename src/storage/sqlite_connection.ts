@@ -1,6 +1,6 @@
 /** One connection to an SQLite file: prepared statements by text, rows in the form `Database` promises. */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { sqliteError } from "./database_error.ts";
+import { assertStorableText, sqliteError } from "./database_error.ts";
 import { renderSql, type Sql, SqlList, type SqlValue } from "./sql.ts";
 
 const CACHED_STATEMENTS = 1000;
@@ -110,10 +110,16 @@ export class SqliteConnection {
 function bind(values: (SqlValue | SqlList)[]): SQLInputValue[] {
   for (let index = 0; index < values.length; index++) {
     const value = values[index];
-    if (typeof value === "boolean") values[index] = value ? 1 : 0;
-    else if (value instanceof SqlList) values[index] = JSON.stringify(value.items);
+    if (typeof value === "string") assertStorableText(value);
+    else if (typeof value === "boolean") values[index] = value ? 1 : 0;
+    else if (value instanceof SqlList) values[index] = listText(value.items);
   }
   return values as SQLInputValue[];
+}
+
+function listText(items: readonly string[] | readonly number[]): string {
+  for (const item of items) if (typeof item === "string") assertStorableText(item);
+  return JSON.stringify(items);
 }
 
 /** Columns declared BOOLEAN, and expressions whose name says so: PostgreSQL knows the type of those by itself. */

@@ -28,7 +28,8 @@ const signed = (world: World, more: Json): Json => ({
 const crossSigningKey = (world: World, usage: string): Json =>
   signed(world, { user_id: world.alice.userId, usage: [usage], keys: { [`ed25519:${KEY}`]: KEY } });
 
-const KEY = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE";
+/** A point of the curve. */
+const KEY = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
 function messages({ ids: { eventId }, bob }: World): Case[] {
   const text = { msgtype: "m.text", body: "text", format: "org.matrix.custom.html", formatted_body: "<b>text</b>" };
@@ -193,7 +194,11 @@ const CASES: Readonly<Record<string, (world: World) => readonly Case[]>> = {
   putRoomKeysByRoomId: (world) => [{ body: sessions(world).room }],
   putRoomKeyBySessionId: (world) => [{ body: sessions(world).one }],
   putRoomKeysVersion: ({ ids }) => [{
-    body: { algorithm: "m.test", auth_data: { public_key: "y" }, version: ids.backupVersion },
+    body: {
+      algorithm: "m.megolm_backup.v1.curve25519-aes-sha2",
+      auth_data: { public_key: "y" },
+      version: ids.backupVersion,
+    },
   }],
   queryKeys: ({ alice, bob }) => [{ body: { device_keys: { [alice.userId]: [alice.deviceId], [bob.userId]: [] } } }],
   queryPublicRooms: () => [{ body: { limit: 2, filter: { generic_search_term: "a", room_types: [null, "m.space"] } } }],

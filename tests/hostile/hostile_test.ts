@@ -33,7 +33,8 @@ async function problemOf(client: TestClient, request: HostileRequest): Promise<s
   });
   const headers = contentType === undefined ? {} : { headers: { "content-type": contentType } };
   const sent = client.request(method, path, { ...(body === undefined ? {} : { body }), ...headers }).then(
-    ({ status, body: answer }) => status >= 500 && !ELSEWHERE.has(status) ? `${status} ${JSON.stringify(answer)}: ${shown}` : null,
+    ({ status, body: answer }) =>
+      status >= 500 && !ELSEWHERE.has(status) ? `${status} ${JSON.stringify(answer)}: ${shown}` : null,
     (error) => `${error instanceof Error ? error.message : error}: ${shown}`,
   );
   try {

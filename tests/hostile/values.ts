@@ -108,7 +108,18 @@ export const CONTENT_TYPES: readonly string[] = [
 /** Already percent-encoded, well or badly, for paths and queries. */
 export const ENCODED: readonly string[] = [
   ...["%", "%zz", "%f", "%ff", "%00", "a%00b", "%c0%80", "%ed%a0%80", "%f0%9f", "%F0%9F%98%80", "%E2%80%AE", "%u0041"],
-  ...["%2F", "%2f%2f", "..%2F..%2Fetc", "%2e%2e", "%252F", "%0d%0aSet-Cookie:%20a=b", "%EF%BF%BE", "+", "%20", "%09"],
+  ...[
+    "%2F",
+    "%2f%2f",
+    "..%2F..%2Fetc",
+    "%2e%2e%2f",
+    "%252F",
+    "%0d%0aSet-Cookie:%20a=b",
+    "%EF%BF%BE",
+    "+",
+    "%20",
+    "%09",
+  ],
   ...[
     "-1",
     "0",

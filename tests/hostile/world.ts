@@ -16,6 +16,7 @@ export interface Ids {
   readonly mediaId: string;
 }
 
+const BACKUP = "m.megolm_backup.v1.curve25519-aes-sha2";
 let worlds = 0;
 
 /** Two users and their room. Requests may destroy all of it: `restore` makes what is broken again. */
@@ -73,7 +74,7 @@ async function makeRoom(alice: TestClient, { bob, alias }: { bob: TestClient; al
   const relation = { rel_type: "m.thread", event_id: eventId };
   await bob.send(roomId, { type: "m.room.message", content: { body: "in thread", "m.relates_to": relation } });
   const { filter_id } = await alice.post(path`/user/${alice.userId}/filter`, { room: { timeline: { limit: 5 } } });
-  const { version } = await alice.post("/room_keys/version", { algorithm: "m.test", auth_data: { public_key: "x" } });
+  const { version } = await alice.post("/room_keys/version", { algorithm: BACKUP, auth_data: { public_key: "x" } });
   const { content_uri } = await alice.ok("POST", "/_matrix/media/v3/upload?filename=a.txt", {
     body: "text",
     headers: { "content-type": "text/plain" },
