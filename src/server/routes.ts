@@ -18,6 +18,7 @@ import { receiptRoutes } from "../http/client/receipts.ts";
 import { registerRoutes } from "../http/client/register.ts";
 import { roomReadRoutes } from "../http/client/room_reads.ts";
 import { roomSendRoutes } from "../http/client/room_send.ts";
+import { slidingSyncRoutes } from "../http/client/sliding_sync.ts";
 import { syncRoutes } from "../http/client/sync.ts";
 import { toDeviceRoutes } from "../http/client/to_device.ts";
 import { versionRoutes } from "../http/client/versions.ts";
@@ -60,13 +61,19 @@ function serverRoutes(app: App, { core: { config } }: Parts, { auth }: Guards): 
   );
   healthRoutes(app, { webClientLocation: config.server.webClientLocation });
   wellKnownRoutes(app, { serverName: config.serverName, options: wellKnownOptions(config) });
-  versionRoutes(app, { unstableFeatures: {} });
+  versionRoutes(app, {
+    unstableFeatures: { "org.matrix.simplified_msc3575": hasSlidingSync(config) },
+  });
   capabilityRoutes(app, {
     auth,
     options: { ...config.registration, ...config.passwords, ...config.sessions },
     roomVersions,
     defaultRoomVersion: config.server.defaultRoomVersion,
   });
+}
+
+function hasSlidingSync({ experimental }: Parts["core"]["config"]): boolean {
+  return experimental.experimentalFeatures.isEnabled("msc3575_enabled");
 }
 
 function wellKnownOptions(config: Parts["core"]["config"]): WellKnownOptions {
@@ -105,6 +112,7 @@ function roomParts(
   roomSendRoutes(app, { auth, limits, engine, delayedEvents: social.delayedEvents });
   roomReadRoutes(app, { auth, ...rooms });
   syncRoutes(app, { auth, ...sync });
+  if (hasSlidingSync(config)) slidingSyncRoutes(app, { auth, ...sync });
   directoryRoutes(app, {
     ...{ auth, directory, publicRooms },
     serverName: config.serverName,

@@ -2,6 +2,7 @@
 import { getLogger } from "../lib/log.ts";
 import { deleteToDeviceTransactionsBefore } from "../storage/to_device.ts";
 import type { Parts } from "./parts.ts";
+import { expireSlidingConnections } from "./sliding_sync.ts";
 
 /** Something to do about every `everyMs` milliseconds. */
 interface Chore {
@@ -28,7 +29,8 @@ export function startTimers(parts: Parts): { stop(): Promise<void> } {
   };
 }
 
-function chores({ core: { config, db, clock }, accounts, media }: Parts): Chore[] {
+function chores({ core, accounts, media }: Parts): Chore[] {
+  const { config, db, clock } = core;
   return [
     { name: "last_seen", everyMs: 5_000, run: () => accounts.lastSeen.flush() },
     {
@@ -40,6 +42,7 @@ function chores({ core: { config, db, clock }, accounts, media }: Parts): Chore[
       },
     },
     { name: "uia_sessions", everyMs: 300_000, run: () => accounts.uia.expireSessions() },
+    { name: "sliding_sync_connections", everyMs: 3_600_000, run: () => expireSlidingConnections(core) },
     { name: "media", everyMs: 60_000, run: () => media.tick() },
     {
       name: "to_device_transactions",

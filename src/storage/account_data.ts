@@ -1,7 +1,7 @@
 /** Account data, global and per room. `roomId` is the empty string for what is global. */
 import type { UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { sql } from "./sql.ts";
+import { inList, sql } from "./sql.ts";
 
 /** One piece of account data; `content` is the text of a JSON object. */
 export interface AccountDataRow {
@@ -50,6 +50,28 @@ export async function selectAccountDataBetween(
     SELECT room_id, type, content FROM account_data
     WHERE user_id = ${userId} AND position > ${after} AND position <= ${upTo}
     ORDER BY position`);
+  return rows.map(toAccountData);
+}
+
+/** Returns all pieces of some rooms; the empty id stands for what is global. */
+export async function selectAccountDataOfRooms(
+  db: Db,
+  { userId, roomIds }: { userId: UserId; roomIds: readonly string[] },
+): Promise<AccountDataRow[]> {
+  if (roomIds.length === 0) return [];
+  const rows = await db.all<Row>(sql`
+    SELECT room_id, type, content FROM account_data
+    WHERE user_id = ${userId} AND ${inList(sql`room_id`, roomIds)}`);
+  return rows.map(toAccountData);
+}
+
+/** Returns the pieces of one type of all rooms. Bounded by what one user may store. */
+export async function selectAccountDataOfType(
+  db: Db,
+  { userId, type }: { userId: UserId; type: string },
+): Promise<AccountDataRow[]> {
+  const rows = await db.all<Row>(sql`
+    SELECT room_id, type, content FROM account_data WHERE user_id = ${userId} AND type = ${type}`);
   return rows.map(toAccountData);
 }
 

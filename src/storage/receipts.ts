@@ -92,3 +92,23 @@ export async function selectReceiptsInRooms(
     ORDER BY r.position`);
   return rows.map(toReceipt);
 }
+
+/** Returns, of some events of a room, the receipts of all, and of one user every receipt in the room. */
+export async function selectReceiptsOfEvents(
+  db: Db,
+  { roomNid, eventIds, userId, upTo }: {
+    roomNid: number;
+    eventIds: readonly string[];
+    userId: UserId;
+    upTo: number;
+  },
+): Promise<RoomReceipt[]> {
+  const rows = await db.all<Row>(sql`
+    SELECT ${COLUMNS} FROM receipts r JOIN rooms ON rooms.room_nid = r.room_nid
+    WHERE r.room_nid = ${roomNid} AND ${inList(sql`r.event_id`, eventIds)} AND r.user_id <> ${userId}
+      AND r.receipt_type <> 'm.read.private' AND r.position <= ${upTo}
+    UNION ALL
+    SELECT ${COLUMNS} FROM receipts r JOIN rooms ON rooms.room_nid = r.room_nid
+    WHERE r.user_id = ${userId} AND r.room_nid = ${roomNid} AND r.position <= ${upTo}`);
+  return rows.map(toReceipt);
+}

@@ -3,6 +3,8 @@
  * first characters name the kind and its version, so that a later format can be told from this one.
  *
  * - `s1_…` a position in every stream: `next_batch` and `since` of sync.
+ * - `w1_C_S_T_…` a state of a sliding sync connection, with a position in the stream of thread subscriptions and in every
+ *   other stream: `pos` of sliding sync.
  * - `p1_D_P` a place in a room, between events: pagination goes on from just before (`dir=f`) or after (`dir=b`) the
  *   event of depth D and position P.
  * - `e1_P` a place in a room by stream position alone.
@@ -17,6 +19,8 @@ export type RoomToken =
   | { readonly kind: "topological"; readonly depth: number; readonly position: number };
 
 const MAX_TOKEN_LENGTH = 256;
+const SYNC_PREFIX = "s1_";
+const CONNECTION_KEY = /^[A-Za-z0-9]{1,32}$/;
 const INTEGER = /^-?(0|[1-9][0-9]{0,15})$/;
 
 function parseInteger(text: string | undefined): number | null {
@@ -51,12 +55,42 @@ export function formatRoomToken(token: RoomToken): string {
   return token.kind === "stream" ? `e1_${token.position}` : `p1_${token.depth}_${token.position}`;
 }
 
+/** What the `pos` of a sliding sync holds. */
+export interface SlidingPos {
+  /** The connection's key: letters and digits. */
+  readonly connection: string;
+  /** Which of the connection's states it continues from. */
+  readonly state: number;
+  /** Position in the stream of thread subscriptions. */
+  readonly threads: number;
+  readonly streams: StreamPositions;
+}
+
+/** Returns the `pos` of a sliding sync. */
+export function formatSlidingPos({ connection, state, threads, streams }: SlidingPos): string {
+  return `w1_${connection}_${state}_${threads}_${formatSyncToken(streams).slice(SYNC_PREFIX.length)}`;
+}
+
+/** Parses the `pos` of a sliding sync. Null for anything this server did not make. */
+export function parseSlidingPos(text: string): SlidingPos | null {
+  if (text.length > MAX_TOKEN_LENGTH || !text.startsWith("w1_")) return null;
+  const [, connection = "", stateText, threadsText, ...rest] = text.split("_");
+  const [state, threads] = [parseInteger(stateText), parseInteger(threadsText)];
+  const streams = parseSyncToken(SYNC_PREFIX + rest.join("_"));
+  if (!CONNECTION_KEY.test(connection) || state === null || state < 1 || threads === null || threads < 0) return null;
+  return streams && { connection, state, threads, streams };
+}
+
 /** Parses a token for a place in a room; a sync token is one by its events position. Null when it is none. */
 export function parseRoomToken(text: string): RoomToken | null {
   if (text.length > MAX_TOKEN_LENGTH) return null;
   if (text.startsWith("s1_")) {
     const positions = parseSyncToken(text);
     return positions && { kind: "stream", position: positions.events };
+  }
+  if (text.startsWith("w1_")) {
+    const pos = parseSlidingPos(text);
+    return pos && { kind: "stream", position: pos.streams.events };
   }
   const [version, first, second, rest] = text.split("_");
   if (version === "e1" && second === undefined) {

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { type StreamPositions, STREAMS } from "./notifier.ts";
-import { formatRoomToken, formatSyncToken, parseRoomToken, parseSyncToken } from "./tokens.ts";
+import {
+  formatRoomToken,
+  formatSlidingPos,
+  formatSyncToken,
+  parseRoomToken,
+  parseSlidingPos,
+  parseSyncToken,
+} from "./tokens.ts";
 
 const positions = Object.fromEntries(STREAMS.map((stream, index) => [stream, index * 7])) as StreamPositions;
 
@@ -16,6 +23,15 @@ Deno.test("a sync token is also a place in a room", () => {
 Deno.test("room tokens come back, negative positions included", () => {
   for (const token of [{ kind: "stream", position: -3 }, { kind: "topological", depth: 9, position: -12 }] as const) {
     assert.deepEqual(parseRoomToken(formatRoomToken(token)), token);
+  }
+});
+
+Deno.test("the position of a sliding sync comes back, and is a place in a room too", () => {
+  const pos = { connection: "aZ09", state: 7, threads: 3, streams: { ...positions, events: 42 } };
+  assert.deepEqual(parseSlidingPos(formatSlidingPos(pos)), pos);
+  assert.deepEqual(parseRoomToken(formatSlidingPos(pos)), { kind: "stream", position: 42 });
+  for (const bad of ["", "w1_", "w1_a_0_0_0", formatSyncToken(positions), formatSlidingPos(pos) + "_1"]) {
+    assert.equal(parseSlidingPos(bad), null, bad);
   }
 });
 

@@ -64,9 +64,10 @@ async function keyCounts(
     `"org.matrix.msc2732.device_unused_fallback_key_types":${types}`;
 }
 
-async function deviceLists(
-  { providers }: DevicePartsDeps,
-  { requester: { userId }, since, now }: SyncView,
+/** Returns whose devices changed since the last sync, as text; empty when nobody's did. */
+export async function deviceLists(
+  { providers }: Pick<DevicePartsDeps, "providers">,
+  { requester: { userId }, since, now }: Pick<SyncView, "requester" | "since" | "now">,
 ): Promise<string> {
   if (since === null || now.device_lists <= since.device_lists && now.events <= since.events) return "";
   const { changed, left } = await providers.deviceLists.changes(userId, {

@@ -109,7 +109,7 @@ function addTyping({ typing }: SyncProviders, { view, rooms, fresh, found }: Que
 }
 
 /** Returns one `m.receipt` event for all receipts of a room. */
-function receiptsText(receipts: readonly ReceiptEntry[]): string {
+export function receiptsText(receipts: readonly ReceiptEntry[]): string {
   const content: Record<string, Record<string, Record<string, { ts: number; thread_id?: string }>>> = Object.create(
     null,
   );

@@ -53,7 +53,10 @@ export async function readState(deps: RoomStatesDeps, query: StateQuery): Promis
 }
 
 /** Returns the root of the state at the end of a room's part of the stream. */
-export async function endRootOf({ state, timelines, events }: RoomStatesDeps, part: RoomPart): Promise<number> {
+export async function endRootOf(
+  { state, timelines, events }: Pick<RoomStatesDeps, "state" | "timelines" | "events">,
+  part: RoomPart,
+): Promise<number> {
   if (part.endRoot !== null) return part.endRoot;
   if ((timelines.lastPosition(part.roomNid) ?? Infinity) <= part.upTo) {
     const root = await state.currentRoot(part.roomId);

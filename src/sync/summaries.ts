@@ -27,7 +27,8 @@ export interface RoomSummary {
 
 interface Held {
   readonly root: number;
-  readonly named: boolean;
+  /** What the room is called by: its name, its alias, or its members. */
+  readonly naming: "name" | "alias" | "members";
   readonly joined: number;
   readonly invited: number;
   /** One more than is shown, because the reader is left out. */
@@ -52,9 +53,9 @@ export class Summaries {
     return deltas.some(({ type }) => NAMING_TYPES.has(type));
   }
 
-  /** Returns the summary of a room whose state is that of `root`, for a user. */
+  /** Returns the summary of a room whose state is that of `root`, for a user. `byAlias`: an alias is no name. */
   async of(
-    { roomNid, root }: { roomNid: number; root: number },
+    { roomNid, root, byAlias = true }: { roomNid: number; root: number; byAlias?: boolean },
     userId: UserId,
   ): Promise<RoomSummary> {
     let held = this.#held.get(roomNid);
@@ -62,16 +63,17 @@ export class Summaries {
       held = await this.#make(roomNid, root);
       this.#held.set(roomNid, held);
     }
-    const heroes = held.named ? [] : held.first.filter((user) => user !== userId).slice(0, HEROES);
+    const isNamed = held.naming === "name" || held.naming === "alias" && byAlias;
+    const heroes = isNamed ? [] : held.first.filter((user) => user !== userId).slice(0, HEROES);
     return { heroes, joined: held.joined, invited: held.invited };
   }
 
   async #make(roomNid: number, root: number): Promise<Held> {
     const { db } = this.#deps;
     const counts = await selectMemberCounts(db, roomNid) ?? { joined: 0, invited: 0 };
-    const named = await this.#isNamed(root);
+    const naming = await this.#naming(root);
     let first: readonly UserId[] = [];
-    if (!named) {
+    if (naming !== "name") {
       const limit = HEROES + 1;
       let members = await selectFirstMembers(db, { roomNid, memberships: ["join", "invite"], limit });
       if (members.length <= 1) {
@@ -80,14 +82,14 @@ export class Summaries {
       }
       first = members.map((member) => member.userId);
     }
-    return { root, named, ...counts, first };
+    return { root, naming, ...counts, first };
   }
 
-  async #isNamed(root: number): Promise<boolean> {
+  async #naming(root: number): Promise<Held["naming"]> {
     const name = await this.#deps.state.get(root, "m.room.name", "");
-    if (isJsonObject(name?.event.content) && isText(name.event.content.name)) return true;
+    if (isJsonObject(name?.event.content) && isText(name.event.content.name)) return "name";
     const alias = await this.#deps.state.get(root, "m.room.canonical_alias", "");
-    return isJsonObject(alias?.event.content) && isText(alias.event.content.alias);
+    return isJsonObject(alias?.event.content) && isText(alias.event.content.alias) ? "alias" : "members";
   }
 }
 

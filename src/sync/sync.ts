@@ -6,22 +6,24 @@
  * Answers are text put together from rendered events; an initial sync is given out room by room as it is read.
  */
 import type { Clock } from "../lib/clock.ts";
-import { LruCache } from "../lib/lru.ts";
 import { matchesRoom } from "../protocol/filter.ts";
-import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { RoomId } from "../protocol/ids.ts";
 import type { SentMembers } from "../rooms/lazy_members.ts";
 import type { JoinPositions } from "../rooms/join_positions.ts";
 import type { LocalMemberships } from "../rooms/local_memberships.ts";
 import type { MembershipMoves } from "../rooms/membership_moves.ts";
 import { strippedState } from "../rooms/stripped_state.ts";
-import { type Notifier, type StreamPositions, STREAMS, type Subscription } from "../streams/notifier.ts";
+import type { Notifier, Subscription } from "../streams/notifier.ts";
 import { formatSyncToken } from "../streams/tokens.ts";
 import { readDeviceParts } from "./device_parts.ts";
 import { type AccountDataByRoom, type EphemeralByRoom, readAccountData, readEphemeral } from "./extras.ts";
+import { IgnoredUsers } from "./ignored_users.ts";
+import { notLess } from "./positions.ts";
 import type { SyncProviders, UnreadCounts } from "./providers.ts";
 import { joinedEntry, leftEntry, refusedEntry, type RoomEntryDeps } from "./room_entry.ts";
 import { joinedPart, planRooms, type RoomPlan, type RoomPlanDeps } from "./room_plan.ts";
 import type { RoomPart, SyncRequest, SyncView } from "./types.ts";
+import { countUnread } from "./unread.ts";
 
 /** What sync is built from. */
 export interface SyncDeps extends Omit<RoomEntryDeps, "unread">, RoomPlanDeps {
@@ -52,18 +54,16 @@ interface Extras {
 
 /** The longest a request may wait, in milliseconds. */
 const MAX_TIMEOUT_MS = 10 * 60 * 1_000;
-const CACHED_IGNORED = 10_000;
 
 /** Answers syncs. */
 export class SyncService {
   readonly #deps: SyncDeps;
   readonly #entryDeps: RoomEntryDeps;
-  readonly #ignored = new LruCache<UserId, { readonly at: number; readonly users: ReadonlySet<string> }>({
-    maxEntries: CACHED_IGNORED,
-  });
+  readonly #ignored: IgnoredUsers;
 
   constructor(deps: SyncDeps) {
     this.#deps = deps;
+    this.#ignored = new IgnoredUsers(deps.providers.accountData);
     this.#entryDeps = { ...deps, unread: (view, part) => this.#unread(view, part) };
   }
 
@@ -106,7 +106,11 @@ export class SyncService {
     const rooms = await memberships.forUser(request.requester.userId);
     // From here to the plan nothing waits, so that rooms and positions are of the same moment.
     const now = notLess(notifier.currentPositions(), request.since);
-    const view: SyncView = { ...request, now, ignored: () => this.#ignoredUsers(request.requester.userId, now) };
+    const view: SyncView = {
+      ...request,
+      now,
+      ignored: () => this.#ignored.of(request.requester.userId, now.account_data),
+    };
     const plan = await planRooms(this.#deps, { view, rooms });
     const fresh = new Set<number>();
     for (const part of plan.joined.values()) if (part.newlyJoined) fresh.add(part.roomNid);
@@ -207,26 +211,8 @@ export class SyncService {
   }
 
   async #unread({ requester: { userId }, now }: SyncView, { roomNid }: RoomPart): Promise<UnreadCounts> {
-    const { memberships, joinPositions, providers } = this.#deps;
-    const entry = (await memberships.forUser(userId)).all.get(roomNid);
-    const joinedAt = entry === undefined ? 0 : await joinPositions.of(userId, entry.eventNid);
-    return await providers.notifications.unread({ userId, roomNid, joinedAt, upTo: now.events });
+    const { memberships, joinPositions, providers: { notifications } } = this.#deps;
+    const entry = (await memberships.forUser(userId)).all.get(roomNid) ?? { roomNid, eventNid: null };
+    return await countUnread({ joinPositions, notifications }, { userId, entry, upTo: now.events });
   }
-
-  /** Kept until anything changes in the account data stream. */
-  async #ignoredUsers(userId: UserId, now: StreamPositions): Promise<ReadonlySet<string>> {
-    const known = this.#ignored.get(userId);
-    if (known?.at === now.account_data) return known.users;
-    const users = await this.#deps.providers.accountData.ignoredUsers(userId);
-    this.#ignored.set(userId, { at: now.account_data, users });
-    return users;
-  }
-}
-
-/** A token never goes back, not even where a stream in memory started anew. */
-function notLess(positions: StreamPositions, since: StreamPositions | null): StreamPositions {
-  if (since === null) return positions;
-  const higher = { ...positions };
-  for (const stream of STREAMS) higher[stream] = Math.max(positions[stream], since[stream]);
-  return higher;
 }

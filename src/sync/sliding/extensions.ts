@@ -1,0 +1,112 @@
+/** The extensions of sliding sync, as text. */
+import { deviceLists } from "../device_parts.ts";
+import type { RoomRecord } from "./connections.ts";
+import { readAccountData, readReceipts, readTyping, type RoomExtensionDeps } from "./room_extensions.ts";
+import type { RoomResult } from "./room_result.ts";
+import type { WantedRoom } from "./types.ts";
+import type { SlidingView } from "./view.ts";
+
+/** What extensions are read from. */
+export type ExtensionDeps = RoomExtensionDeps;
+
+/** The rooms of an attempt. */
+export interface ShownRooms {
+  readonly wanted: ReadonlyMap<number, WantedRoom>;
+  /** Those of which something is told. */
+  readonly results: ReadonlyMap<number, RoomResult>;
+  /** What the client will have of each room that changes for it; extensions add to it. */
+  readonly records: Map<number, RoomRecord>;
+}
+
+/** The extensions of a response. */
+export interface ExtensionTexts {
+  /** The members of `extensions`, with commas between them. */
+  readonly text: string;
+  /** Something in here is worth waking a client for. */
+  readonly hasNews: boolean;
+}
+
+/** One extension; null when there is nothing to say. */
+interface Part {
+  readonly name: string;
+  readonly text: string;
+  readonly isNews: boolean;
+}
+
+const DEFAULT_TO_DEVICE_LIMIT = 100;
+
+/** Reads the extensions that the request enables. */
+export async function readExtensions(
+  deps: ExtensionDeps,
+  { view, rooms }: { view: SlidingView; rooms: ShownRooms },
+): Promise<ExtensionTexts> {
+  const parts: Part[] = [];
+  const add = (part: Part | null) => {
+    if (part !== null) parts.push(part);
+  };
+  const named = (name: string, text: string | null): Part | null => text === null ? null : { name, text, isNews: true };
+  add(await toDevice(deps, view));
+  add(await e2ee(deps, view));
+  add(named("account_data", await readAccountData(deps, { view, rooms })));
+  add(named("receipts", await readReceipts(deps, { view, rooms })));
+  add(named("typing", readTyping(deps, { view, rooms })));
+  add(named("io.element.msc4308.thread_subscriptions", await threadSubscriptions(deps, view)));
+  return {
+    text: parts.map(({ name, text }) => `"${name}":${text}`).join(","),
+    hasNews: parts.some(({ isNews }) => isNews),
+  };
+}
+
+/** MSC3885: the messages after the extension's own token, which also says which ones have arrived. */
+async function toDevice({ providers }: ExtensionDeps, { request, now }: SlidingView): Promise<Part | null> {
+  const { extensions: { toDevice: asked }, requester: { userId, deviceId } } = request;
+  if (asked === null) return null;
+  const after = Math.min(asked.since ?? 0, now.to_device);
+  const limit = Math.min(Math.max(asked.limit, 1), DEFAULT_TO_DEVICE_LIMIT);
+  const found = deviceId === null || now.to_device <= after
+    ? { events: [], upTo: now.to_device }
+    : await providers.toDevice.messages({ userId, deviceId, after, upTo: now.to_device, limit });
+  return {
+    name: "to_device",
+    text: `{"next_batch":"${found.upTo}","events":[${found.events.join(",")}]}`,
+    isNews: found.events.length > 0,
+  };
+}
+
+/** MSC3884. */
+async function e2ee({ providers }: ExtensionDeps, { request, since, now }: SlidingView): Promise<Part | null> {
+  const { requester } = request;
+  const { userId, deviceId } = requester;
+  if (!request.extensions.e2ee || deviceId === null) return null;
+  const [counts, unused, lists] = await Promise.all([
+    providers.keyCounts.oneTimeKeyCounts({ userId, deviceId }),
+    providers.keyCounts.unusedFallbackKeyTypes({ userId, deviceId }),
+    deviceLists({ providers }, { requester, since, now }),
+  ]);
+  const text = `{"device_one_time_keys_count":${JSON.stringify(counts)},` +
+    `"device_unused_fallback_key_types":${JSON.stringify(unused)}${lists === "" ? "" : `,"device_lists":${lists}`}}`;
+  return { name: "e2ee", text, isNews: lists !== "" };
+}
+
+type ByRoom = Record<string, Record<string, { bump_stamp: number; automatic?: boolean }>>;
+
+/** MSC4308. */
+async function threadSubscriptions({ providers }: ExtensionDeps, view: SlidingView): Promise<string | null> {
+  const { request: { requester: { userId }, extensions: { threadSubscriptions: asked } }, threads } = view;
+  const provider = providers.threadSubscriptions;
+  if (asked === null || provider === null || threads.upTo <= threads.after) return null;
+  const { changes, prevBatch } = await provider.between({ userId, ...threads, limit: asked.limit });
+  if (changes.length === 0) return null;
+  const subscribed: ByRoom = Object.create(null) as ByRoom;
+  const unsubscribed: ByRoom = Object.create(null) as ByRoom;
+  for (const { roomId, threadRootId, subscription, position } of changes) {
+    const target = subscription === null ? unsubscribed : subscribed;
+    const room = target[roomId] ??= Object.create(null) as ByRoom[string];
+    room[threadRootId] = { bump_stamp: position, ...subscription };
+  }
+  return JSON.stringify({
+    ...(Object.keys(subscribed).length === 0 ? {} : { subscribed }),
+    ...(Object.keys(unsubscribed).length === 0 ? {} : { unsubscribed }),
+    ...(prevBatch === null ? {} : { prev_batch: prevBatch }),
+  });
+}

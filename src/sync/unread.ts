@@ -1,0 +1,24 @@
+/** How much a user has not read of a room. */
+import type { UserId } from "../protocol/ids.ts";
+import type { JoinPositions } from "../rooms/join_positions.ts";
+import type { LocalMembership } from "../rooms/local_memberships.ts";
+import type { NotificationsProvider, UnreadCounts } from "./providers.ts";
+
+/** What counting is done with. */
+export interface UnreadDeps {
+  readonly joinPositions: JoinPositions;
+  readonly notifications: NotificationsProvider;
+}
+
+/** Counts what is unread of a joined room up to a position of the events stream. */
+export async function countUnread(
+  { joinPositions, notifications }: UnreadDeps,
+  { userId, entry, upTo }: {
+    userId: UserId;
+    entry: Pick<LocalMembership, "roomNid" | "eventNid"> | { readonly roomNid: number; readonly eventNid: null };
+    upTo: number;
+  },
+): Promise<UnreadCounts> {
+  const joinedAt = entry.eventNid === null ? 0 : await joinPositions.of(userId, entry.eventNid);
+  return await notifications.unread({ userId, roomNid: entry.roomNid, joinedAt, upTo });
+}
