@@ -176,7 +176,7 @@ function buildSync(
     deviceLists: userData.deviceLists,
     keyCounts: userData.deviceKeys,
     notifications: userData.notifications,
-    threadSubscriptions: null,
+    threadSubscriptions: social.threadSubscriptions,
   };
   const summaries = new Summaries({ db, state: rooms.state });
   const { bundle } = social.aggregations;

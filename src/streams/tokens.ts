@@ -3,8 +3,7 @@
  * first characters name the kind and its version, so that a later format can be told from this one.
  *
  * - `s1_…` a position in every stream: `next_batch` and `since` of sync.
- * - `w1_C_S_T_…` a state of a sliding sync connection, with a position in the stream of thread subscriptions and in every
- *   other stream: `pos` of sliding sync.
+ * - `w1_C_S_…` a state of a sliding sync connection, with a position in every stream: `pos` of sliding sync.
  * - `p1_D_P` a place in a room, between events: pagination goes on from just before (`dir=f`) or after (`dir=b`) the
  *   event of depth D and position P.
  * - `e1_P` a place in a room by stream position alone.
@@ -61,24 +60,22 @@ export interface SlidingPos {
   readonly connection: string;
   /** Which of the connection's states it continues from. */
   readonly state: number;
-  /** Position in the stream of thread subscriptions. */
-  readonly threads: number;
   readonly streams: StreamPositions;
 }
 
 /** Returns the `pos` of a sliding sync. */
-export function formatSlidingPos({ connection, state, threads, streams }: SlidingPos): string {
-  return `w1_${connection}_${state}_${threads}_${formatSyncToken(streams).slice(SYNC_PREFIX.length)}`;
+export function formatSlidingPos({ connection, state, streams }: SlidingPos): string {
+  return `w1_${connection}_${state}_${formatSyncToken(streams).slice(SYNC_PREFIX.length)}`;
 }
 
 /** Parses the `pos` of a sliding sync. Null for anything this server did not make. */
 export function parseSlidingPos(text: string): SlidingPos | null {
   if (text.length > MAX_TOKEN_LENGTH || !text.startsWith("w1_")) return null;
-  const [, connection = "", stateText, threadsText, ...rest] = text.split("_");
-  const [state, threads] = [parseInteger(stateText), parseInteger(threadsText)];
+  const [, connection = "", stateText, ...rest] = text.split("_");
+  const state = parseInteger(stateText);
   const streams = parseSyncToken(SYNC_PREFIX + rest.join("_"));
-  if (!CONNECTION_KEY.test(connection) || state === null || state < 1 || threads === null || threads < 0) return null;
-  return streams && { connection, state, threads, streams };
+  if (!CONNECTION_KEY.test(connection) || state === null || state < 1) return null;
+  return streams && { connection, state, streams };
 }
 
 /** Parses a token for a place in a room; a sync token is one by its events position. Null when it is none. */

@@ -27,7 +27,7 @@ Deno.test("room tokens come back, negative positions included", () => {
 });
 
 Deno.test("the position of a sliding sync comes back, and is a place in a room too", () => {
-  const pos = { connection: "aZ09", state: 7, threads: 3, streams: { ...positions, events: 42 } };
+  const pos = { connection: "aZ09", state: 7, streams: { ...positions, events: 42 } };
   assert.deepEqual(parseSlidingPos(formatSlidingPos(pos)), pos);
   assert.deepEqual(parseRoomToken(formatSlidingPos(pos)), { kind: "stream", position: 42 });
   for (const bad of ["", "w1_", "w1_a_0_0_0", formatSyncToken(positions), formatSlidingPos(pos) + "_1"]) {

@@ -1,4 +1,5 @@
 /** The extensions of sliding sync, as text. */
+import { formatSubscriptionToken } from "../../services/thread_subscriptions.ts";
 import { deviceLists } from "../device_parts.ts";
 import type { RoomRecord } from "./connections.ts";
 import { readAccountData, readReceipts, readTyping, type RoomExtensionDeps } from "./room_extensions.ts";
@@ -88,25 +89,21 @@ async function e2ee({ providers }: ExtensionDeps, { request, since, now }: Slidi
   return { name: "e2ee", text, isNews: lists !== "" };
 }
 
-type ByRoom = Record<string, Record<string, { bump_stamp: number; automatic?: boolean }>>;
-
 /** MSC4308. */
-async function threadSubscriptions({ providers }: ExtensionDeps, view: SlidingView): Promise<string | null> {
-  const { request: { requester: { userId }, extensions: { threadSubscriptions: asked } }, threads } = view;
-  const provider = providers.threadSubscriptions;
-  if (asked === null || provider === null || threads.upTo <= threads.after) return null;
-  const { changes, prevBatch } = await provider.between({ userId, ...threads, limit: asked.limit });
-  if (changes.length === 0) return null;
-  const subscribed: ByRoom = Object.create(null) as ByRoom;
-  const unsubscribed: ByRoom = Object.create(null) as ByRoom;
-  for (const { roomId, threadRootId, subscription, position } of changes) {
-    const target = subscription === null ? unsubscribed : subscribed;
-    const room = target[roomId] ??= Object.create(null) as ByRoom[string];
-    room[threadRootId] = { bump_stamp: position, ...subscription };
-  }
+async function threadSubscriptions(
+  { providers }: ExtensionDeps,
+  { request, since, now }: SlidingView,
+): Promise<string | null> {
+  const { requester, extensions: { threadSubscriptions: asked } } = request;
+  const after = since?.account_data ?? 0;
+  if (asked === null || now.account_data <= after) return null;
+  const range = { after, upTo: now.account_data, limit: asked.limit };
+  const { subscribed, unsubscribed, goesOnBefore } = await providers.threadSubscriptions.changes(requester, range);
+  const [hasStarted, hasEnded] = [Object.keys(subscribed).length > 0, Object.keys(unsubscribed).length > 0];
+  if (!hasStarted && !hasEnded) return null;
   return JSON.stringify({
-    ...(Object.keys(subscribed).length === 0 ? {} : { subscribed }),
-    ...(Object.keys(unsubscribed).length === 0 ? {} : { unsubscribed }),
-    ...(prevBatch === null ? {} : { prev_batch: prevBatch }),
+    ...(hasStarted ? { subscribed } : {}),
+    ...(hasEnded ? { unsubscribed } : {}),
+    ...(goesOnBefore === null ? {} : { prev_batch: formatSubscriptionToken(goesOnBefore) }),
   });
 }

@@ -112,17 +112,15 @@ export class SlidingSyncService {
   }
 
   async #attempt(request: SlidingRequest, connection: Connection): Promise<Attempt> {
-    const { memberships, notifier, order, matcher, userFacts, providers } = this.#deps;
+    const { memberships, notifier, order, matcher, userFacts } = this.#deps;
     const { requester: { userId }, pos } = request;
     const rooms = await memberships.forUser(userId);
     const since = pos?.pos.streams ?? null;
     const now = notLess(notifier.currentPositions(), since);
-    const after = pos?.pos.threads ?? 0;
-    const threads = { after, upTo: Math.max(providers.threadSubscriptions?.position() ?? 0, after) };
     const ordered = await order.of(userId, { rooms, at: now.events });
     const ignored = await this.#ignored.of(userId, now.account_data);
     const direct = await userFacts.directRooms(userId, now.account_data);
-    const view: SlidingView = { request, connection, rooms, since, now, threads, direct, ignored };
+    const view: SlidingView = { request, connection, rooms, since, now, direct, ignored };
     const listed = await this.#listed(view, ordered);
     const matches = await matcher.match(request, { ordered: listed, rooms, accountDataAt: now.account_data });
     const results = await this.#results(view, matches.wanted);
@@ -197,7 +195,7 @@ export class SlidingSyncService {
     const { connections } = this.#deps;
     const changes = changesOf({ results, records });
     const { key, state } = await connections.save(view.connection, changes);
-    const pos = formatSlidingPos({ connection: key, state, threads: view.threads.upTo, streams: view.now });
+    const pos = formatSlidingPos({ connection: key, state, streams: view.now });
     connections.noteSent(key, { pos, changes });
     const rooms: string[] = [];
     for (const [roomNid, { text }] of results) {

@@ -14,8 +14,6 @@ export interface SlidingView {
   readonly since: StreamPositions | null;
   /** Positions taken before anything was read. */
   readonly now: StreamPositions;
-  /** As `since` and `now`, in the stream of thread subscriptions. */
-  readonly threads: { readonly after: number; readonly upTo: number };
   /** Ids of the user's direct chats. */
   readonly direct: ReadonlySet<string>;
   /** Whom the user ignores. */
