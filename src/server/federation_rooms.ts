@@ -1,8 +1,10 @@
 /** What other servers may do in our rooms. */
+import { federationMediaRoutes } from "../http/federation/media.ts";
 import { federationMembershipRoutes } from "../http/federation/memberships.ts";
 import { queryRoutes } from "../http/federation/queries.ts";
 import { roomReadRoutes } from "../http/federation/room_reads.ts";
 import type { App } from "../http/app.ts";
+import type { Media } from "../media/media.ts";
 import { HandleMemberships } from "../rooms/handle_memberships.ts";
 import { ResidentTemplates } from "../rooms/resident_templates.ts";
 import { RoomHosts } from "../rooms/room_hosts.ts";
@@ -58,13 +60,14 @@ export function buildFederationRooms(
   return { hosts, acls, visibility, reads, templates, memberships, queries, hierarchy, openId };
 }
 
-/** Registers the endpoints that work on rooms. */
+/** Registers the endpoints that work on rooms, users and media. */
 export function addFederationRoomRoutes(
   app: App,
-  { core, federation, federationRooms }: {
+  { core, federation, federationRooms, media }: {
     core: Core;
     federation: FederationParts;
     federationRooms: FederationRoomParts;
+    media: Media;
   },
 ): void {
   const { auth } = federation;
@@ -73,4 +76,5 @@ export function addFederationRoomRoutes(
   roomReadRoutes(app, { auth, reads, serverName, clock });
   federationMembershipRoutes(app, { auth, templates, memberships, serverName });
   queryRoutes(app, { auth, queries, hierarchy, openId });
+  federationMediaRoutes(app, { auth, serverName, downloads: media.downloads, thumbnails: media.thumbnails });
 }

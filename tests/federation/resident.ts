@@ -30,6 +30,8 @@ export interface Resident extends AsyncDisposable {
   readonly rooms: FederationRoomParts;
   readonly peer: Peer;
   readonly signer: Signer;
+  /** Where the federation listener is. */
+  readonly base: string;
   /** Sends a request without a signature. */
   fetch(path: string, init?: RequestInit): Promise<Answer>;
   /** Asks as the peer. A body makes it a PUT unless a method is given. */
@@ -51,7 +53,7 @@ export async function startResident(database: TestDatabase, config: Record<strin
   const federationRooms = buildFederationRooms(core, { ...hs.parts, federation });
   const app = createApp();
   addFederationRoutes(app, federation, core);
-  addFederationRoomRoutes(app, { core, federation, federationRooms });
+  addFederationRoomRoutes(app, { core, federation, federationRooms, media: hs.parts.media });
   const handler = createHandler({ app, clock: systemClock, log: getLogger("test") }, {
     ...{ resources: new Set(["federation", "keys", "openid"]), xForwarded: false, requestIdHeader: null, name: "test" },
   });
@@ -60,13 +62,14 @@ export async function startResident(database: TestDatabase, config: Record<strin
   const signer = peerSigner(peer.port);
   peer.handler = () => ({ json: keyDocument(signer, { validUntilTs: Date.now() + DAY }) });
 
+  const base = `http://127.0.0.1:${listener.addr.port}`;
   async function fetchJson(path: string, init?: RequestInit): Promise<Answer> {
-    const response = await fetch(`http://127.0.0.1:${listener.addr.port}${path}`, init);
+    const response = await fetch(`${base}${path}`, init);
     return { status: response.status, body: await response.json() };
   }
 
   const resident: Resident = {
-    ...{ hs, federation, rooms: federationRooms, peer, signer, fetch: fetchJson },
+    ...{ hs, federation, rooms: federationRooms, peer, signer, base, fetch: fetchJson },
     async ask(path, body, options = {}) {
       const request = { path: `/_matrix/federation${path}`, destination: SERVER_NAME };
       const { method, signer: by = signer } = options;

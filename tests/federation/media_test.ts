@@ -1,0 +1,64 @@
+/** Media of our users, as other servers get them. */
+import assert from "node:assert/strict";
+import { authorize } from "../../src/federation/x_matrix.ts";
+import { SERVER_NAME, testEachServer } from "../harness/server.ts";
+import { enc, type Resident, startResident } from "./resident.ts";
+
+const PNG = Uint8Array.fromBase64(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+);
+
+async function download(resident: Resident, path: string): Promise<Response> {
+  const uri = `/_matrix/federation/v1/media/${path}`;
+  const request = { method: "GET", uri, destination: SERVER_NAME, bodyText: null };
+  return await fetch(resident.base + uri, { headers: { authorization: authorize(request, resident.signer) } });
+}
+
+/** Splits an answer into its two parts, headers and bytes as Latin-1 text. */
+async function partsOf(response: Response): Promise<{ head: string; body: string }[]> {
+  const boundary = /^multipart\/mixed; boundary=([A-Za-z0-9]+)$/.exec(response.headers.get("content-type") ?? "")?.[1];
+  const bytes = await response.bytes();
+  assert.equal(String(bytes.length), response.headers.get("content-length"));
+  const text = bytes.reduce((all, byte) => all + String.fromCharCode(byte), "");
+  const pieces = text.split(`--${boundary}`);
+  assert.deepEqual([pieces[0], pieces.at(-1)], ["", "--\r\n"]);
+  return pieces.slice(1, -1).map((piece) => {
+    const cut = piece.indexOf("\r\n\r\n");
+    return { head: piece.slice(2, cut), body: piece.slice(cut + 4, -2) };
+  });
+}
+
+testEachServer("a file comes as the second of two parts", async (database) => {
+  await using resident = await startResident(database);
+  const [alice] = await resident.hs.register("alice");
+  const headers = { "content-type": "image/png" };
+  const uploaded = await alice.ok("POST", "/_matrix/media/v3/upload?filename=dot.png", { body: PNG, headers });
+  const mediaId = uploaded.content_uri.split("/").at(-1);
+  const answer = await download(resident, `download/${mediaId}`);
+  assert.equal(answer.status, 200);
+  const [first, second] = await partsOf(answer);
+  assert.deepEqual(first, { head: "Content-Type: application/json", body: "{}" });
+  assert.equal(second?.head, 'Content-Type: image/png\r\nContent-Disposition: inline; filename="dot.png"');
+  assert.deepEqual(Uint8Array.from(second?.body ?? "", (letter) => letter.charCodeAt(0)), PNG);
+
+  const thumbnail = await download(resident, `thumbnail/${mediaId}?width=32&height=32&method=crop`);
+  assert.equal(thumbnail.status, 200);
+  assert.match((await partsOf(thumbnail))[1]?.head ?? "", /^Content-Type: image\//);
+});
+
+testEachServer("what is not there, not uploaded yet or not ours is not given", async (database) => {
+  await using resident = await startResident(database);
+  const [alice] = await resident.hs.register("alice");
+  const refused = async (path: string) => {
+    const answer = await download(resident, path);
+    return [answer.status, (await answer.json()).errcode];
+  };
+  assert.deepEqual(await refused("download/nonsense"), [404, "M_NOT_FOUND"]);
+  assert.deepEqual(await refused("download/nonsense?timeout_ms=x"), [400, "M_INVALID_PARAM"]);
+  assert.deepEqual(await refused("thumbnail/nonsense"), [400, "M_MISSING_PARAM"]);
+  const reserved = await alice.ok("POST", "/_matrix/media/v1/create", { body: {} });
+  const mediaId = reserved.content_uri.split("/").at(-1);
+  assert.deepEqual(await refused(`download/${mediaId}?timeout_ms=1`), [504, "M_NOT_YET_UPLOADED"]);
+  const unsigned = await resident.fetch(`/_matrix/federation/v1/media/download/${enc("x")}`);
+  assert.deepEqual([unsigned.status, unsigned.body.errcode], [401, "M_UNAUTHORIZED"]);
+});
