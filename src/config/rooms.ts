@@ -79,7 +79,7 @@ export const ROOM_OPTIONS = {
   ),
   user_directory: option(object(USER_DIRECTORY), {}, works("Whom the user directory finds.")),
   user_consent: option(nullable(object(USER_CONSENT)), null, notYet("Terms that users must agree to.")),
-  server_notices: option(nullable(object(SERVER_NOTICES)), null, notYet("The user that sends server notices.")),
+  server_notices: option(nullable(object(SERVER_NOTICES)), null, works("The user that sends server notices.")),
   enable_room_list_search: option(boolean, true, works("Whether the public room directory can be read.")),
   alias_creation_rules: option(nullable(list(object(RULE))), null, works("Who may make which aliases.")),
   room_list_publication_rules: option(nullable(list(object(RULE))), null, works("Who may publish which rooms.")),

@@ -133,7 +133,7 @@ function* initialEvents(
   if (!isGiven("m.room.guest_access")) {
     yield state("m.room.guest_access", { guest_access: preset.guestsCanJoin ? "can_join" : "forbidden" });
   }
-  if (!isGiven("m.room.encryption") && isEncryptedByDefault(deps, plan.preset)) {
+  if (!isGiven("m.room.encryption") && !plan.isNeverEncrypted && isEncryptedByDefault(deps, plan.preset)) {
     yield state("m.room.encryption", { algorithm: ENCRYPTION_ALGORITHM });
   }
   for (const event of plan.initialState) if (event !== levels) yield event;

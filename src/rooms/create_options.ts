@@ -27,6 +27,8 @@ export interface CreateRoomOptions {
   readonly creationContent?: JsonObject | undefined;
   readonly powerLevelContentOverride?: JsonObject | undefined;
   readonly isDirect?: boolean | undefined;
+  /** Whatever `encryption_enabled_by_default_for_room_type` says. No client can ask for it. */
+  readonly isNeverEncrypted?: boolean | undefined;
 }
 
 /** The same, checked. */
@@ -42,6 +44,7 @@ export interface CreatePlan {
   readonly creationContent: JsonObject;
   readonly powerLevelOverride: JsonObject;
   readonly isDirect: boolean;
+  readonly isNeverEncrypted: boolean;
 }
 
 /** Checks the options. Throws what the spec says for those that are not allowed. */
@@ -69,6 +72,7 @@ export function planRoom(
     creationContent: parseCreationContent(options.creationContent ?? {}, rules),
     powerLevelOverride: options.powerLevelContentOverride ?? {},
     isDirect: options.isDirect === true,
+    isNeverEncrypted: options.isNeverEncrypted === true,
   };
 }
 

@@ -30,6 +30,8 @@ export interface EngineOptions {
   readonly powerLevelOverrides: Readonly<Record<string, Readonly<JsonObject> | null>>;
   /** More forward extremities than this are merged by a dummy event. */
   readonly dummyEventsThreshold: number;
+  /** The user of `server_notices`, whose invitations cannot be turned down. */
+  readonly noticesUser?: UserId | null;
 }
 
 /** What the operations take. */

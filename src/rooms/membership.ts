@@ -12,6 +12,7 @@ import type { EngineDeps } from "./engine_deps.ts";
 import { assertMayInvite } from "./invite_rules.ts";
 import { memberContent, type MemberDetails, profileFor } from "./member_content.ts";
 import { restrictedJoinContent } from "./membership_restricted.ts";
+import { assertMayRefuse } from "./notice_rules.ts";
 import { findSameState, transactionKey } from "./send.ts";
 import type { Membership, Requester, StoredEvent } from "./types.ts";
 
@@ -52,6 +53,7 @@ export async function setMembership(deps: EngineDeps, change: MembershipChange):
     const done = await findDone(batch, { change, current, content });
     if (done !== null) return done.event.eventId;
     assertPossible(change, current);
+    assertMayRefuse(deps.options.noticesUser ?? null, { change, current });
     if (membership === "join") await assertMayJoin(batch, { requester, current });
     const extra = membership === "join" ? await restrictedJoinContent(deps, { batch, target, current }) : {};
     const template = {

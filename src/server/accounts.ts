@@ -16,6 +16,7 @@ import { Uia } from "../services/uia.ts";
 import { uiaStages } from "../services/uia_stages.ts";
 import { type UserRoomActions, UserRooms } from "../workers/user_rooms.ts";
 import type { Core } from "./core.ts";
+import { noticesUserOf } from "./server_notices.ts";
 
 /** What accounts need from the layers around them; bound once those exist. */
 export interface AccountHooks {
@@ -52,7 +53,7 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const registration = new Registration({
     ...{ db, clock, serverName, credentials, devices, tokens, uia, limits },
     options: { ...config.registration, ...config.captcha },
-    isExclusive: () => false,
+    isExclusive: (userId) => userId === noticesUserOf(config),
     onRegistered: hooks.onRegistered,
   });
   const loginOptions = { passwordConfig, loginViaExistingSession: sessions.loginViaExistingSession };

@@ -8,6 +8,7 @@ import { SentMembers } from "../rooms/lazy_members.ts";
 import { AccountDataService } from "../services/account_data.ts";
 import { AutoJoin } from "../services/auto_join.ts";
 import type { PushRulesService } from "../services/push_rules.ts";
+import type { ServerNotices } from "../services/server_notices.ts";
 import { deleteConnectionsOfDevice } from "../storage/sliding_sync.ts";
 import { deleteInboxOfDevice } from "../storage/to_device.ts";
 import { Filters } from "../sync/filters.ts";
@@ -18,6 +19,7 @@ import { SyncService } from "../sync/sync.ts";
 import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import { buildPush, buildPushBase, type PushParts } from "./push.ts";
+import { buildServerNotices, noticesProfile } from "./server_notices.ts";
 import { buildRooms, type RoomParts } from "./rooms.ts";
 import { buildSlidingCaches, buildSlidingSync, type SlidingCaches } from "./sliding_sync.ts";
 import { buildInviteFilter, buildSocial, type SocialParts } from "./social.ts";
@@ -31,6 +33,7 @@ export interface Parts {
   readonly accounts: AccountParts;
   readonly pushRules: PushRulesService;
   readonly push: PushParts;
+  readonly serverNotices: ServerNotices;
   readonly userData: UserDataParts;
   readonly social: SocialParts;
   readonly users: UserParts;
@@ -49,7 +52,7 @@ const log = getLogger("synapse.handlers.register");
 
 /** Builds the parts. Nothing runs by itself yet. */
 export async function buildParts(core: Core): Promise<Parts> {
-  const { db, notifier, clock, config } = core;
+  const { db, notifier, config } = core;
   const { ignores, pushRules, notifications } = await buildPushBase(core, () => rooms);
   const onIgnoreList = ignores.note.bind(ignores);
   const accountData = new AccountDataService({ db, notifier, onIgnoreList });
@@ -57,7 +60,8 @@ export async function buildParts(core: Core): Promise<Parts> {
   const slidingCaches = buildSlidingCaches(core);
   const rooms: RoomParts = buildRooms(core, {
     decideInvite,
-    profileOf: async (userId) => core.isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null,
+    profileOf: async (userId) =>
+      noticesProfile(config, userId) ?? (core.isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
     onPersist: async (tx, batch) => {
       await notifications.record(tx, batch);
@@ -77,23 +81,18 @@ export async function buildParts(core: Core): Promise<Parts> {
     devices: accounts.devices,
   });
   const push = buildPush(core, { rooms, notifications });
+  const serverNotices = buildServerNotices(core, { rooms, accountData, accounts: accounts.accounts });
   await userData.presence.restore();
   const stopping = new AbortController();
   const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
   const users: UserParts = buildUsers(core, { rooms });
-  const media = await Media.open({
-    ...{ db, clock },
-    serverName: config.serverName,
-    settings: config.media,
-    baseFolder: ".",
-    remote: null,
-  });
+  const media = await openMedia(core);
   const sync = buildSync(core, {
     ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },
     stopping: stopping.signal,
   });
   return {
-    ...{ core, rooms, accounts, pushRules, push, userData, social, users, sync, media },
+    ...{ core, rooms, accounts, pushRules, push, serverNotices, userData, social, users, sync, media },
     stopping,
     async [Symbol.asyncDispose]() {
       const { typing, presence } = userData;
@@ -102,6 +101,11 @@ export async function buildParts(core: Core): Promise<Parts> {
       }
     },
   };
+}
+
+function openMedia({ config, db, clock }: Core): Promise<Media> {
+  const { serverName, media: settings } = config;
+  return Media.open({ ...{ db, clock, serverName, settings }, baseFolder: ".", remote: null });
 }
 
 function accountHooks(

@@ -27,6 +27,7 @@ import { IdAllocator, type IdSequence } from "../storage/id_blocks.ts";
 import { StateKeys } from "../storage/interning.ts";
 import { StateTrees } from "../storage/state_nodes.ts";
 import type { Core } from "./core.ts";
+import { noticesUserOf } from "./server_notices.ts";
 
 /** What rooms need from the services above them; bound once those exist. */
 export interface RoomHooks {
@@ -111,5 +112,6 @@ function engineOptions({ config }: Core): EngineOptions {
     encryptionDefault: config.rooms.encryptionEnabledByDefaultForRoomType,
     powerLevelOverrides: config.rooms.defaultPowerLevelContentOverride as EngineOptions["powerLevelOverrides"],
     dummyEventsThreshold: config.server.dummyEventsThreshold,
+    noticesUser: noticesUserOf(config),
   };
 }

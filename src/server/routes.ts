@@ -23,6 +23,7 @@ import { syncRoutes } from "../http/client/sync.ts";
 import { toDeviceRoutes } from "../http/client/to_device.ts";
 import { versionRoutes } from "../http/client/versions.ts";
 import { adminRegisterRoutes } from "../http/admin/register.ts";
+import { serverNoticeRoutes } from "../http/admin/server_notices.ts";
 import { type App, createApp } from "../http/app.ts";
 import { healthRoutes } from "../http/health.ts";
 import { Auth } from "../http/middleware/auth.ts";
@@ -120,7 +121,11 @@ function roomParts(
   });
 }
 
-function userDataParts(app: App, { rooms, userData, push, pushRules }: Parts, { auth, limits }: Guards): void {
+function userDataParts(
+  app: App,
+  { rooms, userData, push, pushRules, serverNotices }: Parts,
+  { auth, limits }: Guards,
+): void {
   const { accountData, receipts, typing, presence, toDevice } = userData;
   accountDataRoutes(app, { auth, accountData, pushRulesContent: (userId) => pushRules.content(userId) });
   receiptRoutes(app, {
@@ -131,6 +136,7 @@ function userDataParts(app: App, { rooms, userData, push, pushRules }: Parts, { 
   presenceRoutes(app, { auth, limits, presence });
   pushRuleRoutes(app, { auth, pushRules });
   pusherRoutes(app, { auth, pushers: push.pushers });
+  serverNoticeRoutes(app, { auth, serverNotices });
   toDeviceRoutes(app, { auth, toDevice });
 }
 
