@@ -94,3 +94,11 @@ CREATE TABLE thread_subscriptions (
   PRIMARY KEY (user_id, room_nid, root_id)
 ) /*sqlite: WITHOUT ROWID */;
 CREATE INDEX thread_subscriptions_position ON thread_subscriptions (user_id, position);
+
+-- Devices whose keys the server holds, encrypted, while nobody is logged in on them (MSC3814): one for each user.
+CREATE TABLE dehydrated_devices (
+  user_id TEXT NOT NULL PRIMARY KEY,
+  device_id TEXT NOT NULL,
+  -- A JSON object.
+  device_data TEXT NOT NULL
+);

@@ -8,6 +8,7 @@ import { Relations } from "../rooms/relations.ts";
 import type { AccountDataService } from "../services/account_data.ts";
 import { AccountAdmin } from "../services/account_admin.ts";
 import { MutualRooms } from "../services/mutual_rooms.ts";
+import { DehydratedDevices } from "../services/dehydrated_devices.ts";
 import { DelayedEvents } from "../services/delayed_events.ts";
 import { InviteFilter } from "../services/invite_filter.ts";
 import { NotificationList } from "../services/notification_list.ts";
@@ -67,6 +68,9 @@ export function buildSocial(core: Core, { rooms, accounts, userData, stopping }:
     notificationList: new NotificationList({ db, ...rooms, bundle: aggregations.bundle }),
     previews,
     hierarchy: new SpaceHierarchy({ previews, state: rooms.state }),
+    dehydratedDevices: new DehydratedDevices({
+      ...{ db, clock, devices: accounts.devices, deviceKeys: userData.deviceKeys },
+    }),
     threadSubscriptions: new ThreadSubscriptions({ db, notifier, ...rooms }),
     mutualRooms: new MutualRooms({ db }),
     onPersist: async (tx: Tx, batch: PersistedBatch): Promise<void> => {

@@ -2,6 +2,7 @@
 import type { App } from "../http/app.ts";
 import { adminRoutes } from "../http/client/admin.ts";
 import { callRoutes } from "../http/client/calls.ts";
+import { dehydratedDeviceRoutes } from "../http/client/dehydrated_devices.ts";
 import { delayedEventRoutes } from "../http/client/delayed_events.ts";
 import { notificationRoutes } from "../http/client/notifications.ts";
 import { oldSyncRoutes } from "../http/client/old_sync.ts";
@@ -35,6 +36,7 @@ export function socialRoutes(
   oldSyncRoutes(app, { auth, readers, oldSync: social.oldSync });
   delayedEventRoutes(app, { auth, limits, delayedEvents: social.delayedEvents });
   threadSubscriptionRoutes(app, { auth, threadSubscriptions: social.threadSubscriptions });
+  dehydratedDeviceRoutes(app, { auth, dehydratedDevices: social.dehydratedDevices });
   openIdRoutes(app, { auth, openId: social.openId });
   notificationRoutes(app, { auth, notificationList: social.notificationList });
   thirdPartyRoutes(app, { auth, networks: NO_NETWORKS });
