@@ -17,4 +17,3 @@ CREATE TABLE search_documents (
   words TSVECTOR NOT NULL
 );
 CREATE INDEX search_documents_words ON search_documents USING GIN (words);
-CREATE INDEX search_documents_room ON search_documents (room_nid, position);

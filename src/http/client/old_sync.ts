@@ -42,7 +42,7 @@ export function oldSyncRoutes(app: App, { auth, readers, oldSync }: OldSyncRoute
       const events = { since: sinceOf(from), roomId, timeoutMs: timeout ?? 0, signal: c.req.raw.signal };
       return jsonText(await oldSync.listen(requester(c), events));
     })
-    .get("/events/:eventId", auth.guestOk(), async (c) => {
+    .get("/events/:eventId", auth.user(), async (c) => {
       const { eventId } = pathIds(c, { eventId: parseEventId });
       return jsonText(await oldSync.event(requester(c), eventId));
     })

@@ -65,7 +65,7 @@ export function relationRoutes(app: App, { auth, readers, relations }: RelationR
     .get("/rooms/:roomId/relations/:eventId", auth.guestOk(), list)
     .get("/rooms/:roomId/relations/:eventId/:relType", auth.guestOk(), list)
     .get("/rooms/:roomId/relations/:eventId/:relType/:eventType", auth.guestOk(), list);
-  client(app, ["v1", "unstable/org.matrix.msc3856"]).get("/rooms/:roomId/threads", auth.guestOk(), async (c) => {
+  client(app, ["v1", "unstable/org.matrix.msc3856"]).get("/rooms/:roomId/threads", auth.user(), async (c) => {
     const { roomId } = pathIds(c, { roomId: parseRoomId });
     const { include, from, limit } = query(c, ThreadsQuery);
     const reading = await readers.reading(sender(c), roomId);
