@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { createTestDatabase, DIALECTS } from "../harness/databases.ts";
+import { OPERATIONS } from "../harness/openapi.ts";
 import { TestServer } from "../harness/server.ts";
 
 interface Endpoint {
@@ -59,7 +60,7 @@ function fill(path: string): string {
   return path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(SAMPLES[name] ?? "x"));
 }
 
-function isClaimed({ file, path }: Endpoint): boolean {
+function isClaimed({ file, path }: Pick<Endpoint, "file" | "path">): boolean {
   return !NOT_YET.some((entry) => typeof entry === "string" ? entry === file : entry.test(path));
 }
 
@@ -97,4 +98,42 @@ Deno.test("v3 endpoints answer under r0 too", async () => {
     if (answer.body?.errcode === "M_UNRECOGNIZED") missing.push(`${endpoint.method} ${path}`);
   }
   assert.deepEqual(missing, []);
+});
+
+/** What the module "Guest access" allows. */
+const FOR_GUESTS: ReadonlySet<string> = new Set([
+  ...["getRoomState", "getEventContext", "getOneRoomEvent", "getRoomStateWithKey", "getRoomEvents", "getMembersByRoom"],
+  ...["roomInitialSync", "sync", "getEvents", "peekEvents", "getContentAuthed", "getContentOverrideNameAuthed"],
+  ...["getContentThumbnailAuthed", "joinRoomById", "leaveRoom", "sendMessage", "setRoomStateWithKey", "sendToDevice"],
+  ...["setProfileField", "deleteProfileField", "getDevices", "getDevice", "updateDevice", "getTokenOwner"],
+  ...["uploadKeys", "queryKeys", "claimKeys"],
+]);
+/** What clients cannot do without to use those, as Synapse has it; ending a session harms nobody. */
+const ALSO_FOR_GUESTS: ReadonlySet<string> = new Set([
+  ...["defineFilter", "getCapabilities", "getFilter", "getJoinedRooms", "getKeysChanges", "getOneEvent"],
+  ...["getRelatingEvents", "getRelatingEventsWithRelType", "getRelatingEventsWithRelTypeAndEventType"],
+  ...["getSpaceHierarchy", "getThreadRoots", "getTurnServer", "joinRoom", "logout", "logout_all", "queryPublicRooms"],
+]);
+
+Deno.test("an unknown token is refused, and guests are let in where the specification says so only", async (t) => {
+  const [dialect = "sqlite"] = DIALECTS;
+  await using database = await createTestDatabase(dialect);
+  await using hs = await TestServer.start({ database, config: { allow_guest_access: true } });
+  const guest = await hs.registerGuest();
+  const guarded = OPERATIONS.filter(({ security }) => security[0] === "accessTokenBearer").filter(isClaimed);
+  assert.ok(guarded.length > 100, `only ${guarded.length} endpoints are claimed`);
+  for (const { id, method, path } of guarded) {
+    const options = method === "GET" || method === "DELETE" ? {} : { body: {} };
+    await t.step(`${method} ${path}`, async () => {
+      for (const token of ["unknown", "syt_bm9ib2R5_abcdefghijklmnopqrst_0abcde", "\u00e9", "x".repeat(5_000)]) {
+        const answer = await hs.anyone.request(method, fill(path), { ...options, token });
+        assert.deepEqual([answer.status, answer.body?.errcode], [401, "M_UNKNOWN_TOKEN"]);
+        assert.equal(answer.body.soft_logout ?? false, false);
+      }
+      const caller = id.startsWith("logout") ? await hs.registerGuest() : guest;
+      const { body } = await caller.request(method, fill(path), options);
+      const isLetIn = body?.errcode !== "M_GUEST_ACCESS_FORBIDDEN" && body?.error !== "You are not a server admin";
+      assert.equal(isLetIn, FOR_GUESTS.has(id) || ALSO_FOR_GUESTS.has(id), `${id}: ${JSON.stringify(body)}`);
+    });
+  }
 });

@@ -47,7 +47,7 @@ export interface Operation {
   /** The specification's file, which is its module. */
   readonly file: string;
   readonly id: string;
-  /** The ways to authenticate; none for what anyone may call. */
+  /** The ways to authenticate, an empty one where that may be left out; none for what anyone may call. */
   readonly security: readonly string[];
   readonly parameters: readonly Parameter[];
   readonly body: { readonly required: boolean; readonly content: Contents } | null;

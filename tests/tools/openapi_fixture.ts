@@ -105,7 +105,7 @@ function operationsOf(collector: Collector, file: string): Operation[] {
         path: basePathOf(document) + path.trimEnd(),
         file,
         id: operation.operationId,
-        security: (operation.security ?? []).flatMap((scheme: Yaml) => Object.keys(scheme)),
+        security: (operation.security ?? []).map((scheme: Yaml) => Object.keys(scheme)[0] ?? ""),
         ...describe(collector, { operation, parameters: methods.parameters ?? [], from: `${API}/${file}` }),
       });
     }
