@@ -3,9 +3,9 @@ import { getLogger } from "../lib/log.ts";
 import { Media } from "../media/media.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { DecideInvite } from "../rooms/invite_rules.ts";
+import type { MemberProfile } from "../rooms/engine_deps.ts";
 import type { Requester } from "../rooms/types.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
-import { AccountDataService } from "../services/account_data.ts";
 import { AutoJoin } from "../services/auto_join.ts";
 import type { PushRulesService } from "../services/push_rules.ts";
 import type { ServerNotices } from "../services/server_notices.ts";
@@ -52,19 +52,16 @@ const log = getLogger("synapse.handlers.register");
 
 /** Builds the parts. Nothing runs by itself yet. */
 export async function buildParts(core: Core): Promise<Parts> {
-  const { db, notifier, config } = core;
-  const { ignores, pushRules, notifications } = await buildPushBase(core, () => rooms);
-  const onIgnoreList = ignores.note.bind(ignores);
-  const accountData = new AccountDataService({ db, notifier, onIgnoreList });
+  const pushBase = await buildPushBase(core, { rooms: () => rooms, push: () => push });
+  const { accountData, pushRules, notifications } = pushBase;
   const decideInvite = buildInviteFilter(accountData);
   const slidingCaches = buildSlidingCaches(core);
   const rooms: RoomParts = buildRooms(core, {
     decideInvite,
-    profileOf: async (userId) =>
-      noticesProfile(config, userId) ?? (core.isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null),
+    profileOf: (userId) => profileOf(core, { userId, accounts }),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
     onPersist: async (tx, batch) => {
-      await notifications.record(tx, batch);
+      await pushBase.onPersist(tx, batch);
       tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
       await social.onPersist(tx, batch);
       await users.guestEvictions.onPersist(tx, batch);
@@ -80,7 +77,7 @@ export async function buildParts(core: Core): Promise<Parts> {
     ...{ rooms, accountData, notifications },
     devices: accounts.devices,
   });
-  const push = buildPush(core, { rooms, notifications });
+  const push: PushParts = buildPush(core, { ...pushBase, rooms });
   const serverNotices = buildServerNotices(core, { rooms, accountData, accounts: accounts.accounts });
   await userData.presence.restore();
   const stopping = new AbortController();
@@ -101,6 +98,14 @@ export async function buildParts(core: Core): Promise<Parts> {
       }
     },
   };
+}
+
+async function profileOf(
+  { config, isLocal }: Core,
+  { userId, accounts }: { userId: UserId; accounts: AccountParts },
+): Promise<MemberProfile | null> {
+  const notices = noticesProfile(config, userId);
+  return notices ?? (isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null);
 }
 
 function openMedia({ config, db, clock }: Core): Promise<Media> {

@@ -4,27 +4,36 @@ import { systemDns } from "../federation/dns.ts";
 import { IpPolicy } from "../federation/ip_policy.ts";
 import { getLogger } from "../lib/log.ts";
 import { VERSION } from "../lib/version.ts";
+import type { PersistHandler } from "../rooms/pending.ts";
+import { AccountDataService } from "../services/account_data.ts";
 import { Badges } from "../services/badges.ts";
 import { Ignores } from "../services/ignores.ts";
 import { NotificationsService } from "../services/notifications.ts";
 import { PushersService } from "../services/pushers.ts";
 import { PushRulesService } from "../services/push_rules.ts";
+import { RoomSuccessions } from "../services/room_successions.ts";
 import { PushDelivery } from "../workers/push_delivery.ts";
 import { PushGateways } from "../workers/push_gateway.ts";
 import { PushPayloads } from "../workers/push_payload.ts";
 import { PushPool } from "../workers/push_pool.ts";
+import { SuccessionWorker } from "../workers/room_successions.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
 
 /** What rooms run with every event. */
 export interface PushBase {
-  readonly ignores: Ignores;
+  readonly accountData: AccountDataService;
+  readonly successions: RoomSuccessions;
   readonly pushRules: PushRulesService;
   readonly notifications: NotificationsService;
+  readonly onPersist: PersistHandler;
 }
 
 /** Builds what rooms run with every event. */
-export async function buildPushBase(core: Core, rooms: () => RoomParts): Promise<PushBase> {
+export async function buildPushBase(
+  core: Core,
+  { rooms, push }: { rooms: () => RoomParts; push: () => PushParts },
+): Promise<PushBase> {
   const { db, notifier, config, isLocal } = core;
   const bodyMentions = !config.experimental.experimentalFeatures.isEnabled("msc4210_enabled");
   const pushRules = await PushRulesService.load({ db, notifier, bodyMentions });
@@ -40,12 +49,27 @@ export async function buildPushBase(core: Core, rooms: () => RoomParts): Promise
       event: async (eventId) => (await rooms().events.getById(eventId))?.event ?? null,
     },
   });
-  return { ignores, pushRules, notifications };
+  const onIgnoreList = ignores.note.bind(ignores);
+  const accountData = new AccountDataService({ db, notifier, onIgnoreList });
+  const successions = new RoomSuccessions({
+    ...{ accountData, pushRules, isLocal },
+    facts: () => rooms().facts,
+    memberships: () => rooms().memberships,
+    localJoined: (roomId) => rooms().engine.localJoinedUsers(roomId),
+    onRecorded: () => push().wakeSuccessions(),
+  });
+  const onPersist: PersistHandler = async (tx, batch) => {
+    await notifications.record(tx, batch);
+    await successions.record(tx, batch);
+  };
+  return { accountData, pushRules, notifications, successions, onPersist };
 }
 
 /** What reaches users by push. */
 export interface PushParts extends AsyncDisposable {
   readonly pushers: PushersService;
+  /** Has rules and tags carried from replaced rooms to new ones. */
+  wakeSuccessions(): void;
   /** Goes on with what a former run of the server left. */
   start(): Promise<void>;
 }
@@ -55,8 +79,30 @@ const RANDOM_STEPS = 2 ** 32;
 /** Builds the pushers. */
 export function buildPush(
   core: Core,
-  { rooms, notifications }: { rooms: RoomParts; notifications: NotificationsService },
+  { rooms, notifications, successions }: Pick<PushBase, "notifications" | "successions"> & { rooms: RoomParts },
 ): PushParts {
+  const { db, clock, notifier, config } = core;
+  const pool = buildPool(core, { rooms, notifications });
+  const log = getLogger("synapse.handlers.room_member");
+  const successionWorker = new SuccessionWorker({ db, clock, log, successions });
+  return {
+    pushers: new PushersService({ db, clock, notifier, onChange: (userId) => pool.reload(userId) }),
+    wakeSuccessions: () => successionWorker.wake(),
+    async start() {
+      successionWorker.wake();
+      if (config.push.push.enabled) await pool.start();
+    },
+    async [Symbol.asyncDispose]() {
+      await successionWorker[Symbol.asyncDispose]();
+      await pool[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function buildPool(
+  core: Core,
+  { rooms, notifications }: { rooms: RoomParts; notifications: NotificationsService },
+): PushPool {
   const { db, clock, notifier, config: { server, push: { push } } } = core;
   const gateways = new PushGateways({
     dns: systemDns(),
@@ -71,18 +117,11 @@ export function buildPush(
     random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
     jitterMs: push.jitterDelay,
   });
-  const pool = new PushPool({
+  return new PushPool({
     ...{ db, clock, log, notifier, badges, delivery, gateways },
     localJoined: async (roomNid) => {
       const room = await rooms.events.room(roomNid);
       return room === null ? new Set() : await rooms.engine.localJoinedUsers(room.roomId);
     },
   });
-  return {
-    pushers: new PushersService({ db, clock, notifier, onChange: (userId) => pool.reload(userId) }),
-    async start() {
-      if (push.enabled) await pool.start();
-    },
-    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
-  };
 }

@@ -6,7 +6,7 @@
  */
 import { LruCache } from "../lib/lru.ts";
 import { invalidParam, MatrixError, notFound } from "../protocol/errors.ts";
-import type { UserId } from "../protocol/ids.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject, JsonValue } from "../protocol/json.ts";
 import {
   buildRuleset,
@@ -168,6 +168,20 @@ export class PushRulesService {
     });
   }
 
+  /** Has a user's rules about one room hold for another too; rules that the other has already stay. */
+  async copyRoomRules({ userId, from, to }: { userId: UserId; from: RoomId; to: RoomId }): Promise<void> {
+    if (!this.#customized.has(userId)) return;
+    const stored = await selectPushRules(this.#db, userId);
+    const wanted = stored.flatMap((own) => movedRule(own, { from, to }) ?? []);
+    const missing = wanted.filter(({ kind, rule }) =>
+      !stored.some((own) => own.kind === kind && own.rule.ruleId === rule.ruleId)
+    );
+    if (missing.length === 0 || stored.length + missing.length > MAX_RULES_PER_USER) return;
+    await this.#change(userId, async (tx) => {
+      for (const rule of missing) await upsertPushRule(tx, { ...rule, userId });
+    });
+  }
+
   async #change(userId: UserId, write: (tx: Tx) => Promise<void>): Promise<void> {
     await this.#db.transaction(async (tx) => {
       await write(tx);
@@ -180,6 +194,19 @@ export class PushRulesService {
       });
     });
   }
+}
+
+/** Returns a rule about a room as it is about another one; null for a rule about something else. */
+function movedRule(
+  { kind, priority, rule }: StoredPushRule,
+  { from, to }: { from: RoomId; to: RoomId },
+): StoredPushRule | null {
+  if (kind === "room") return rule.ruleId === from ? { kind, priority, rule: { ...rule, ruleId: to } } : null;
+  const isAbout = (condition: JsonObject) =>
+    condition.kind === "event_match" && condition.key === "room_id" && condition.pattern === from;
+  if (rule.conditions?.some(isAbout) !== true) return null;
+  const conditions = rule.conditions.map((condition) => isAbout(condition) ? { ...condition, pattern: to } : condition);
+  return { kind, priority, rule: { ...rule, ruleId: to, conditions } };
 }
 
 function groupByKind(stored: readonly StoredPushRule[]): Partial<Record<PushRuleKind, PushRule[]>> {
