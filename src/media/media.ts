@@ -13,7 +13,7 @@ import { MediaDownloads } from "./downloads.ts";
 import { MediaLastAccess } from "./last_access.ts";
 import { openStore } from "./open_store.ts";
 import { AddressRules, type Resolve } from "./preview/address_rules.ts";
-import { Fetcher } from "./preview/fetcher.ts";
+import type { Fetcher } from "./preview/fetcher.ts";
 import { loadOembedProviders, type OembedProvider } from "./preview/oembed.ts";
 import { UrlPreviews } from "./preview/url_previews.ts";
 import { UrlRules } from "./preview/url_rules.ts";
@@ -56,7 +56,10 @@ export class Media {
   readonly #fetcher: Fetcher | null;
   readonly #children: ChildPool;
 
-  private constructor(deps: MediaDeps, { store, providers }: { store: BlobStore; providers: OembedProvider[] }) {
+  private constructor(
+    deps: MediaDeps,
+    { store, providers, fetcher }: { store: BlobStore; providers: OembedProvider[]; fetcher: Fetcher | null },
+  ) {
     const { db, clock } = deps;
     this.#store = store;
     const arrivals = new MediaArrivals();
@@ -74,7 +77,7 @@ export class Media {
     const { downloads } = this;
     this.thumbnails = new Thumbnails({ ...deps, store, downloads, children: this.#children });
     this.removal = new MediaRemoval({ ...deps, store });
-    this.#fetcher = deps.settings.urlPreviewEnabled ? openFetcher(deps) : null;
+    this.#fetcher = fetcher;
     this.previews = new UrlPreviews({
       ...deps,
       store,
@@ -89,7 +92,8 @@ export class Media {
   static async open(deps: MediaDeps): Promise<Media> {
     const store = await openStore({ ...deps, log: getLogger("synapse.media.store") });
     const providers = deps.settings.urlPreviewEnabled ? await loadOembedProviders(deps.settings.oembed) : [];
-    return new Media(deps, { store, providers });
+    const fetcher = deps.settings.urlPreviewEnabled ? await openFetcher(deps) : null;
+    return new Media(deps, { store, providers, fetcher });
   }
 
   /** Does what is due from time to time; called about once a minute. */
@@ -108,7 +112,9 @@ export class Media {
   }
 }
 
-function openFetcher({ settings, resolve }: MediaDeps): Fetcher {
+/** Loads the fetcher when it is used: its HTTP client takes 25 MB of memory. */
+async function openFetcher({ settings, resolve }: MediaDeps): Promise<Fetcher> {
+  const { Fetcher } = await import("./preview/fetcher.ts");
   return new Fetcher({
     addresses: new AddressRules({
       denied: settings.urlPreviewIpRangeBlacklist ?? [],

@@ -7,7 +7,6 @@ import type { Logger } from "../lib/log.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { BlobStore } from "./blob_store.ts";
 import { DiskStore, TEMPORARY_FOLDER } from "./disk_store.ts";
-import { S3Store } from "./s3_store.ts";
 import { type Provider, TieredStore } from "./tiered_store.ts";
 
 /** What the store is opened with. */
@@ -73,6 +72,8 @@ async function openProvider(
       const found = check(S3Config, { module, config });
       const { access_key_id: accessKeyId, secret_access_key: secretAccessKey, prefix = "" } = found;
       const region = found.region_name ?? "us-east-1";
+      // Loaded when used: its HTTP client takes 25 MB of memory.
+      const { S3Store } = await import("./s3_store.ts");
       return new S3Store({
         clock,
         spoolFolder,
