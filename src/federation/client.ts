@@ -11,8 +11,8 @@ import type { ServerName } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import type { Signer } from "../protocol/signatures.ts";
 import type { Backoff } from "./backoff.ts";
-import { AnswerTooLarge, ConnectionDenied, type Connections, readBody } from "./connections.ts";
-import type { Discovery } from "./discovery.ts";
+import { AnswerTooLarge, ConnectionDenied, type Connections, readBody, type RouteRequest } from "./connections.ts";
+import type { Discovery, ServerRoute } from "./discovery.ts";
 import { RemoteError } from "./remote_error.ts";
 import { authorize } from "./x_matrix.ts";
 
@@ -98,8 +98,10 @@ export class FederationClient {
     return await this.#exchange(request, read);
   }
 
-  async #exchange<T>(request: RemoteRequest, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
+  async #exchange<T>(given: RemoteRequest, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
     const { backoff, clock } = this.#deps;
+    // The other side may see the path as parsed by the rules for URLs, which encode this one character in queries.
+    const request = { ...given, path: given.path.replaceAll("'", "%27") };
     const { server } = request;
     await this.#assertMayAsk(request);
     const startedAt = clock.now();
@@ -161,15 +163,26 @@ export class FederationClient {
   }
 
   async #attempt<T>(request: RemoteRequest, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
-    const { discovery, connections, options, log } = this.#deps;
+    const { discovery, options, log } = this.#deps;
     const limit = AbortSignal.timeout(request.timeoutMs ?? options.clientTimeoutMs);
     const signal = request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]);
     const { method, path, server } = request;
     const route = await discovery.resolve(server);
-    const answer = await connections.send(route, { method, path, ...this.#payload(request), signal });
+    const answer = await this.#send(route, { method, path, ...this.#payload(request), signal });
     log.debug("Asked a server", { server, method, path: path.split("?", 1)[0] ?? "", status: answer.statusCode });
     if (answer.statusCode === 200) return await read(answer);
     throw await refusal(answer, server);
+  }
+
+  /** A kept connection may be closed by the other side just as it is used: that alone is worth a second try at once. */
+  async #send(route: ServerRoute, request: RouteRequest): Promise<Dispatcher.ResponseData> {
+    const { connections } = this.#deps;
+    try {
+      return await connections.send(route, request);
+    } catch (error) {
+      if (request.method === "POST" || !isBrokenConnection(error)) throw error;
+      return await connections.send(route, request);
+    }
   }
 
   #payload({ server, method, path, body, bodyText, unsigned }: RemoteRequest): {
@@ -185,6 +198,11 @@ export class FederationClient {
     if (text === null) return { headers };
     return { headers: { ...headers, "content-type": "application/json" }, body: text };
   }
+}
+
+function isBrokenConnection(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return code === "UND_ERR_SOCKET" || code === "ECONNRESET" || code === "EPIPE";
 }
 
 function parseAnswer(bytes: Uint8Array, { request, status }: { request: RemoteRequest; status: number }): JsonObject {

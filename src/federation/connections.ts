@@ -181,29 +181,37 @@ export class Connections implements AsyncDisposable {
       ALPNProtocols: ["http/1.1"],
     };
     return new Promise((resolve, reject) => {
-      const secured = connectTls(options);
+      const secured = connectTls(options).on("error", ignore);
       const timer = setTimeout(() => fail(new Error("TLS handshake timed out")), CONNECT_TIMEOUT_MS);
+      const onClose = () => fail(new Error("The connection was closed"));
       const fail = (error: Error) => {
         clearTimeout(timer);
         secured.destroy();
         socket.destroy();
         reject(error);
       };
-      secured.once("error", fail);
+      secured.once("error", fail).once("close", onClose);
+      // The connection below may break without the one above noticing.
+      socket.once("error", fail).once("close", onClose);
       secured.once("secureConnect", () => {
         clearTimeout(timer);
-        secured.off("error", fail);
+        secured.off("error", fail).off("close", onClose);
+        socket.off("error", fail).off("close", onClose);
         secured.setNoDelay(true);
         resolve(secured);
       });
+      if (socket.destroyed) onClose();
     });
   }
 }
 
+/** Stands in where an error has been dealt with or will be noticed otherwise: an error that nobody hears ends the process. */
+export function ignore(): void {}
+
 /** Opens a TCP connection to an address. */
 export function openSocket(address: string, port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connectTcp({ host: address, port });
+    const socket = connectTcp({ host: address, port }).on("error", ignore);
     const timer = setTimeout(() => fail(new Error("Connection timed out")), CONNECT_TIMEOUT_MS);
     const fail = (error: Error) => {
       clearTimeout(timer);

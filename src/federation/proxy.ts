@@ -40,7 +40,8 @@ export function bypassesProxy(host: string, noProxyHosts: readonly string[]): bo
 export function tunnel(proxy: Proxy, { host, port }: { host: string; port: number }): Promise<Socket> {
   const target = isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: proxy.host, port: proxy.port });
+    // Errors after the tunnel is open are noticed by the TLS connection in it.
+    const socket = connect({ host: proxy.host, port: proxy.port }).on("error", () => {});
     let received = Buffer.alloc(0);
     const timer = setTimeout(() => fail(new Error("The proxy did not answer in time")), TIMEOUT_MS);
     function fail(error: Error): void {

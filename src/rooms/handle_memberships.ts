@@ -60,6 +60,7 @@ export interface JoinAnswer {
 }
 
 const MAX_HEROES = 5;
+const HEROES_AT_ONCE = 50;
 
 /** Handles memberships. */
 export class HandleMemberships {
@@ -72,17 +73,17 @@ export class HandleMemberships {
   /** Takes in a join and returns what the server needs to be in the room. */
   async join(origin: ServerName, sent: SentMembership & { omitMembers: boolean }): Promise<JoinAnswer> {
     const stored = await this.#take(origin, { ...sent, membership: "join" });
-    const { state, hosts, reads, visibility, events } = this.#deps;
+    const { state, hosts, reads, events } = this.#deps;
     const root = stored.stateBefore ?? 0;
-    const all = sent.omitMembers ? await this.#withoutMembers(root, stored) : await state.entries(root);
+    const all = sent.omitMembers ? await this.#withoutMembers(root, stored) : await state.entryNids(root);
     const room = await events.roomById(sent.roomId);
     if (room === null) throw new Error("The room has gone");
-    const inState = new Set(all.map(({ nid }) => nid));
-    const chain = await reads.authChain(room, [...all, stored]);
+    const inState = new Set(all);
+    const chain = await reads.authChain(room, [...all, stored.nid]);
     return {
       event: stored.json,
-      state: await visibility.render(all, origin),
-      authChain: await visibility.render(chain.filter(({ nid }) => !sent.omitMembers || !inState.has(nid)), origin),
+      state: await reads.renderAll(all, origin),
+      authChain: await reads.renderAll(chain.filter((nid) => !sent.omitMembers || !inState.has(nid)), origin),
       serversInRoom: [...(await hosts.inRoom(sent.roomId)).keys()],
       membersOmitted: sent.omitMembers,
     };
@@ -139,22 +140,27 @@ export class HandleMemberships {
   }
 
   /** The state but for memberships, of which only those are given that name a room without a name. */
-  async #withoutMembers(root: number, joined: StoredEvent): Promise<StoredEvent[]> {
-    const { state } = this.#deps;
+  async #withoutMembers(root: number, joined: StoredEvent): Promise<number[]> {
+    const { state, events } = this.#deps;
     const others = await state.entries(root, "others");
     const isNamed = others.some(({ event: { type, stateKey, content } }) =>
       stateKey === "" && ((type === "m.room.name" && typeof content["name"] === "string" && content["name"] !== "") ||
         (type === "m.room.canonical_alias" && typeof content["alias"] === "string"))
     );
     const own = await state.get(root, "m.room.member", joined.event.sender);
-    const members = own === null ? [] : [own];
-    if (isNamed) return [...others, ...members];
-    for (const stored of await state.entries(root, "members")) {
-      const membership = stored.event.content["membership"];
-      if (members.length > MAX_HEROES) break;
-      if (stored.nid !== own?.nid && (membership === "join" || membership === "invite")) members.push(stored);
+    const kept = [...others.map(({ nid }) => nid), ...(own === null ? [] : [own.nid])];
+    if (isNamed) return kept;
+    let heroes = 0;
+    const members = await state.entryNids(root, "members");
+    for (let start = 0; start < members.length && heroes < MAX_HEROES; start += HEROES_AT_ONCE) {
+      for (const { nid, event } of (await events.byNid(members.slice(start, start + HEROES_AT_ONCE))).values()) {
+        const membership = event.content["membership"];
+        if (heroes >= MAX_HEROES || nid === own?.nid || (membership !== "join" && membership !== "invite")) continue;
+        kept.push(nid);
+        heroes++;
+      }
     }
-    return [...others, ...members];
+    return kept;
   }
 }
 

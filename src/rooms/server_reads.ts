@@ -2,10 +2,12 @@
  * What other servers in a room may read of it. Spec: server-server API, "Retrieving events", "Backfilling and retrieving
  * missing events" and "Room State Resolution".
  */
+import { nextTurn } from "../lib/turn.ts";
 import { forbidden, notFound } from "../protocol/errors.ts";
 import type { EventId, RoomId, ServerName } from "../protocol/ids.ts";
 import { selectAuthChain } from "../storage/auth_chains.ts";
 import type { Db } from "../storage/database.ts";
+import { selectEventIds } from "../storage/federation_rooms.ts";
 import { MAX_POSITION, selectEventsByTime } from "../storage/timeline.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { RoomHosts } from "./room_hosts.ts";
@@ -52,6 +54,7 @@ export const MAX_BACKFILL = 100;
 /** The most events that fill a gap at once. */
 export const MAX_MISSING = 20;
 const MAX_TIME_CANDIDATES = 100;
+const RENDERED_AT_ONCE = 500;
 
 /** Answers servers. All methods throw `M_FORBIDDEN` for servers that are not in the room, `M_NOT_FOUND` for what is unknown. */
 export class ServerReads {
@@ -84,22 +87,35 @@ export class ServerReads {
   /** Returns the state before an event. */
   async state(origin: ServerName, at: { roomId: RoomId; eventId: EventId }): Promise<StateTexts> {
     const { state, chain } = await this.#stateAt(origin, at);
-    const { visibility } = this.#deps;
-    return { pdus: await visibility.render(state, origin), authChain: await visibility.render(chain, origin) };
+    return { pdus: await this.renderAll(state, origin), authChain: await this.renderAll(chain, origin) };
   }
 
   /** Returns the ids of the state before an event. */
   async stateIds(origin: ServerName, at: { roomId: RoomId; eventId: EventId }): Promise<StateIds> {
     const { state, chain } = await this.#stateAt(origin, at);
-    const ids = (events: readonly StoredEvent[]) => events.map(({ event }) => event.eventId);
-    return { pduIds: ids(state), authChainIds: ids(chain) };
+    const { db } = this.#deps;
+    return { pduIds: await selectEventIds(db, state), authChainIds: await selectEventIds(db, chain) };
+  }
+
+  /** Returns the texts of many events, by their numeric ids. Other work gets its turn in between. */
+  async renderAll(nids: readonly number[], origin: ServerName): Promise<string[]> {
+    const { events, visibility } = this.#deps;
+    const texts: string[] = [];
+    for (let start = 0; start < nids.length; start += RENDERED_AT_ONCE) {
+      const batch = nids.slice(start, start + RENDERED_AT_ONCE);
+      const found = await events.byNid(batch);
+      const ordered = batch.map((nid) => found.get(nid)).filter((stored) => stored !== undefined);
+      texts.push(...await visibility.render(ordered, origin));
+      await nextTurn();
+    }
+    return texts;
   }
 
   /** Returns what an event rests on. */
   async eventAuth(origin: ServerName, { roomId, eventId }: { roomId: RoomId; eventId: EventId }): Promise<string[]> {
     const room = await this.requireRoom(origin, roomId);
     const stored = await this.#eventOf(room, eventId);
-    return await this.#deps.visibility.render(await this.authChain(room, [stored]), origin);
+    return await this.renderAll(await this.authChain(room, [stored.nid]), origin);
   }
 
   /** Returns events and what came before them, the latest first. Unknown events are passed over. */
@@ -144,25 +160,23 @@ export class ServerReads {
   }
 
   /** Returns all that some events rest on. In room version 12 that includes the create event, which nothing lists. */
-  async authChain(room: RoomIdentity, events: readonly StoredEvent[]): Promise<StoredEvent[]> {
-    const nids = await selectAuthChain(this.#deps.db, events.map(({ nid }) => nid));
-    const chain = await this.#deps.events.byNid(nids);
-    const hasOther = events.some(({ event }) => event.type !== "m.room.create");
-    if (room.rules.roomIdIsCreateHash && hasOther) {
+  async authChain(room: RoomIdentity, nids: readonly number[]): Promise<number[]> {
+    const chain = new Set(await selectAuthChain(this.#deps.db, nids));
+    if (room.rules.roomIdIsCreateHash) {
       const create = await this.#deps.events.getById(`$${room.roomId.slice(1)}` as EventId);
-      if (create !== null) chain.set(create.nid, create);
+      if (create !== null && nids.some((nid) => nid !== create.nid)) chain.add(create.nid);
     }
-    return [...chain.values()];
+    return [...chain];
   }
 
   async #stateAt(
     origin: ServerName,
     { roomId, eventId }: { roomId: RoomId; eventId: EventId },
-  ): Promise<{ state: StoredEvent[]; chain: StoredEvent[] }> {
+  ): Promise<{ state: number[]; chain: number[] }> {
     const room = await this.requireRoom(origin, roomId);
     const stored = await this.#eventOf(room, eventId);
     if (stored.stateBefore === null) throw notFound("The state at the event is not known");
-    const state = await this.#deps.state.entries(stored.stateBefore);
+    const state = await this.#deps.state.entryNids(stored.stateBefore);
     return { state, chain: await this.authChain(room, state) };
   }
 

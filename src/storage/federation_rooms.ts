@@ -1,7 +1,8 @@
 /** Which servers are in a room, and which of their users were. */
-import type { UserId } from "../protocol/ids.ts";
+import { nextTurn } from "../lib/turn.ts";
+import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Db } from "./database.ts";
-import { perDialect, type Sql, sql } from "./sql.ts";
+import { numberTable, perDialect, type Sql, sql } from "./sql.ts";
 
 /** The servers in a room with the number of their joined members, as of a state. */
 export interface JoinedHosts {
@@ -10,6 +11,7 @@ export interface JoinedHosts {
 }
 
 const MAX_USERS = 5_000;
+const IDS_AT_ONCE = 2_000;
 
 const HOST: Sql = perDialect({
   sqlite: sql`substr(c.state_key, instr(c.state_key, ':') + 1)`,
@@ -43,4 +45,17 @@ export async function selectUsersOfHost(
     ORDER BY c.state_key
     LIMIT ${MAX_USERS}`);
   return rows.map((row) => row.state_key);
+}
+
+/** Returns the ids of events by their numeric ids, in no order. */
+export async function selectEventIds(db: Db, nids: readonly number[]): Promise<EventId[]> {
+  const ids: EventId[] = [];
+  for (let start = 0; start < nids.length; start += IDS_AT_ONCE) {
+    const rows = await db.all<{ event_id: EventId }>(sql`
+      SELECT e.event_id FROM ${numberTable(nids.slice(start, start + IDS_AT_ONCE))} AS wanted
+      JOIN events e ON e.event_nid = wanted.value`);
+    for (const row of rows) ids.push(row.event_id);
+    await nextTurn();
+  }
+  return ids;
 }

@@ -257,6 +257,59 @@ testEachDatabase("requests that fail side by side count once", async (db) => {
   assert.equal(await out.backoff.waitMs(name), 600_000);
 });
 
+Deno.test("connections that break off or are no TLS fail their request and nothing else", async () => {
+  await using database = await createTestDatabase("sqlite");
+  await using db = await openDatabase(database.options);
+  const out = await openOut({ db });
+  await using _connections = out.connections;
+  const behaviors: ((socket: Socket) => void)[] = [
+    (socket) => socket.destroy(),
+    (socket) => socket.resetAndDestroy(),
+    (socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"),
+    (socket) => void socket.once("data", () => socket.resetAndDestroy()),
+    (socket) => void socket.once("data", () => socket.end("nonsense")),
+  ];
+  for (const behave of behaviors) {
+    const sockets: Socket[] = [];
+    const listener = createServer((socket) => {
+      sockets.push(socket.on("error", () => {}));
+      behave(socket);
+    });
+    await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", () => resolve()));
+    const name = server(`peer.test:${(listener.address() as AddressInfo).port}`);
+    for (let i = 0; i < 5; i++) {
+      const failure = await failureOf(out.client.request({ server: name, ...VERSION, ignoreBackoff: true }));
+      assert.equal(failure.reachable, false);
+    }
+    for (const socket of sockets) socket.destroy();
+    listener.close();
+  }
+});
+
+testScene("a kept connection that the server closed meanwhile does not fail the next request", {}, async (scene) => {
+  const { out, peer, name } = scene;
+  peer.handler = () => ({ json: {}, headers: { connection: "close" } });
+  for (let i = 0; i < 5; i++) await out.client.request({ server: name, ...VERSION });
+  assert.equal(peer.requests.length, 5);
+});
+
+testScene(
+  "a connection that breaks off while it is used is made anew once, but no POST is sent twice",
+  {},
+  async (scene) => {
+    const { out, peer, name } = scene;
+    await out.client.request({ server: name, ...VERSION });
+    let drops = 1;
+    peer.handler = () => drops-- > 0 ? { drop: true } : { json: {} };
+    await out.client.request({ server: name, ...VERSION });
+    assert.equal(peer.requests.length, 3);
+    drops = 1;
+    const post = { server: name, method: "POST", path: "/x", body: {} } as const;
+    assert.equal((await failureOf(out.client.request(post))).reachable, false);
+    assert.equal(peer.requests.length, 4);
+  },
+);
+
 /** Starts a proxy that leads every tunnel to `port`. */
 async function startProxy(port: number): Promise<{ port: number; heads: string[] } & AsyncDisposable> {
   const heads: string[] = [];

@@ -22,6 +22,8 @@ export interface PeerAnswer {
   readonly json?: unknown;
   readonly text?: string;
   readonly hang?: boolean;
+  /** Closes the connection in place of an answer. */
+  readonly drop?: boolean;
 }
 
 /** Decides what the peer answers. */
@@ -64,6 +66,7 @@ export async function startPeer(
     requests.push(seen);
     const answer = await peer.handler(seen);
     if (answer.hang) return;
+    if (answer.drop) return void request.socket.destroy();
     response.writeHead(answer.status ?? 200, { "content-type": "application/json", ...answer.headers });
     response.end(answer.text ?? JSON.stringify(answer.json ?? {}));
   }

@@ -47,6 +47,14 @@ testScene("a signed request gets in, with the body it was signed with", async ({
   assert.deepEqual([written.status, written.body.body], [200, body]);
 });
 
+testScene("an apostrophe may be encoded on the way", async ({ inbound, signer }) => {
+  const path = "/_matrix/federation/v1/echo/x?user=@o'neil:a.test";
+  let authorization = "";
+  await askAs(signer, inbound, { path, change: (header) => authorization = header });
+  const encoded = path.replace("'", "%27");
+  assert.equal((await inbound.fetch(encoded, { headers: { authorization } })).status, 200);
+});
+
 testScene("servers of before 1.3 sign no destination", async ({ inbound, signer }) => {
   const text = signedRequestText({ method: "GET", uri: ECHO, destination: null, bodyText: null }, signer.serverName);
   const authorization = `X-Matrix origin=${signer.serverName},key=${signer.key.keyId},sig="${
