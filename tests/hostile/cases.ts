@@ -4,11 +4,12 @@
  */
 import type { Json } from "../harness/client.ts";
 import { type Operation, referredSchema, type Schema } from "../harness/openapi.ts";
+import { EXTRA_CASES } from "./extra_operations.ts";
 import type { GoodRequest } from "./requests.ts";
 import type { World } from "./world.ts";
 
 /** A request of an operation where it differs from the usual one. */
-interface Case {
+export interface Case {
   readonly params?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: Json;
@@ -276,7 +277,7 @@ export function goodRequests(operation: Operation, world: World): GoodRequest[] 
     query,
     ...(body === undefined ? {} : { body: sample(body, { key: "", world }) }),
   };
-  const cases = CASES[operation.id]?.(world) ?? [{}];
+  const cases = (CASES[operation.id] ?? EXTRA_CASES[operation.id])?.(world) ?? [{}];
   return cases.map((given) => ({ ...usual, ...given, params: { ...names, ...given.params } }));
 }
 

@@ -10,12 +10,13 @@ import type { TestClient } from "../harness/client.ts";
 import { type Operation, OPERATIONS } from "../harness/openapi.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 import { DESTRUCTIVE, goodRequests } from "./cases.ts";
+import { EXTRA_OPERATIONS } from "./extra_operations.ts";
 import { type HostileRequest, hostileRequests } from "./requests.ts";
 import { Dice } from "./values.ts";
 import { proveUsable, World } from "./world.ts";
 
 const SEED = Number(Deno.env.get("HOSTILE_SEED") ?? 20_260_101);
-const EFFORT = Number(Deno.env.get("HOSTILE_EFFORT") ?? 4);
+const EFFORT = Number(Deno.env.get("HOSTILE_EFFORT") ?? 8);
 const ONLY = Deno.env.get("HOSTILE_ONLY");
 /** Operations that run beside each other, each lane with users and a room of its own. */
 const LANES = 3;
@@ -67,7 +68,7 @@ testEachServer("no request fails inside the server, whatever it holds", async (d
   console.log(`HOSTILE_SEED=${SEED}`);
   await using hs = await TestServer.start({ database, config: { allow_guest_access: true } });
   const worlds = await Promise.all(Array.from({ length: LANES }, () => World.create(hs)));
-  const operations = OPERATIONS.filter(({ id }) => ONLY === undefined || id === ONLY);
+  const operations = [...OPERATIONS, ...EXTRA_OPERATIONS].filter(({ id }) => ONLY === undefined || id === ONLY);
   const problems: string[] = [];
   let next = 0;
   let sent = 0;

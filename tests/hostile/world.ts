@@ -102,7 +102,21 @@ export async function proveUsable(
   const eventId = await carol.sendText(roomId, "still here");
   await dave.syncUntil((response: Json) => response.rooms?.join?.[roomId] !== undefined);
   assert.equal((await dave.get(path`/rooms/${roomId}/event/${eventId}`)).content.body, "still here");
+  await proveIndexed(carol, { word: "here", eventId, user: dave });
   for (const client of worlds.flatMap(({ alice, bob }) => [alice, bob])) await readEverything(hs, client);
+}
+
+/** The workers that follow all events must have come past what hostile ones hold. */
+async function proveIndexed(
+  client: TestClient,
+  { word, eventId, user }: { word: string; eventId: string; user: TestClient },
+): Promise<void> {
+  const criteria = { search_categories: { room_events: { search_term: word, order_by: "recent" } } };
+  const { search_categories: { room_events: { results } } } = await client.post("/search", criteria);
+  assert.ok(results.some(({ result }: Json) => result.event_id === eventId), "the message is not found");
+  const [, localpart = ""] = /^@([^:]+)/.exec(user.userId) ?? [];
+  const found = await client.post("/user_directory/search", { search_term: localpart });
+  assert.ok(found.results.some((one: Json) => one.user_id === user.userId), "the user is not found");
 }
 
 async function readEverything(hs: TestServer, client: TestClient): Promise<void> {
