@@ -1,6 +1,8 @@
 /** What a user was notified of. Spec: client-server API, `GET /notifications`. */
+import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { EventStore } from "../rooms/event_store.ts";
+import type { JoinPositions } from "../rooms/join_positions.ts";
 import type { LocalMemberships } from "../rooms/local_memberships.ts";
 import type { Bundler } from "../rooms/pagination.ts";
 import type { EventRenderer } from "../rooms/renderer.ts";
@@ -17,6 +19,7 @@ export interface NotificationListDeps {
   readonly db: Db;
   readonly events: EventStore;
   readonly memberships: LocalMemberships;
+  readonly joinPositions: JoinPositions;
   readonly renderer: EventRenderer;
   readonly bundle: Bundler;
 }
@@ -29,6 +32,8 @@ export interface NotificationPage {
   readonly limit: number;
 }
 
+/** A page is looked for no further than through so many steps of its size. */
+const MAX_ROUNDS = 20;
 const READ_RECEIPTS: ReadonlySet<string> = new Set(["m.read", "m.read.private"]);
 
 /** Lists notifications. */
@@ -41,17 +46,9 @@ export class NotificationList {
 
   /** Returns the response body, as text. */
   async page(requester: Sender, { before, onlyHighlight, limit }: NotificationPage): Promise<string> {
-    const { db, events, memberships, renderer, bundle } = this.#deps;
+    const { db, events, renderer, bundle } = this.#deps;
     const { userId } = requester;
-    const { joined } = await memberships.forUser(userId);
-    const rows = (await selectNotifications(db, {
-      userId,
-      roomNids: [...joined.keys()],
-      after: 0,
-      before: before ?? MAX_POSITION,
-      onlyHighlight,
-      limit: limit + 1,
-    })).filter(({ roomNid }) => joined.has(roomNid));
+    const rows = await this.#select(userId, { before: before ?? MAX_POSITION, onlyHighlight, limit: limit + 1 });
     const shown = rows.slice(0, limit);
     const nids = await selectNidsAt(db, shown.map(({ position }) => position));
     const stored = await events.byNid([...nids.values()]);
@@ -74,6 +71,31 @@ export class NotificationList {
     const last = shown.at(-1);
     const next = rows.length > limit && last !== undefined ? `,"next_token":"${last.position}"` : "";
     return `{"notifications":[${entries.join(",")}]${next}}`;
+  }
+
+  /** What the room's members were notified of before the user came is none of the user's. */
+  async #select(
+    userId: UserId,
+    { before, onlyHighlight, limit }: { before: number; onlyHighlight: boolean; limit: number },
+  ): Promise<ListedNotification[]> {
+    const { db, memberships, joinPositions } = this.#deps;
+    const { all, joined } = await memberships.forUser(userId);
+    const joinedAt = new Map<number, number>();
+    for (const roomNid of [...joined.keys()]) {
+      const member = all.get(roomNid);
+      if (member !== undefined) joinedAt.set(roomNid, await joinPositions.of(userId, member.eventNid));
+    }
+    const roomNids = [...joinedAt.keys()];
+    const after = Math.min(...joinedAt.values());
+    const found: ListedNotification[] = [];
+    let end = before;
+    for (let round = 0; round < MAX_ROUNDS && roomNids.length > 0; round++) {
+      const rows = await selectNotifications(db, { userId, roomNids, after, before: end, onlyHighlight, limit });
+      found.push(...rows.filter(({ roomNid, position }) => position > (joinedAt.get(roomNid) ?? Infinity)));
+      end = rows.at(-1)?.position ?? end;
+      if (found.length >= limit || rows.length < limit) break;
+    }
+    return found.slice(0, limit);
   }
 
   async #receipts({ userId }: Sender, roomNids: readonly number[]): Promise<Map<number, readonly Receipt[]>> {

@@ -31,3 +31,21 @@ testEachServer("GET /notifications lists what notified, newest first, and what w
   await alice.fails("GET", "/notifications?limit=0", { status: 400, errcode: "M_INVALID_PARAM" });
   await hs.anyone.fails("GET", "/notifications", { status: 401, errcode: "M_MISSING_TOKEN" });
 });
+
+testEachServer("GET /notifications tells nothing of before one came", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await bob.createRoom({ preset: "public_chat" });
+  const carols = (await hs.register("carol"))[0];
+  await carols.join(roomId);
+  const before = await bob.sendText(roomId, "before alice");
+  await alice.join(roomId);
+  const after = await bob.sendText(roomId, "after");
+  // A new name is no new arrival.
+  await alice.put(path`/profile/${alice.userId}/displayname`, { displayname: "Other" });
+  await hs.parts.accounts.userRooms.settle();
+  const ids = (page: Json) => page.notifications.map(({ event }: Json) => event.event_id);
+  assert.deepEqual(ids(await alice.get("/notifications")), [after]);
+  assert.deepEqual(ids(await alice.get("/notifications", { limit: 1 })), [after]);
+  assert.deepEqual(ids(await carols.get("/notifications")), [after, before]);
+});
