@@ -52,6 +52,7 @@ const NOBODY = "@:" as UserId;
 const MAX_MENTIONS = 100;
 /** Relations are followed this far to the thread that an event belongs to. */
 const MAX_RELATION_STEPS = 3;
+const NOBODIES: ReadonlySet<UserId> = new Set();
 const SILENT: PushOutcome = { notify: false, highlight: false, actions: [] };
 
 /** Records notifications as events are written, and counts them. */
@@ -101,7 +102,10 @@ export class NotificationsService {
   ): Promise<void> {
     const { rooms, pushRules, ignores } = this.#deps;
     const { roomNid } = batch.room;
-    const special = await this.#concerned(tx, { batch, event });
+    const special = this.#concerned(event, batch.localJoined);
+    const named = await this.#named(tx, { batch, event });
+    for (const userId of named ?? []) special.add(userId);
+    special.delete(event.sender);
     if (special.size === 0 && batch.localJoined.size <= (batch.localJoined.has(event.sender) ? 1 : 0)) return;
     const { content: powerLevels, senderLevel } = await rooms.powerLevels(event.roomId, event.sender);
     const memberCount = await rooms.memberCount(roomNid);
@@ -117,7 +121,8 @@ export class NotificationsService {
     const ignoring = ignores.of(event.sender);
     const own: UserNotification[] = [];
     for (const userId of special) {
-      const outcome = ignoring.has(userId) ? SILENT : await this.#evaluate(evaluator, { event, userId });
+      const mayBeNamed = named === null || named.has(userId);
+      const outcome = ignoring.has(userId) ? SILENT : await this.#evaluate(evaluator, { event, userId, mayBeNamed });
       // A user who is not in the room yet has no part in what notifies its members.
       const base = batch.localJoined.has(userId) ? general : SILENT;
       if (!isSame(outcome, base)) own.push(exception({ ...place, userId, outcome, base }));
@@ -127,10 +132,10 @@ export class NotificationsService {
 
   async #evaluate(
     evaluator: PushEvaluator,
-    { event, userId }: { event: RoomEvent; userId: UserId },
+    { event, userId, mayBeNamed }: { event: RoomEvent; userId: UserId; mayBeNamed: boolean },
   ): Promise<PushOutcome> {
     const { rooms, pushRules } = this.#deps;
-    const displayName = await rooms.displayName(event.roomId, userId);
+    const displayName = mayBeNamed ? await rooms.displayName(event.roomId, userId) : null;
     return evaluator.evaluate(await pushRules.ruleset(userId), { userId, displayName });
   }
 
@@ -145,29 +150,33 @@ export class NotificationsService {
     return "";
   }
 
-  /** Returns the local users, other than the sender, for whom an event may not be what it is for everybody. */
-  async #concerned(
+  /** Returns members whose names may stand in an event's text: all others have nothing to look for; null if unknown. */
+  async #named(
     tx: Tx,
-    { batch: { room, localJoined }, event }: { batch: PersistedBatch; event: RoomEvent },
-  ): Promise<Set<UserId>> {
+    { batch: { room, localJoined }, event: { content, stateKey } }: { batch: PersistedBatch; event: RoomEvent },
+  ): Promise<ReadonlySet<UserId> | null> {
+    const { body } = content;
+    if (typeof body !== "string" || stateKey !== null) return NOBODIES;
+    const isSaid = isJsonObject(content["m.mentions"]) || !this.#deps.pushRules.bodyMentions;
+    // Only rules of their own making can look for names then, and few have any.
+    if (isSaid) return null;
+    return await this.#names.find(tx, { roomNid: room.roomNid, joined: localJoined, text: body });
+  }
+
+  /** Returns the local users for whom an event may not be what it is for everybody, but for those its text names. */
+  #concerned(event: RoomEvent, localJoined: ReadonlySet<UserId>): Set<UserId> {
     const { rooms, pushRules, ignores } = this.#deps;
     const concerned = new Set<UserId>();
-    const { "m.mentions": mentions, body } = event.content;
-    if (isJsonObject(mentions)) {
-      const mentioned = Array.isArray(mentions.user_ids) ? mentions.user_ids : [];
-      for (const user of mentioned.slice(0, MAX_MENTIONS)) {
-        if (localJoined.has(user as UserId)) concerned.add(user as UserId);
-      }
-    } else if (typeof body === "string" && event.stateKey === null && pushRules.bodyMentions) {
-      const found = await this.#names.find(tx, { roomNid: room.roomNid, joined: localJoined, text: body });
-      for (const user of found) concerned.add(user);
+    const mentions = event.content["m.mentions"];
+    const mentioned = isJsonObject(mentions) && Array.isArray(mentions.user_ids) ? mentions.user_ids : [];
+    for (const user of mentioned.slice(0, MAX_MENTIONS)) {
+      if (localJoined.has(user as UserId)) concerned.add(user as UserId);
     }
     if (event.type === "m.room.member" && event.stateKey !== null && rooms.isLocal(event.stateKey as UserId)) {
       if (event.content.membership === "invite") concerned.add(event.stateKey as UserId);
     }
     addCommon(concerned, pushRules.customizedUsers, localJoined);
     addCommon(concerned, ignores.of(event.sender), localJoined);
-    concerned.delete(event.sender);
     return concerned;
   }
 }

@@ -49,11 +49,11 @@ export class RoomNames {
     tx.afterCommit(() => this.#rooms.delete(roomNid));
   }
 
-  /** Returns the members among `joined` whose name or id may stand in a text. */
+  /** Returns the members among `joined` whose name or id may stand in a text; of very many only some. */
   async find(
     tx: Tx,
     { roomNid, joined, text }: { roomNid: number; joined: ReadonlySet<UserId>; text: string },
-  ): Promise<UserId[]> {
+  ): Promise<ReadonlySet<UserId>> {
     let index = this.#rooms.get(roomNid);
     if (index === undefined || index.members !== joined.size) {
       index = new NameIndex(joined, await selectMemberNames(tx, roomNid));
@@ -83,17 +83,17 @@ class NameIndex {
     this.size = joined.size + names.length;
   }
 
-  find(text: string): UserId[] {
+  find(text: string): Set<UserId> {
     const found = new Set<UserId>();
     const keys = new Set<string>(text.match(/[a-z0-9_]+/g));
     for (const character of text) if (!/[a-z0-9_]/.test(character)) keys.add(character);
     for (const key of keys) {
       for (const userId of this.#byKey.get(key) ?? []) {
-        if (found.size >= MAX_FOUND) return [...found];
+        if (found.size >= MAX_FOUND) return found;
         found.add(userId);
       }
     }
-    return [...found];
+    return found;
   }
 
   #add(name: string, userId: UserId): void {
