@@ -11,7 +11,14 @@ import type { ServerName } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import type { Signer } from "../protocol/signatures.ts";
 import type { Backoff } from "./backoff.ts";
-import { AnswerTooLarge, ConnectionDenied, type Connections, readBody, type RouteRequest } from "./connections.ts";
+import {
+  AnswerTooLarge,
+  ConnectionDenied,
+  type Connections,
+  ignore,
+  readBody,
+  type RouteRequest,
+} from "./connections.ts";
 import type { Discovery, ServerRoute } from "./discovery.ts";
 import { RemoteError } from "./remote_error.ts";
 import { authorize } from "./x_matrix.ts";
@@ -111,8 +118,9 @@ export class FederationClient {
         const result = await this.#attempt(request, read);
         await backoff.noteAlive(server);
         return result;
-      } catch (error) {
-        const failure = toRemoteError(error, server);
+      } catch (failure) {
+        // Anything else is a fault of whoever reads the answer.
+        if (!(failure instanceof RemoteError)) throw failure;
         // Giving up on our side says nothing about the server.
         if (request.signal?.aborted) throw failure;
         if (failure.transient && attempt < retries.count) {
@@ -168,10 +176,16 @@ export class FederationClient {
     const signal = request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]);
     const { method, path, server } = request;
     const route = await discovery.resolve(server);
-    const answer = await this.#send(route, { method, path, ...this.#payload(request), signal });
+    const answer = await this.#send(route, { method, path, ...this.#payload(request), signal }).catch((error) => {
+      throw unreachable(error, server);
+    });
     log.debug("Asked a server", { server, method, path: path.split("?", 1)[0] ?? "", status: answer.statusCode });
-    if (answer.statusCode === 200) return await read(answer);
-    throw await refusal(answer, server);
+    if (answer.statusCode !== 200) throw await refusal(answer, server);
+    return await read(answer).catch((error) => {
+      // What was left unread must not keep the connection.
+      answer.body.on("error", ignore).destroy();
+      throw signal.aborted || isNetworkError(error) ? unreachable(error, server) : readFailure(error, server);
+    });
   }
 
   /** A kept connection may be closed by the other side just as it is used: that alone is worth a second try at once. */
@@ -200,9 +214,16 @@ export class FederationClient {
   }
 }
 
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
 function isBrokenConnection(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : null;
-  return code === "UND_ERR_SOCKET" || code === "ECONNRESET" || code === "EPIPE";
+  return ["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"].includes(codeOf(error));
+}
+
+function isNetworkError(error: unknown): boolean {
+  return isBrokenConnection(error) || codeOf(error).startsWith("UND_ERR_");
 }
 
 function parseAnswer(bytes: Uint8Array, { request, status }: { request: RemoteRequest; status: number }): JsonObject {
@@ -245,11 +266,8 @@ function retryAfterOf({ headers }: Dispatcher.ResponseData, body: JsonObject | n
   return typeof stated === "number" && stated >= 0 ? stated : null;
 }
 
-function toRemoteError(error: unknown, server: ServerName): RemoteError {
-  if (error instanceof RemoteError) return error;
-  if (error instanceof AnswerTooLarge) {
-    return new RemoteError(`${server}: ${error.message}`, { server, transient: false, reachable: true, status: 200 });
-  }
+/** Returns the error for an answer that did not come, or not to its end. */
+function unreachable(error: unknown, server: ServerName): RemoteError {
   const transient = !(error instanceof ConnectionDenied);
   const reason = error instanceof Error ? error.message : String(error);
   return new RemoteError(`${server} cannot be reached: ${reason}`, {
@@ -258,4 +276,10 @@ function toRemoteError(error: unknown, server: ServerName): RemoteError {
     reachable: false,
     cause: error,
   });
+}
+
+/** Returns what is thrown when reading an answer failed for another reason than the connection. */
+function readFailure(error: unknown, server: ServerName): unknown {
+  if (!(error instanceof AnswerTooLarge)) return error;
+  return new RemoteError(`${server}: ${error.message}`, { server, transient: false, reachable: true, status: 200 });
 }

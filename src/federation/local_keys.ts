@@ -1,5 +1,6 @@
 /** Our own keys, and the document that publishes them. Spec: server-server API, "Publishing Keys". */
 import type { Clock } from "../lib/clock.ts";
+import { StartupError } from "../lib/startup_error.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { parseVerifyKey, type Signer, signJson, type VerifyKey } from "../protocol/signatures.ts";
 
@@ -26,7 +27,7 @@ export interface LocalKey {
   readonly retiredTs: number | null;
 }
 
-/** Publishes and finds our keys. */
+/** Publishes and finds our keys. Throws `StartupError` for an old key that is none. */
 export class LocalKeys {
   readonly #deps: LocalKeysDeps;
   readonly #keys: ReadonlyMap<string, LocalKey>;
@@ -37,7 +38,7 @@ export class LocalKeys {
     this.#keys = new Map([
       ...Object.entries(deps.oldKeys).map(([keyId, { key, expiredTs }]): [string, LocalKey] => {
         const parsed = parseVerifyKey(key);
-        if (parsed === null) throw new Error(`The key ${keyId} of "old_signing_keys" is not a public key`);
+        if (parsed === null) throw new StartupError(`The key ${keyId} of "old_signing_keys" is not a public key`);
         return [keyId, { key: parsed, retiredTs: expiredTs }];
       }),
       [deps.signer.key.keyId, { key: deps.signer.key.verifyKey, retiredTs: null }],

@@ -310,6 +310,24 @@ testScene(
   },
 );
 
+testScene("a fault in reading an answer is not the server's", {}, async ({ out, peer, name }) => {
+  const fault = new Error("fault");
+  const request = { server: name, ...VERSION, retries: "long" } as const;
+  for (let i = 0; i < 20; i++) {
+    const work = out.client.stream(request, () => Promise.reject(fault));
+    assert.equal(await work.then(() => null, (error) => error), fault);
+  }
+  assert.equal(await out.backoff.waitMs(name), 0);
+  await out.client.request(request);
+  assert.equal(peer.requests.length, 21, "more than there are connections: none is left hanging");
+});
+
+testScene("an answer that breaks off is a failure of the server", {}, async ({ out, peer, name }) => {
+  peer.handler = () => ({ json: {}, headers: { "content-length": "1000" } });
+  const failure = await failureOf(out.client.request({ server: name, ...VERSION, timeoutMs: 500 }));
+  assert.deepEqual([failure.transient, failure.reachable], [true, false]);
+});
+
 /** Starts a proxy that leads every tunnel to `port`. */
 async function startProxy(port: number): Promise<{ port: number; heads: string[] } & AsyncDisposable> {
   const heads: string[] = [];
