@@ -7,6 +7,8 @@ const WAIT_MS = 20_000;
 export interface GatewayAnswer {
   readonly status?: number;
   readonly rejected?: readonly string[];
+  /** In place of the JSON. */
+  readonly text?: string;
 }
 
 /** A running gateway. */
@@ -23,9 +25,9 @@ export class PushGateway implements AsyncDisposable {
     this.#server = Deno.serve(options, async (request) => {
       const { notification } = await request.json();
       this.notifications.push(notification);
-      const { status = 200, rejected = [] } = this.answer(notification);
+      const { status = 200, rejected = [], text } = this.answer(notification);
       this.#arrived();
-      return Response.json({ rejected }, { status });
+      return text === undefined ? Response.json({ rejected }, { status }) : new Response(text, { status });
     });
   }
 
