@@ -1,6 +1,9 @@
 /** What users do with their own account. Spec: client-server API, "Account management". */
 import type { DeviceId, UserId } from "../protocol/ids.ts";
+import { deleteAccountDataOfUser } from "../storage/account_data.ts";
+import { deleteCrossSigningKeys } from "../storage/cross_signing.ts";
 import type { Database } from "../storage/database.ts";
+import { deleteBackupsOfUser } from "../storage/key_backup.ts";
 import { insertDeparture, upsertProfile } from "../storage/profiles.ts";
 import {
   deleteThreepid,
@@ -68,13 +71,16 @@ export class Accounts {
     });
   }
 
-  /** Closes an account for good: nobody logs in again, its rooms are left; `erase` hides its messages from newcomers. */
+  /** Closes an account for good: nobody logs in again, its rooms are left, its keys and its data are gone; `erase` hides its messages from newcomers. */
   async deactivate(userId: UserId, { erase }: { erase: boolean }): Promise<void> {
     await this.#deps.db.transaction(async (tx) => {
       await updateDeactivated(tx, { userId, erase });
       await deleteThreepids(tx, userId);
       if (erase) await upsertProfile(tx, { userId, displayname: null, avatarUrl: null, fields: "{}" });
       await this.#deps.devices.removeAllIn(tx, { userId, keep: null });
+      await deleteCrossSigningKeys(tx, userId);
+      await deleteBackupsOfUser(tx, userId);
+      await deleteAccountDataOfUser(tx, userId);
       await insertDeparture(tx, { userId, reason: "" });
       tx.afterCommit(() => {
         this.#deps.tokens.forgetUser(userId);

@@ -104,11 +104,6 @@ export class CrossSigningService {
     });
   }
 
-  /** Removes a user's cross-signing keys, as when the account ends. */
-  async deleteUser(tx: Tx, userId: UserId): Promise<void> {
-    await deleteCrossSigningKeys(tx, userId);
-  }
-
   async #keys(db: Database | Tx, userId: UserId): Promise<Keys> {
     const keys: Keys = {};
     for (const { usage, keyJson } of await selectCrossSigningKeys(db, [userId])) keys[usage] = parseObject(keyJson);

@@ -17,6 +17,7 @@ import type { Database, Tx } from "../storage/database.ts";
 import {
   countOneTimeKeys,
   deleteKeysOfDevice,
+  deleteSignaturesOnDevice,
   type DeviceRef,
   insertOneTimeKeys,
   type PublishedKey,
@@ -191,7 +192,10 @@ export class DeviceKeysService {
   async #setDeviceKeys(tx: Tx, { device, deviceKeys }: { device: DeviceRef; deviceKeys: JsonObject }): Promise<void> {
     const { unsigned: _unsigned, ...keys } = deviceKeys;
     const keyJson = canonicalText(keys);
-    if (keyJson === await selectDeviceKeyJson(tx, device)) return;
+    const stored = await selectDeviceKeyJson(tx, device);
+    if (keyJson === stored) return;
+    // Signatures on other keys of the device do not hold for these.
+    if (stored !== null && !isSameKey(keyJson, stored)) await deleteSignaturesOnDevice(tx, device);
     await upsertDeviceKeys(tx, { ...device, keyJson });
     await this.#deps.deviceLists.noteChange(tx, device.userId);
   }

@@ -17,12 +17,14 @@ import {
   insertBackupVersion,
   lockBackupVersion,
   type RoomKey,
+  type RoomKeyQuality,
   type RoomKeyScope,
   selectBackupVersion,
+  selectRoomKeyQualities,
   selectRoomKeys,
   touchBackupVersion,
   updateBackupAuthData,
-  upsertRoomKey,
+  upsertRoomKeys,
 } from "../storage/key_backup.ts";
 
 /** Says how many keys a version holds, and its etag. */
@@ -95,18 +97,20 @@ export class KeyBackupService {
       const current = await this.#requireCurrent(tx, { userId, version });
       await lockBackupVersion(tx, { userId, version: current.version });
       const scope = { userId, version: current.version };
-      if (await countRoomKeys(tx, scope) + keys.length > MAX_KEYS_PER_VERSION) {
-        throw new MatrixError(400, "M_LIMIT_EXCEEDED", "The backup holds too many keys");
+      const sessionIds = keys.map((key) => key.sessionId);
+      const stored = new Map<string, RoomKeyQuality>();
+      for (const key of await selectRoomKeyQualities(tx, { ...scope, sessionIds })) stored.set(placeOf(key), key);
+      const better = keys.filter((key) => {
+        const old = stored.get(placeOf(key));
+        return old === undefined || isBetter(key, old);
+      });
+      await upsertRoomKeys(tx, { ...scope, keys: better });
+      if (better.length > 0) await touchBackupVersion(tx, scope);
+      const count = await this.#count(tx, scope);
+      if (count.count > MAX_KEYS_PER_VERSION) {
+        throw new MatrixError(400, "M_RESOURCE_LIMIT_EXCEEDED", "The backup holds too many keys");
       }
-      let changed = false;
-      for (const key of keys) {
-        const [stored] = await selectRoomKeys(tx, { ...scope, roomId: key.roomId, sessionId: key.sessionId });
-        if (stored && !isBetter(key, stored)) continue;
-        await upsertRoomKey(tx, { ...scope, key });
-        changed = true;
-      }
-      if (changed) await touchBackupVersion(tx, scope);
-      return await this.#count(tx, scope);
+      return count;
     });
   }
 
@@ -190,7 +194,12 @@ function parseVersion(version: string): number | undefined {
   return /^[1-9][0-9]{0,14}$/.test(version) ? Number(version) : undefined;
 }
 
-function isBetter(next: RoomKey, stored: RoomKey): boolean {
+/** Tells sessions of the same id in two rooms apart; an id holds no NUL. */
+function placeOf({ roomId, sessionId }: RoomKeyQuality): string {
+  return `${roomId}\0${sessionId}`;
+}
+
+function isBetter(next: RoomKeyQuality, stored: RoomKeyQuality): boolean {
   if (next.isVerified !== stored.isVerified) return next.isVerified;
   if (next.firstMessageIndex !== stored.firstMessageIndex) return next.firstMessageIndex < stored.firstMessageIndex;
   return next.forwardedCount < stored.forwardedCount;

@@ -56,6 +56,11 @@ export async function selectDeviceKeys(db: Db, userIds: readonly UserId[]): Prom
   }));
 }
 
+/** Removes the signatures that were added to a device's keys. */
+export async function deleteSignaturesOnDevice(tx: Tx, { userId, deviceId }: DeviceRef): Promise<void> {
+  await tx.run(sql`DELETE FROM key_signatures WHERE target_user_id = ${userId} AND target_key = ${deviceId}`);
+}
+
 /** Removes all keys of a device. Returns whether it had device keys. */
 export async function deleteKeysOfDevice(tx: Tx, { userId, deviceId }: DeviceRef): Promise<boolean> {
   await tx.runMany([

@@ -1,7 +1,7 @@
 /** Key backup: versions and the room keys in them. */
 import type { UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { lockRow, sql } from "./sql.ts";
+import { inList, lockRow, sql } from "./sql.ts";
 
 /** A backup version. `etag` changes whenever a key in it does. */
 export interface BackupVersion {
@@ -120,6 +120,14 @@ export async function deleteBackupVersion(
   return changed > 0;
 }
 
+/** Removes all backups of a user whose account ends. */
+export async function deleteBackupsOfUser(tx: Tx, userId: UserId): Promise<void> {
+  await tx.runMany([
+    sql`DELETE FROM room_keys WHERE user_id = ${userId}`,
+    sql`DELETE FROM room_key_versions WHERE user_id = ${userId}`,
+  ]);
+}
+
 /** Raises a version's etag. */
 export async function touchBackupVersion(
   tx: Tx,
@@ -153,19 +161,35 @@ export async function selectRoomKeys(db: Db, scope: RoomKeyScope): Promise<RoomK
   return rows.map(toRoomKey);
 }
 
-/** Stores a key, replacing the one of the same session. */
-export async function upsertRoomKey(
+/** How good a stored key is: enough to tell whether another is better. */
+export type RoomKeyQuality = Omit<RoomKey, "sessionData">;
+
+/** Returns what is stored of sessions with these ids, in any room. */
+export async function selectRoomKeyQualities(
+  db: Db,
+  { userId, version, sessionIds }: { userId: UserId; version: number; sessionIds: readonly string[] },
+): Promise<RoomKeyQuality[]> {
+  const rows = await db.all<Omit<KeyRow, "session_data">>(sql`
+    SELECT room_id, session_id, first_message_index, forwarded_count, is_verified FROM room_keys
+    WHERE user_id = ${userId} AND version = ${version} AND ${inList(sql`session_id`, sessionIds)}`);
+  return rows.map((row) => toRoomKey({ ...row, session_data: "" }));
+}
+
+/** Stores keys, replacing those of the same sessions. */
+export async function upsertRoomKeys(
   tx: Tx,
-  { userId, version, key }: { userId: UserId; version: number; key: RoomKey },
+  { userId, version, keys }: { userId: UserId; version: number; keys: readonly RoomKey[] },
 ): Promise<void> {
-  await tx.run(sql`
+  await tx.runMany(keys.map((key) =>
+    sql`
     INSERT INTO room_keys (user_id, version, room_id, session_id, first_message_index, forwarded_count, is_verified,
       session_data)
     VALUES (${userId}, ${version}, ${key.roomId}, ${key.sessionId}, ${key.firstMessageIndex}, ${key.forwardedCount},
       ${key.isVerified}, ${key.sessionData})
     ON CONFLICT (user_id, version, room_id, session_id) DO UPDATE SET
       first_message_index = excluded.first_message_index, forwarded_count = excluded.forwarded_count,
-      is_verified = excluded.is_verified, session_data = excluded.session_data`);
+      is_verified = excluded.is_verified, session_data = excluded.session_data`
+  ));
 }
 
 /** Deletes the keys of a scope and returns how many there were. */

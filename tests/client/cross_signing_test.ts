@@ -147,6 +147,30 @@ testEachServer("signatures that do not hold are refused one by one", async (data
   assert.equal(signersOf((await query(bob, alice)).device_keys[userId][key]).length, 2);
 });
 
+testEachServer(
+  "new keys of a device lose the signatures on its old ones; the end of an account ends its keys",
+  async (database) => {
+    await using hs = await TestServer.start({ database });
+    const [alice, bob] = await hs.register("alice", "bob");
+    const { userId, deviceId } = alice;
+    const device = await uploadDevice(alice);
+    const own = await bootstrap(alice);
+    await alice.post(SIGNATURES, { [userId]: { [deviceId]: own.selfSigning.signed(device.keys, { userId }) } });
+    const signers = async () => signersOf((await query(bob, alice)).device_keys[userId][deviceId]);
+    assert.equal((await signers()).length, 2);
+    await uploadDevice(alice);
+    assert.deepEqual(await signers(), [`ed25519:${deviceId}`]);
+    await alice.post("/room_keys/version", { algorithm: "m.megolm_backup.v1.curve25519-aes-sha2", auth_data: {} });
+    await alice.post("/account/deactivate", { auth: alice.auth() });
+    const { device_keys, master_keys, self_signing_keys } = await query(bob, alice);
+    assert.deepEqual({ device_keys, master_keys, self_signing_keys }, {
+      device_keys: { [userId]: {} },
+      master_keys: {},
+      self_signing_keys: {},
+    });
+  },
+);
+
 testEachServer("names that every object has are no way into the server", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice] = await hs.register("alice");

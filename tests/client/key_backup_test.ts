@@ -102,6 +102,9 @@ testEachServer("a key is replaced by a better one only", async (database) => {
   assert.ok(await replaces(old, key({ index: 10, forwarded: 4 })));
   assert.ok(!await replaces(old, key({ index: 10, forwarded: 5 })));
   assert.ok(!await replaces(old, key({ index: 11, forwarded: 0 })));
+  // The same session id in another room is another key.
+  await alice.put(path`/room_keys/keys/!other:hs.test/${"S/1"}?version=${version}`, key({ index: 0, verified: true }));
+  assert.ok(await replaces(old, key({ index: 9 })));
   assert.ok(!await replaces(key({ index: 10, verified: true }), key({ index: 0 })));
 });
 
