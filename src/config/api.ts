@@ -57,13 +57,13 @@ export const API_OPTIONS = {
   app_service_config_files: option(
     list(string),
     [],
-    notYet("Registration files of application services."),
+    works("Registration files of application services."),
   ),
-  track_appservice_user_ips: option(boolean, false, notYet("Keep addresses of users of application services.")),
+  track_appservice_user_ips: option(boolean, false, works("Keep addresses of users of application services.")),
   use_appservice_legacy_authorization: option(
     boolean,
     false,
-    notYet("Send the token to application services in the query as well."),
+    works("Send the token to application services in the query as well."),
   ),
   macaroon_secret_key: option(
     nullable(secret),

@@ -13,6 +13,8 @@ export interface Requester {
   readonly isShadowBanned: boolean;
   /** The id of the application service whose token was used, or null. */
   readonly appserviceId: string | null;
+  /** No rate limit holds: for application services that are registered so. */
+  readonly isUnlimited?: boolean;
 }
 
 /** A membership as the spec names it. */

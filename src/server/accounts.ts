@@ -2,6 +2,7 @@
 import { getLogger } from "../lib/log.ts";
 import type { UserId } from "../protocol/ids.ts";
 import { Accounts } from "../services/accounts.ts";
+import { Appservices } from "../services/appservices.ts";
 import { Credentials } from "../services/credentials.ts";
 import { type DeviceListener, Devices } from "../services/devices.ts";
 import { LastSeen } from "../services/last_seen.ts";
@@ -42,6 +43,7 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const { passwordConfig } = config.passwords;
   const credentials = new Credentials({ db, serverName, passwords, limits, policy: passwordConfig.policy });
   const tokens = new Tokens({ db, clock, lifetimes: sessions });
+  const appservices = new Appservices({ db, serverName, tokens, registrations: core.appserviceRegistrations });
   const lastSeen = new LastSeen({ db, clock });
   const devices = new Devices({ db, clock, tokens, onChange: hooks.onDeviceChange });
   const uia = new Uia({
@@ -53,15 +55,16 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const registration = new Registration({
     ...{ db, clock, serverName, credentials, devices, tokens, uia, limits },
     options: { ...config.registration, ...config.captcha },
-    isExclusive: (userId) => userId === noticesUserOf(config),
+    isExclusive: (userId) => userId === noticesUserOf(config) || appservices.isExclusiveUser(userId),
+    ownsUser: (service, userId) => appservices.ownsUser(service, userId),
     onRegistered: hooks.onRegistered,
   });
   const loginOptions = { passwordConfig, loginViaExistingSession: sessions.loginViaExistingSession };
-  const login = new Login({ db, credentials, devices, tokens, limits, options: loginOptions });
+  const login = new Login({ db, appservices, credentials, devices, tokens, limits, options: loginOptions });
   const sharedSecret = config.registration.registrationSharedSecret;
   const { profiles, userRooms } = buildProfiles(core, hooks);
   return {
-    ...{ limits, passwords, credentials, tokens, lastSeen, devices, uia, registration, login, loginOptions },
+    ...{ limits, passwords, credentials, tokens, appservices, lastSeen, devices, uia, registration, login, loginOptions },
     ...{ profiles, userRooms },
     accounts: new Accounts({ db, credentials, devices, tokens, wakeDepartures: () => userRooms.wakeDepartures() }),
     sharedSecretRegistration: new SharedSecretRegistration({ db, clock, credentials, registration, sharedSecret }),

@@ -1,4 +1,5 @@
 /** What everything else is built on: the database, the signing key, the streams. */
+import { type AppserviceRegistration, loadAppservices } from "../config/appservices.ts";
 import type { Config } from "../config/config.ts";
 import type { DatabaseConfig } from "../config/database.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -17,6 +18,8 @@ export interface Core {
   readonly db: Database;
   readonly notifier: Notifier;
   readonly signer: Signer;
+  /** What the files of `app_service_config_files` say. */
+  readonly appserviceRegistrations: readonly AppserviceRegistration[];
   readonly isLocal: (userId: UserId) => boolean;
 }
 
@@ -25,10 +28,11 @@ export async function openCore(
   { config, clock, database }: { config: Config; clock: Clock; database?: Database },
 ): Promise<Core> {
   const signer = { serverName: config.serverName, key: await loadSigningKey(config) };
+  const appserviceRegistrations = await loadAppservices(config.api.appServiceConfigFiles);
   const db = database ?? await openDatabase(databaseOptions(config.database), { serverName: config.serverName });
   const notifier = new Notifier(await startPositions(db, clock));
   const isLocal = (userId: UserId) => serverNameOf(userId) === config.serverName;
-  return { config, clock, db, notifier, signer, isLocal };
+  return { config, clock, db, notifier, signer, appserviceRegistrations, isLocal };
 }
 
 async function loadSigningKey(config: Config): Promise<SigningKey> {

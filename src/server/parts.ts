@@ -76,13 +76,18 @@ export async function buildParts(core: Core): Promise<Parts> {
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
     devices: accounts.devices,
+    services: {
+      assertMayUseAlias: (who, alias) => accounts.appservices.assertMayUseAlias(who, alias),
+      make: (alias) => users.makeAlias(alias),
+      noteChange: (roomId) => users.interest.forget(roomId),
+    },
   });
   const push: PushParts = buildPush(core, { ...pushBase, rooms });
   const serverNotices = buildServerNotices(core, { rooms, accountData, accounts: accounts.accounts });
   await userData.presence.restore();
   const stopping = new AbortController();
   const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
-  const users: UserParts = buildUsers(core, { rooms });
+  const users: UserParts = buildUsers(core, { rooms, accounts, userData });
   const media = await openMedia(core);
   const sync = buildSync(core, {
     ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },

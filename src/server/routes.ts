@@ -31,6 +31,7 @@ import { RequestLimits } from "../http/middleware/rate_limit.ts";
 import { requirePassword } from "../http/middleware/uia.ts";
 import { clientWellKnown, type WellKnownOptions, wellKnownRoutes } from "../http/well_known.ts";
 import type { JsonObject } from "../protocol/json.ts";
+import { parseRoomAlias } from "../protocol/ids.ts";
 import { listRoomVersions } from "../protocol/room_versions.ts";
 import type { Parts } from "./parts.ts";
 import { socialRoutes } from "./social_routes.ts";
@@ -45,7 +46,7 @@ interface Guards {
 /** Builds the router with all endpoints. */
 export function buildApp(parts: Parts): App {
   const app = createApp();
-  const guards = { auth: new Auth(parts.accounts), limits: new RequestLimits(parts.accounts.limits) };
+  const guards = { auth: new Auth({ ...parts.accounts, tracksAppserviceUsers: parts.core.config.api.trackAppserviceUserIps }), limits: new RequestLimits(parts.accounts.limits) };
   serverRoutes(app, parts, guards);
   accountParts(app, parts, guards);
   roomParts(app, parts, guards);
@@ -90,7 +91,7 @@ function accountParts(app: App, { core: { config }, accounts }: Parts, { auth, l
   const { serverName } = config;
   const { registration, login, loginOptions: options, tokens, devices, uia, profiles } = accounts;
   const wellKnown = clientWellKnown(wellKnownOptions(config));
-  registerRoutes(app, { limits, registration, serverName });
+  registerRoutes(app, { auth, limits, registration, serverName });
   adminRegisterRoutes(app, { sharedSecretRegistration: accounts.sharedSecretRegistration, serverName });
   loginRoutes(app, {
     ...{ auth, login, tokens, devices, uia, serverName, options, wellKnown },
@@ -108,7 +109,13 @@ function roomParts(
 ): void {
   const { engine } = rooms;
   const { directory, publicRooms } = userData;
-  createRoomRoutes(app, { auth, limits, engine });
+  createRoomRoutes(app, {
+    ...{ auth, limits, engine },
+    assertMayUseAlias: (who, localpart) => {
+      const alias = parseRoomAlias(`#${localpart}:${config.serverName}`);
+      if (alias !== null) accounts.appservices.assertMayUseAlias(who, alias);
+    },
+  });
   membershipRoutes(app, { auth, limits, rateLimits: accounts.limits, engine, directory });
   roomSendRoutes(app, { auth, limits, engine, delayedEvents: social.delayedEvents });
   roomReadRoutes(app, { auth, ...rooms });

@@ -5,7 +5,7 @@ import { AccountDataService } from "../services/account_data.ts";
 import { CrossSigningService } from "../services/cross_signing.ts";
 import { DeviceKeysService } from "../services/device_keys.ts";
 import { DeviceListsService } from "../services/device_lists.ts";
-import { type DirectoryRuleQuery, DirectoryService } from "../services/directory.ts";
+import { type DirectoryRuleQuery, DirectoryService, type DirectoryServices } from "../services/directory.ts";
 import { KeyBackupService } from "../services/key_backup.ts";
 import type { NotificationsService } from "../services/notifications.ts";
 import { PresenceService } from "../services/presence.ts";
@@ -25,11 +25,12 @@ export type UserDataParts = ReturnType<typeof buildUserData>;
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
 export function buildUserData(
   core: Core,
-  { rooms, accountData, notifications, devices }: {
+  { rooms, accountData, notifications, devices, services }: {
     rooms: RoomParts;
     accountData: AccountDataService;
     notifications: NotificationsService;
     devices: Devices;
+    services: DirectoryServices;
   },
 ) {
   const { db, clock, notifier, isLocal, config } = core;
@@ -60,7 +61,7 @@ export function buildUserData(
     deviceKeys: new DeviceKeysService({ db, clock, notifier, deviceLists, isLocal }),
     crossSigning: new CrossSigningService({ db, deviceLists }),
     keyBackup: new KeyBackupService({ db }),
-    directory: buildDirectory(core, rooms),
+    directory: buildDirectory(core, { rooms, services }),
     publicRooms: new PublicRoomsService({ db, summaries, isSearchEnabled: config.rooms.enableRoomListSearch }),
   };
 }
@@ -76,11 +77,15 @@ function presenceSettings(
   };
 }
 
-function buildDirectory({ db, clock, config }: Core, { facts, engine }: RoomParts): DirectoryService {
+function buildDirectory(
+  { db, clock, config }: Core,
+  { rooms: { facts, engine }, services }: { rooms: RoomParts; services: DirectoryServices },
+): DirectoryService {
   const { rooms, blocking } = config;
   return new DirectoryService({
     db,
     clock,
+    services,
     serverName: config.serverName,
     rooms: {
       isJoined: (userId, roomId) => facts.isJoined(userId, roomId),

@@ -1,16 +1,98 @@
 /** What kinds of users there are besides those with a password: guests, and the users of application services. */
 import { getLogger } from "../lib/log.ts";
+import { VERSION } from "../lib/version.ts";
+import type { RoomAlias } from "../protocol/ids.ts";
+import { AppserviceActions } from "../services/appservice_actions.ts";
+import { AppserviceClient } from "../services/appservice_client.ts";
+import { AppserviceInterest } from "../services/appservice_interest.ts";
+import { ThirdPartyService } from "../services/third_party.ts";
+import { AppserviceBatches } from "../workers/appservice_batches.ts";
+import { AppserviceDeviceData } from "../workers/appservice_device_data.ts";
+import { AppserviceEphemeral } from "../workers/appservice_ephemeral.ts";
+import { AppserviceSender } from "../workers/appservice_sender.ts";
 import { GuestEvictions } from "../workers/guest_evictions.ts";
+import type { AccountParts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
+import type { UserDataParts } from "./user_data.ts";
 
 /** The parts. */
 export type UserParts = ReturnType<typeof buildUsers>;
 
+/** What they are built on. */
+export interface UsersBase {
+  readonly rooms: RoomParts;
+  readonly accounts: AccountParts;
+  readonly userData: UserDataParts;
+}
+
 /** Builds the parts. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
-export function buildUsers({ db, clock }: Core, { rooms }: { rooms: RoomParts }) {
-  const guestEvictions = new GuestEvictions({
+export function buildUsers(core: Core, base: UsersBase) {
+  const { db, clock, config } = core;
+  const { appservices } = base.accounts;
+  const client = new AppserviceClient({
+    userAgent: `synapse-ts/${VERSION}`,
+    tokenInQuery: config.api.useAppserviceLegacyAuthorization,
+  });
+  const localJoinedUsers = base.rooms.engine.localJoinedUsers.bind(base.rooms.engine);
+  const { visibility } = base.rooms;
+  const membershipAt = visibility.membershipAt.bind(visibility);
+  const interest = new AppserviceInterest({ db, appservices, localJoinedUsers, membershipAt });
+  const sender = buildSender(core, { ...base, client, interest });
+  const guestEvictions = buildGuestEvictions(core, base);
+  return {
+    ...{ guestEvictions, interest },
+    thirdParty: new ThirdPartyService({ appservices, client }),
+    appserviceActions: new AppserviceActions({
+      ...{ db, clock, appservices, client },
+      onReached: (serviceId) => sender.retryNow(serviceId),
+    }),
+    /** Asks the services in whose namespaces an alias is to make it; returns whether one has. */
+    async makeAlias(alias: RoomAlias): Promise<boolean> {
+      for (const service of appservices.all) {
+        if (appservices.wantsAlias(service, alias) && await client.has(service, "rooms", alias)) return true;
+      }
+      return false;
+    },
+    /** Starts what runs in the background. */
+    async start(): Promise<void> {
+      guestEvictions.wake();
+      await sender.start();
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await sender[Symbol.asyncDispose]();
+      await client[Symbol.asyncDispose]();
+      await guestEvictions[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function buildSender(
+  { db, clock, notifier }: Core,
+  { rooms, accounts, userData, client, interest }: UsersBase & {
+    client: AppserviceClient;
+    interest: AppserviceInterest;
+  },
+): AppserviceSender {
+  const { appservices } = accounts;
+  const { typing, presence, deviceKeys } = userData;
+  return new AppserviceSender({
+    ...{ db, clock, notifier, client },
+    log: getLogger("synapse.appservice"),
+    services: appservices.all,
+    batches: new AppserviceBatches({
+      ...{ db, appservices, interest, client },
+      events: rooms.events,
+      renderer: rooms.renderer,
+      ephemeral: new AppserviceEphemeral({ db, appservices, interest, typing, presence }),
+      deviceData: new AppserviceDeviceData({ db, deviceKeys }),
+    }),
+  });
+}
+
+function buildGuestEvictions({ db, clock }: Core, { rooms }: UsersBase): GuestEvictions {
+  return new GuestEvictions({
     ...{ db, clock },
     log: getLogger("synapse.handlers.room_member"),
     allowsGuests: async (roomId) => {
@@ -23,15 +105,4 @@ export function buildUsers({ db, clock }: Core, { rooms }: { rooms: RoomParts })
         { roomId },
       ),
   });
-  return {
-    guestEvictions,
-    /** Starts what runs in the background. */
-    start(): Promise<void> {
-      guestEvictions.wake();
-      return Promise.resolve();
-    },
-    async [Symbol.asyncDispose](): Promise<void> {
-      await guestEvictions[Symbol.asyncDispose]();
-    },
-  };
 }

@@ -77,6 +77,18 @@ export class Devices {
     });
   }
 
+  /** Makes a device without logging in, as application services do (since v1.17); returns false when it exists. */
+  async create(
+    { userId, deviceId, displayName }: { userId: UserId; deviceId: DeviceId; displayName: string | null },
+  ): Promise<boolean> {
+    return await this.#deps.db.transaction(async (tx) => {
+      const name = displayName?.slice(0, MAX_DISPLAY_NAME_LENGTH) ?? null;
+      const isNew = await insertDevice(tx, { userId, deviceId, displayName: name, createdTs: this.#deps.clock.now() });
+      if (isNew) await this.#deps.onChange(tx, { userId, deviceIds: [deviceId], kind: "added" });
+      return isNew;
+    });
+  }
+
   /** Logs in on a device, which is made when new; tokens it had end. */
   async logIn(tx: Tx, { userId, deviceId, displayName, withRefresh }: NewLogin): Promise<IssuedTokens> {
     const isNew = await insertDevice(tx, {

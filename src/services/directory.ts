@@ -40,6 +40,17 @@ export interface DirectoryDeps {
     readonly mayCreateAlias: (query: DirectoryRuleQuery) => boolean;
     readonly mayPublishRoom: (query: DirectoryRuleQuery) => boolean;
   };
+  readonly services: DirectoryServices;
+}
+
+/** What application services have to do with aliases. */
+export interface DirectoryServices {
+  /** Throws `M_EXCLUSIVE` when the requester may not make or remove an alias. */
+  assertMayUseAlias(requester: Requester, alias: RoomAlias): void;
+  /** Asks the service in whose namespace an unknown alias is to make it; returns whether one has. */
+  make(alias: RoomAlias): Promise<boolean>;
+  /** Called when the aliases of a room have changed. */
+  noteChange(roomId: RoomId): void;
 }
 
 const CANONICAL_ALIAS = "m.room.canonical_alias";
@@ -56,6 +67,7 @@ export class DirectoryService {
   async create(requester: Requester, { alias, roomId }: { alias: RoomAlias; roomId: RoomId }): Promise<void> {
     const { rooms, settings, db } = this.#deps;
     this.#assertLocal(alias);
+    this.#deps.services.assertMayUseAlias(requester, alias);
     const { userId } = requester;
     if (!settings.mayCreateAlias({ userId, roomId, aliases: [alias] })) {
       throw forbidden("Not allowed to create this alias");
@@ -66,6 +78,7 @@ export class DirectoryService {
       throw forbidden("You must be in the room to create an alias for it");
     }
     await db.transaction((tx) => this.reserve(tx, { alias, roomId, creator: userId }));
+    this.#deps.services.noteChange(roomId);
   }
 
   /** Takes an alias within a transaction. Throws 409 when it is taken. */
@@ -81,19 +94,24 @@ export class DirectoryService {
   async delete(requester: Requester, alias: RoomAlias): Promise<void> {
     const { db, rooms } = this.#deps;
     this.#assertLocal(alias);
+    this.#deps.services.assertMayUseAlias(requester, alias);
     const found = await selectAlias(db, alias);
     if (!found) throw notFound(`Room alias ${alias} does not exist`);
     const mayChangeRoom = await rooms.maySendState(requester.userId, found.roomId, CANONICAL_ALIAS);
-    if (found.creator !== requester.userId && !mayChangeRoom && !requester.isAdmin) {
+    const isService = requester.appserviceId !== null;
+    if (found.creator !== requester.userId && !mayChangeRoom && !requester.isAdmin && !isService) {
       throw forbidden("You do not have permission to delete the alias");
     }
     await db.transaction((tx) => deleteAlias(tx, alias));
+    this.#deps.services.noteChange(found.roomId);
     if (mayChangeRoom) await this.#removeFromCanonicalAlias(requester, found);
   }
 
   /** Returns the room of a local alias and servers to join through, or null. */
   async resolveLocal(alias: RoomAlias): Promise<{ roomId: RoomId; servers: readonly ServerName[] } | null> {
-    const found = await selectAlias(this.#deps.db, alias);
+    const { db, services } = this.#deps;
+    let found = await selectAlias(db, alias);
+    if (found === null && await services.make(alias)) found = await selectAlias(db, alias);
     return found && { roomId: found.roomId, servers: [this.#deps.serverName] };
   }
 

@@ -1,13 +1,14 @@
 /** Logging in. Spec: client-server API, "Login". */
-import { invalidParam, MatrixError, missingParam, missingToken, unknownToken } from "../protocol/errors.ts";
+import { forbidden, invalidParam, MatrixError, missingParam, missingToken, unknownToken } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Database } from "../storage/database.ts";
 import { selectUser, type User } from "../storage/users.ts";
+import { type Appservices, exclusive } from "./appservices.ts";
 import { type Credentials, wrongCredentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
 import type { RateLimits } from "./rate_limits.ts";
-import { chooseDeviceId } from "./registration.ts";
+import { chooseDeviceId, loginUnsupported } from "./registration.ts";
 import type { IssuedTokens, Tokens } from "./tokens.ts";
 
 /** Options of the configuration, by Synapse's names. */
@@ -24,6 +25,7 @@ export interface LoginOptions {
 /** What the service is built from. */
 export interface LoginDeps {
   readonly db: Database;
+  readonly appservices: Appservices;
   readonly credentials: Credentials;
   readonly devices: Devices;
   readonly tokens: Tokens;
@@ -42,8 +44,8 @@ export interface LoginRequest {
   readonly initialDeviceDisplayName: string | null;
   readonly wantsRefreshToken: boolean;
   readonly clientIp: string;
-  /** Whether the request came with an access token, as an application service's does. */
-  readonly hasAccessToken: boolean;
+  /** The access token that the request came with, as an application service's does. */
+  readonly accessToken: string | null;
 }
 
 /** What logging in gave. */
@@ -68,6 +70,7 @@ export class Login {
       flows.push({ type: "m.login.token", get_login_token: true });
     }
     if (this.#passwordsWork()) flows.push({ type: "m.login.password" });
+    flows.push({ type: "m.login.application_service" });
     return flows;
   }
 
@@ -96,8 +99,7 @@ export class Login {
       case "m.login.token":
         return await this.#byToken(request);
       case "m.login.application_service":
-        // No application service is registered, so no token can be one's.
-        throw request.hasAccessToken ? unknownToken({ softLogout: false }) : missingToken();
+        return await this.#forService(request);
       default:
         throw new MatrixError(400, "M_UNKNOWN", `Unknown login type "${request.type.slice(0, 64)}"`);
     }
@@ -114,6 +116,21 @@ export class Login {
     if (user !== null) return user;
     await this.#refuseDeactivated(userId);
     throw wrongCredentials();
+  }
+
+  async #forService({ body, accessToken }: LoginRequest): Promise<User> {
+    if (accessToken === null) throw missingToken();
+    const { appservices, credentials, db } = this.#deps;
+    const service = appservices.byToken(accessToken);
+    if (service === null) throw unknownToken({ softLogout: false });
+    if (service.managesDevices) throw loginUnsupported();
+    const userId = await credentials.identify(body);
+    if (userId === null || !appservices.ownsUser(service, userId)) {
+      throw exclusive("The user is not in the namespaces of the application service");
+    }
+    const user = await selectUser(db, userId);
+    if (user === null) throw forbidden("The application service has not registered this user");
+    return user;
   }
 
   async #byToken({ token }: LoginRequest): Promise<User> {

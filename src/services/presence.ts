@@ -155,6 +155,13 @@ export class PresenceService implements AsyncDisposable {
     });
   }
 
+  /** Returns the `m.presence` events of all users whose presence changed in `(after, upTo]`. */
+  changedBetween({ after, upTo }: { after: number; upTo: number }): { userId: UserId; event: JsonObject }[] {
+    if (!this.#deps.settings.enabled || upTo <= after) return [];
+    return [...this.#entries].filter(([, { position }]) => position > after && position <= upTo)
+      .map(([userId, entry]) => ({ userId, event: this.#event(userId, entry) }));
+  }
+
   /** Returns the `m.presence` events of users who are not offline. */
   of(users: readonly UserId[]): Promise<JsonObject[]> {
     const online = users.flatMap((userId) => {

@@ -6,7 +6,7 @@
 import { invalidParam } from "../protocol/errors.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Database } from "../storage/database.ts";
-import { countPublicRooms, type PublicRoomRow, selectPublicRooms } from "../storage/directory.ts";
+import { countPublicRooms, type PublicRoomRow, type RoomList, selectPublicRooms } from "../storage/directory.ts";
 import { renderPublicRoom, type RoomSummaries, type RoomSummary } from "./room_summaries.ts";
 
 /** What a caller asks for. */
@@ -16,6 +16,8 @@ export interface PublicRoomsQuery {
   readonly searchTerm: string | null;
   /** Room types to keep; null stands for rooms without a type. No list keeps all. */
   readonly roomTypes: readonly (string | null)[] | null;
+  /** By default the server's own list. */
+  readonly list?: RoomList;
 }
 
 const DEFAULT_LIMIT = 100;
@@ -43,7 +45,7 @@ export class PublicRoomsService {
 
   /** Returns one page. Throws 400 for a malformed token. */
   async list(query: PublicRoomsQuery): Promise<JsonObject> {
-    const total = await countPublicRooms(this.#db);
+    const total = await countPublicRooms(this.#db, query.list ?? "own");
     if (!this.#isSearchEnabled) return { chunk: [], total_room_count_estimate: 0 };
     const start = query.since === null ? null : parsePlace(query.since);
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
@@ -68,7 +70,10 @@ export class PublicRoomsService {
     let after: { joinedMembers: number; roomNid: number } | null = start;
     for (let scanned = 0; scanned < MAX_SCANNED;) {
       const size = Math.max(limit + 1, 100);
-      const rows = await selectPublicRooms(this.#db, { after, backwards: start?.backwards ?? false, limit: size });
+      const rows = await selectPublicRooms(this.#db, {
+        ...{ list: query.list ?? "own", after, limit: size },
+        backwards: start?.backwards ?? false,
+      });
       for (const row of rows) {
         const summary = await this.#summaries.get(row.roomId);
         if (!summary || !matches(summary, query)) continue;

@@ -142,9 +142,9 @@ export class RateLimits {
     if (waitMs > 0) throw limitExceeded(waitMs);
   }
 
-  /** As `check`, per user: honors the user's own limit, and lets application services pass. */
+  /** As `check`, per user: honors the user's own limit, and lets application services pass that are to. */
   checkUser(name: LimitName, requester: Requester): void {
-    if (requester.appserviceId !== null) return;
+    if (requester.isUnlimited === true) return;
     const override = this.#overrides.get(requester.userId);
     if (override === null) return;
     const waitMs = this.#take({

@@ -6,10 +6,11 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import { randomString } from "../lib/random.ts";
-import { forbidden, invalidParam, MatrixError } from "../protocol/errors.ts";
+import { forbidden, invalidParam, MatrixError, missingParam } from "../protocol/errors.ts";
 import {
   type DeviceId,
   isValidLocalpart,
+  localpartOf,
   makeUserId,
   parseDeviceId,
   parseUserId,
@@ -21,6 +22,7 @@ import type { Database, Tx } from "../storage/database.ts";
 import { upsertProfile } from "../storage/profiles.ts";
 import { completeRegistrationToken, selectRegistrationToken } from "../storage/registration_tokens.ts";
 import { insertUser, selectUser, updateGuestToUser } from "../storage/users.ts";
+import { type Appservice, exclusive } from "./appservices.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
 import type { RateLimits } from "./rate_limits.ts";
@@ -51,6 +53,8 @@ export interface RegistrationDeps {
   readonly options: RegistrationOptions;
   /** Tells whether an application service has the name for itself. */
   readonly isExclusive: (userId: UserId) => boolean;
+  /** Tells whether a user id is one that an application service may register. */
+  readonly ownsUser: (service: Appservice, userId: UserId) => boolean;
   /** Runs once an account exists, outside of its transaction: joins rooms, tells the user directory. */
   readonly onRegistered: (user: { userId: UserId; isGuest: boolean }) => Promise<void>;
 }
@@ -158,6 +162,25 @@ export class Registration {
     return registered;
   }
 
+  /** Registers a user of an application service, without a password. Spec: "Server admin style permissions". */
+  async registerForService(
+    { service, username, login }: { service: Appservice; username: string | null; login: LoginParams },
+  ): Promise<Registered> {
+    if (username === null) throw missingParam("username");
+    if (service.managesDevices && !login.inhibitLogin) throw loginUnsupported();
+    const userId = this.#parseName(username);
+    if (!this.#deps.ownsUser(service, userId)) {
+      throw exclusive("The user ID is not in the namespaces of the application service");
+    }
+    const registered = await this.#deps.db.transaction(async (tx) => {
+      await this.#insert(tx, { userId, passwordHash: null, isGuest: false, appserviceId: service.id });
+      return await this.#logIn(tx, { userId, login });
+    });
+    this.#deps.tokens.forgetUser(userId);
+    await this.#deps.onRegistered({ userId, isGuest: false });
+    return registered;
+  }
+
   /** Makes an account for somebody who may decide that: an administrator, the command line. */
   async createUser(user: CreateUser): Promise<UserId> {
     const userId = await this.assertAvailable(user.localpart);
@@ -254,30 +277,34 @@ export class Registration {
   }
 
   #parseNewName(localpart: string, { allowNumeric = false }: { allowNumeric?: boolean } = {}): UserId {
-    const name = localpart.toLowerCase();
-    if (!isValidLocalpart(name)) {
-      throw invalidUsername("User ID can only contain characters a-z, 0-9, or '=_-./+'");
-    }
+    const userId = this.#parseName(localpart);
+    const name = localpartOf(userId);
     if (name.startsWith("_") && !this.#deps.options.allowUnderscorePrefixedRegistration) {
       throw invalidUsername("User ID may not begin with _");
     }
     if (!allowNumeric && /^[0-9]+$/.test(name)) throw invalidUsername("Numeric user IDs are reserved");
+    if (this.#deps.isExclusive(userId)) throw exclusive("This user ID is reserved by an application service");
+    return userId;
+  }
+
+  #parseName(localpart: string): UserId {
+    const name = localpart.toLowerCase();
+    if (!isValidLocalpart(name)) {
+      throw invalidUsername("User ID can only contain characters a-z, 0-9, or '=_-./+'");
+    }
     const userId = makeUserId(name, this.#deps.serverName);
     if (userId === null) throw invalidUsername("User ID may not be longer than 255 characters");
-    if (this.#deps.isExclusive(userId)) {
-      throw new MatrixError(400, "M_EXCLUSIVE", "This user ID is reserved by an application service");
-    }
     return userId;
   }
 
   async #insert(
     tx: Tx,
-    { userId, passwordHash, isGuest, isAdmin = false, userType = null, displayname }:
+    { userId, passwordHash, isGuest, isAdmin = false, userType = null, appserviceId = null, displayname }:
       & Omit<CreateUser, "localpart">
-      & { userId: UserId; isGuest: boolean },
+      & { userId: UserId; isGuest: boolean; appserviceId?: string | null },
   ): Promise<void> {
     const createdTs = this.#deps.clock.now();
-    const user = { userId, passwordHash, isGuest, isAdmin, userType, appserviceId: null, createdTs };
+    const user = { userId, passwordHash, isGuest, isAdmin, userType, appserviceId, createdTs };
     if (!await insertUser(tx, user)) throw userInUse();
     const name = displayname === undefined ? userId.slice(1, userId.indexOf(":")) : displayname;
     await upsertProfile(tx, {
@@ -315,4 +342,13 @@ function invalidUsername(message: string): MatrixError {
 
 function userInUse(): MatrixError {
   return new MatrixError(400, "M_USER_IN_USE", "User ID already taken");
+}
+
+/** Returns what an application service gets that manages devices by itself and yet wants to log in. */
+export function loginUnsupported(): MatrixError {
+  return new MatrixError(
+    400,
+    "M_APPSERVICE_LOGIN_UNSUPPORTED",
+    "This application service makes its devices by itself and cannot log in",
+  );
 }

@@ -88,6 +88,8 @@ export class Tokens {
   readonly #clock: Clock;
   readonly #lifetimes: TokenLifetimes;
   readonly #sessions: LruCache<string, Session>;
+  /** What application services act with, by service and user. */
+  readonly #serviceSessions: LruCache<string, Session>;
   #generation = 0;
 
   constructor({ db, clock, lifetimes, cacheEntries = 10_000 }: TokensDeps) {
@@ -95,6 +97,7 @@ export class Tokens {
     this.#clock = clock;
     this.#lifetimes = lifetimes;
     this.#sessions = new LruCache({ maxEntries: cacheEntries });
+    this.#serviceSessions = new LruCache({ maxEntries: cacheEntries });
   }
 
   /** Returns the session of an access token, at once when it is cached; throws `M_UNKNOWN_TOKEN`. */
@@ -103,6 +106,16 @@ export class Tokens {
     if (cached === undefined) return this.#load(accessToken);
     this.#assertNotExpired(cached.expiresTs);
     return cached;
+  }
+
+  /** Returns the session in which a service acts, at once when it is cached; else `make` finds it. */
+  async resolveService(key: string, make: () => Promise<Session>): Promise<Session> {
+    const cached = this.#serviceSessions.get(key);
+    if (cached !== undefined) return cached;
+    const generation = this.#generation;
+    const session = await make();
+    if (generation === this.#generation) this.#serviceSessions.set(key, session);
+    return session;
   }
 
   /** Makes tokens for a new login of a device. */
@@ -183,9 +196,11 @@ export class Tokens {
 
   #forget(matches: (session: Session) => boolean): void {
     this.#generation++;
-    for (const token of [...this.#sessions.keys()]) {
-      const session = this.#sessions.peek(token);
-      if (session !== undefined && matches(session)) this.#sessions.delete(token);
+    for (const sessions of [this.#sessions, this.#serviceSessions]) {
+      for (const key of [...sessions.keys()]) {
+        const session = sessions.peek(key);
+        if (session !== undefined && matches(session)) sessions.delete(key);
+      }
     }
   }
 

@@ -82,6 +82,12 @@ export class TypingService implements AsyncDisposable {
     return changed;
   }
 
+  /** Returns the rooms whose typing changed in `(after, upTo]`. */
+  changedBetween({ after, upTo }: { after: number; upTo: number }): RoomId[] {
+    if (upTo <= after) return [];
+    return [...this.#rooms].filter(([, { position }]) => position > after && position <= upTo).map(([roomId]) => roomId);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     this.#alarm?.wake.abort();

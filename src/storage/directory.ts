@@ -1,7 +1,7 @@
 /** Room aliases and the public room list. */
 import type { RoomAlias, RoomId, UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { sql } from "./sql.ts";
+import { type Sql, sql } from "./sql.ts";
 
 /** An alias of this server. */
 export interface AliasRow {
@@ -56,13 +56,24 @@ export async function moveAliases(tx: Tx, { from, to }: { from: RoomId; to: Room
   await tx.run(sql`UPDATE room_aliases SET room_id = ${to} WHERE room_id = ${from}`);
 }
 
+/** Whose list is meant: the server's own, one network's of an application service, or all together. */
+export type RoomList = "own" | "all" | { readonly serviceId: string; readonly networkId: string };
+
+function isListed(list: RoomList): Sql {
+  if (list === "own") return sql`is_public`;
+  const services = sql`SELECT 1 FROM appservice_room_list l WHERE l.room_id = rooms.room_id`;
+  if (list === "all") return sql`(is_public OR EXISTS (${services}))`;
+  return sql`EXISTS (${services} AND l.service_id = ${list.serviceId} AND l.network_id = ${list.networkId})`;
+}
+
 /**
  * Returns listed rooms, the largest first, after (or, with `backwards`, before) the given place in that order.
  * Backwards, the nearest come first.
  */
 export async function selectPublicRooms(
   db: Db,
-  { after, backwards, limit }: {
+  { list, after, backwards, limit }: {
+    list: RoomList;
     after: { joinedMembers: number; roomNid: number } | null;
     backwards: boolean;
     limit: number;
@@ -73,18 +84,19 @@ export async function selectPublicRooms(
     backwards
       ? sql`
       SELECT room_nid, room_id, joined_members FROM rooms
-      WHERE is_public AND joined_members > 0 AND (joined_members, room_nid) > (${start.joinedMembers}, ${start.roomNid})
+      WHERE ${isListed(list)} AND joined_members > 0 AND (joined_members, room_nid) > (${start.joinedMembers}, ${start.roomNid})
       ORDER BY joined_members, room_nid LIMIT ${limit}`
       : sql`
       SELECT room_nid, room_id, joined_members FROM rooms
-      WHERE is_public AND joined_members > 0 AND (joined_members, room_nid) < (${start.joinedMembers}, ${start.roomNid})
+      WHERE ${isListed(list)} AND joined_members > 0 AND (joined_members, room_nid) < (${start.joinedMembers}, ${start.roomNid})
       ORDER BY joined_members DESC, room_nid DESC LIMIT ${limit}`,
   );
   return rows.map((row) => ({ roomNid: row.room_nid, roomId: row.room_id, joinedMembers: row.joined_members }));
 }
 
 /** Returns the number of listed rooms. Those that nobody is in are not shown. */
-export async function countPublicRooms(db: Db): Promise<number> {
-  const row = await db.get<{ n: number }>(sql`SELECT COUNT(*) AS n FROM rooms WHERE is_public AND joined_members > 0`);
+export async function countPublicRooms(db: Db, list: RoomList): Promise<number> {
+  const row = await db.get<{ n: number }>(sql`
+    SELECT COUNT(*) AS n FROM rooms WHERE ${isListed(list)} AND joined_members > 0`);
   return row?.n ?? 0;
 }

@@ -8,6 +8,7 @@ import { parseRoomId } from "../../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../protocol/json.ts";
 import type { CreateRoomOptions } from "../../rooms/create_options.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
+import type { Requester } from "../../rooms/types.ts";
 import { type App, client, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
@@ -17,6 +18,8 @@ import { json } from "../middleware/responses.ts";
 
 /** What the routes are built from. */
 export interface CreateRoomRoutesDeps {
+  /** Throws when the requester may not make the alias that a new room is to have. */
+  readonly assertMayUseAlias: (requester: Requester, localpart: string) => void;
   readonly auth: Auth;
   readonly limits: RequestLimits;
   readonly engine: RoomEngine;
@@ -46,10 +49,11 @@ const CreateRoomBody = z.looseObject({
 const UpgradeBody = z.looseObject({ new_version: z.string(), additional_creators: z.array(z.string()).optional() });
 
 /** Registers the endpoints. */
-export function createRoomRoutes(app: App, { auth, limits, engine }: CreateRoomRoutesDeps): void {
+export function createRoomRoutes(app: App, { auth, limits, engine, assertMayUseAlias }: CreateRoomRoutesDeps): void {
   client(app)
     .post("/createRoom", auth.active(), limits.perUser("rc_room_creation"), async (c) => {
       const body = await readJson(c, CreateRoomBody, { maxBytes: MAX_BODY_BYTES });
+      if (body.room_alias_name !== undefined) assertMayUseAlias(requester(c), body.room_alias_name);
       return json({ room_id: await engine.createRoom(requester(c), toOptions(body)) });
     })
     .post("/rooms/:roomId/upgrade", auth.active(), limits.perUser("rc_room_creation"), async (c) => {

@@ -44,6 +44,10 @@ export function deviceRoutes(app: App, deps: DeviceRoutesDeps): void {
       const { userId } = requester(c);
       const deviceId = deviceIdOf(c);
       const { display_name: displayName } = await readJson(c, DeviceBody);
+      if (requester(c).appserviceId !== null) {
+        const isNew = await devices.create({ userId, deviceId, displayName: displayName ?? null });
+        if (isNew) return json({}, { status: 201 });
+      }
       if (typeof displayName === "string") await devices.rename({ userId, deviceId, displayName });
       else await devices.get(userId, deviceId);
       return json({});

@@ -6,11 +6,12 @@
  *   GET, POST /publicRooms
  */
 import { z } from "zod";
-import { badJson, MatrixError, missingToken } from "../../protocol/errors.ts";
+import { badJson, invalidParam, MatrixError, missingToken } from "../../protocol/errors.ts";
 import { parseRoomAlias, parseRoomId, type ServerName } from "../../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../../protocol/json.ts";
 import type { DirectoryService } from "../../services/directory.ts";
 import type { PublicRoomsQuery, PublicRoomsService } from "../../services/public_rooms.ts";
+import type { RoomList } from "../../storage/directory.ts";
 import { type App, client, requester, sessionOf } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson, readJsonObject } from "../middleware/body.ts";
@@ -107,7 +108,7 @@ function parseListBody(body: JsonObject): PublicRoomsQuery {
   if (term !== undefined && term !== null && typeof term !== "string") {
     throw badJson('"generic_search_term" must be a string');
   }
-  return { limit: limit ?? null, since: since ?? null, searchTerm: term ?? null, roomTypes: parseRoomTypes(filter) };
+  return { limit: limit ?? null, since: since ?? null, searchTerm: term ?? null, roomTypes: parseRoomTypes(filter), ...parseList(body) };
 }
 
 function parseRoomTypes(filter: JsonObject | undefined): (string | null)[] | null {
@@ -118,4 +119,17 @@ function parseRoomTypes(filter: JsonObject | undefined): (string | null)[] | nul
     if (type !== null && typeof type !== "string") throw badJson('"room_types" holds strings and null');
     return type;
   });
+}
+
+/** Reads whose list is meant: that of one network of an application service, or all. */
+function parseList({ include_all_networks: all, third_party_instance_id: instance }: JsonObject): { list?: RoomList } {
+  if (all !== undefined && all !== null && typeof all !== "boolean") {
+    throw badJson('"include_all_networks" must be true or false');
+  }
+  if (instance === undefined || instance === null || instance === "") return all === true ? { list: "all" } : {};
+  if (typeof instance !== "string") throw badJson('"third_party_instance_id" must be a string');
+  if (all === true) throw badJson('"include_all_networks" and "third_party_instance_id" exclude each other');
+  const bar = instance.indexOf("|");
+  if (bar < 0) throw invalidParam('Invalid value for "third_party_instance_id"');
+  return { list: { serviceId: instance.slice(0, bar), networkId: instance.slice(bar + 1) } };
 }

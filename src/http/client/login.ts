@@ -80,7 +80,7 @@ async function logIn(c: Ctx, { login, serverName, wellKnown }: LoginRoutesDeps):
     initialDeviceDisplayName: request.initial_device_display_name ?? null,
     wantsRefreshToken: request.refresh_token === true,
     clientIp: c.env.clientIp,
-    hasAccessToken: tokenOf(c) !== null,
+    accessToken: tokenOf(c),
   });
   const session = sessionJson({ userId, serverName, login: { deviceId, tokens } });
   return json(wellKnown === null ? session : { ...session, well_known: wellKnown });

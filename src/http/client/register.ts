@@ -6,12 +6,12 @@
  *   POST /_matrix/client/v3/register/{email,msisdn}/requestToken
  */
 import { z } from "zod";
-import { forbidden, missingToken, unknownToken } from "../../protocol/errors.ts";
+import { forbidden } from "../../protocol/errors.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 import type { JsonObject } from "../../protocol/json.ts";
 import type { RegisterParams, Registration } from "../../services/registration.ts";
 import { type App, client, type Ctx } from "../app.ts";
-import { tokenOf } from "../middleware/auth.ts";
+import type { Auth } from "../middleware/auth.ts";
 import { checkJson, readJsonObject } from "../middleware/body.ts";
 import { query } from "../middleware/params.ts";
 import type { RequestLimits } from "../middleware/rate_limit.ts";
@@ -20,6 +20,7 @@ import { sessionJson } from "./login_response.ts";
 
 /** What the routes are built from. */
 export interface RegisterRoutesDeps {
+  readonly auth: Auth;
   readonly limits: RequestLimits;
   readonly registration: Registration;
   readonly serverName: ServerName;
@@ -38,13 +39,18 @@ const RegisterBody = z.looseObject({
 const KindQuery = z.object({ kind: z.enum(["guest", "user"]).default("user") });
 
 /** Registers the endpoints. */
-export function registerRoutes(app: App, { limits, registration, serverName }: RegisterRoutesDeps): void {
+export function registerRoutes(app: App, { auth, limits, registration, serverName }: RegisterRoutesDeps): void {
   client(app)
     .post("/register", async (c) => {
       const { kind } = query(c, KindQuery);
       const body = await readJsonObject(c, { allowEmpty: kind === "guest" });
       const request = checkJson(RegisterBody, body);
-      if (request.type === "m.login.application_service") throw refuseApplicationService(c);
+      if (request.type === "m.login.application_service") {
+        const service = auth.appserviceOf(c);
+        const { username, login } = parseRegistration(body);
+        const registered = await registration.registerForService({ service, username, login });
+        return json(sessionJson({ ...registered, serverName }));
+      }
       const registered = kind === "guest"
         ? await registration.registerGuest({
           clientIp: c.env.clientIp,
@@ -80,11 +86,6 @@ function parseRegistration(body: JsonObject): RegisterParams {
       inhibitLogin: request.inhibit_login === true,
     },
   };
-}
-
-/** No application service is registered here, so no token can be one's. */
-function refuseApplicationService(c: Ctx): Error {
-  return tokenOf(c) === null ? missingToken() : unknownToken({ softLogout: false });
 }
 
 /** The server sends neither e-mail nor text messages. */

@@ -27,12 +27,6 @@ export interface ThirdPartyRoutesDeps {
   readonly networks: ThirdPartyNetworks;
 }
 
-/** A server without bridges: there is no network to look into. */
-export const NO_NETWORKS: ThirdPartyNetworks = {
-  protocols: () => Promise.resolve({}),
-  find: () => Promise.resolve([]),
-};
-
 /** Registers the endpoints. */
 export function thirdPartyRoutes(app: App, { auth, networks }: ThirdPartyRoutesDeps): void {
   const find = (kind: "location" | "user") => async (c: Ctx): Promise<Response> => {

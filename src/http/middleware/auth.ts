@@ -3,7 +3,8 @@
  *
  * The token comes in the `Authorization` header or, deprecated but in the spec, in the query as `access_token`.
  */
-import { forbidden, MatrixError, missingToken } from "../../protocol/errors.ts";
+import { forbidden, MatrixError, missingToken, unknownToken } from "../../protocol/errors.ts";
+import type { Appservice, Appservices, Masquerade } from "../../services/appservices.ts";
 import type { LastSeen } from "../../services/last_seen.ts";
 import type { Session, Tokens } from "../../services/tokens.ts";
 import type { Ctx, Guard } from "../app.ts";
@@ -13,6 +14,9 @@ import { searchParams } from "./params.ts";
 export interface AuthDeps {
   readonly tokens: Tokens;
   readonly lastSeen: LastSeen;
+  readonly appservices: Appservices;
+  /** Synapse's `track_appservice_user_ips`. */
+  readonly tracksAppserviceUsers?: boolean;
 }
 
 /** Limits on who passes. */
@@ -20,6 +24,9 @@ export interface AuthOptions {
   /** Lets locked accounts in: only to log out. */
   readonly allowLocked?: boolean;
 }
+
+/** The parameter's name before it was in the specification (MSC4326). */
+const UNSTABLE_DEVICE_ID = "org.matrix.msc3202.device_id";
 
 /** Returns the request's access token, or null when it has none. */
 export function tokenOf(c: Ctx): string | null {
@@ -36,13 +43,17 @@ export function tokenOf(c: Ctx): string | null {
 export class Auth {
   readonly #tokens: Tokens;
   readonly #lastSeen: LastSeen;
+  readonly #appservices: Appservices;
+  readonly #tracksAppserviceUsers: boolean;
   readonly #user: Guard;
   readonly #userOrLocked: Guard;
   readonly #guestOk: Guard;
 
-  constructor({ tokens, lastSeen }: AuthDeps) {
+  constructor({ tokens, lastSeen, appservices, tracksAppserviceUsers = false }: AuthDeps) {
     this.#tokens = tokens;
     this.#lastSeen = lastSeen;
+    this.#appservices = appservices;
+    this.#tracksAppserviceUsers = tracksAppserviceUsers;
     this.#user = this.#guard((session) => {
       refuseLocked(session);
       refuseGuest(session);
@@ -91,11 +102,21 @@ export class Auth {
     });
   }
 
+  /** Application services themselves, whoever they act as. Throws `M_MISSING_TOKEN` and `M_UNKNOWN_TOKEN`. */
+  appserviceOf(c: Ctx): Appservice {
+    const token = tokenOf(c);
+    if (token === null || token === "") throw missingToken();
+    const service = this.#appservices.byToken(token);
+    if (service === null) throw unknownToken({ softLogout: false });
+    return service;
+  }
+
   #guard(check: (session: Session) => void): Guard {
     return (c) => {
       const token = tokenOf(c);
       if (token === null || token === "") throw missingToken();
-      const found = this.#tokens.resolve(token);
+      const service = this.#appservices.byToken(token);
+      const found = service === null ? this.#tokens.resolve(token) : this.#appservices.session(service, masquerade(c));
       if (found instanceof Promise) return found.then((session) => this.#admit(c, { session, check }));
       return this.#admit(c, { session: found, check });
     };
@@ -105,11 +126,19 @@ export class Auth {
     // Set first, so that the access log names the user of a refused request too.
     c.env.session = session;
     check(session);
+    if (session.requester.appserviceId !== null && !this.#tracksAppserviceUsers) return;
     const ip = c.env.clientIp;
     if (this.#lastSeen.isDue(session, ip)) {
       this.#lastSeen.note(session, { ip, userAgent: c.req.raw.headers.get("user-agent") ?? "" });
     }
   }
+}
+
+/** Returns as whom a service wants to act. Spec: application service API, "Identity assertion". */
+function masquerade(c: Ctx): Masquerade {
+  if (!c.req.raw.url.includes("?")) return { userId: null, deviceId: null };
+  const params = searchParams(c);
+  return { userId: params.get("user_id"), deviceId: params.get("device_id") ?? params.get(UNSTABLE_DEVICE_ID) };
 }
 
 function refuseLocked(session: Session): void {
