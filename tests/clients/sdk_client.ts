@@ -95,7 +95,10 @@ export class SdkUser implements AsyncDisposable {
         const happened = new Promise<void>((resolve) => news.add(resolve));
         const found = await predicate();
         if (found !== null && found !== undefined && found !== false) return found;
-        assert.ok(performance.now() < end, `${this.id} waited in vain for ${what}`);
+        if (performance.now() >= end) {
+          const error = this.client.getSyncStateData()?.error;
+          assert.fail(`${this.id} (${this.client.getSyncState()}, ${error}) waited in vain for ${what}`);
+        }
         await happened;
         news.clear();
       }
