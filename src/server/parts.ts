@@ -19,7 +19,7 @@ import { SyncService } from "../sync/sync.ts";
 import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import { buildPush, buildPushBase, type PushParts } from "./push.ts";
-import { buildServerNotices, noticesProfile } from "./server_notices.ts";
+import { buildServerNotices, noticesProfile, withNotices } from "./server_notices.ts";
 import { buildRooms, type RoomParts } from "./rooms.ts";
 import { buildSlidingCaches, buildSlidingSync, type SlidingCaches } from "./sliding_sync.ts";
 import { buildInviteFilter, buildSocial, type SocialParts } from "./social.ts";
@@ -54,7 +54,7 @@ const log = getLogger("synapse.handlers.register");
 export async function buildParts(core: Core): Promise<Parts> {
   const pushBase = await buildPushBase(core, { rooms: () => rooms, push: () => push });
   const { accountData, pushRules, notifications } = pushBase;
-  const decideInvite = buildInviteFilter(accountData);
+  const decideInvite = withNotices(core.config, buildInviteFilter(accountData));
   const slidingCaches = buildSlidingCaches(core);
   const rooms: RoomParts = buildRooms(core, {
     decideInvite,

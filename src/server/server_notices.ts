@@ -2,6 +2,7 @@
 import type { Config } from "../config/config.ts";
 import { makeUserId, type UserId } from "../protocol/ids.ts";
 import type { MemberProfile } from "../rooms/engine_deps.ts";
+import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { AccountDataService } from "../services/account_data.ts";
 import type { Accounts } from "../services/accounts.ts";
 import { ServerNotices } from "../services/server_notices.ts";
@@ -22,6 +23,16 @@ export function noticesProfile(config: Config, userId: UserId): MemberProfile | 
   const { serverNotices } = config.rooms;
   if (serverNotices === null || userId !== noticesUserOf(config)) return null;
   return { displayname: serverNotices.systemMxidDisplayName, avatarUrl: serverNotices.systemMxidAvatarUrl };
+}
+
+/** Lets the notices user invite everybody, and nobody invite the notices user; the rest is decided as before. */
+export function withNotices(config: Config, decideInvite: DecideInvite): DecideInvite {
+  const noticesUser = noticesUserOf(config);
+  if (noticesUser === null) return decideInvite;
+  return async (invite) => {
+    if (invite.target === noticesUser) return "block";
+    return invite.sender === noticesUser ? "allow" : await decideInvite(invite);
+  };
 }
 
 /** Builds the service. */

@@ -49,6 +49,21 @@ testEachServer("a notice comes in a room of its own, which cannot be turned down
   assert.equal(await invitation(alice), roomId);
 });
 
+testEachServer("the notices user gets through to those who block invitations, and is not invited", async (database) => {
+  await using hs = await TestServer.start({ database, config: { server_notices: NOTICES } });
+  const admin = await hs.registerAdmin("admin");
+  const [alice] = await hs.register("alice");
+  const blocking = path`/user/${alice.userId}/account_data/m.invite_permission_config`;
+  await alice.put(blocking, { default_action: "block" });
+  const roomId = await admin.createRoom({});
+  const errcode = "M_INVITE_BLOCKED";
+  await admin.fails("POST", path`/rooms/${roomId}/invite`, { status: 403, errcode, body: { user_id: alice.userId } });
+  const server = { user_id: "@server:hs.test" };
+  await admin.fails("POST", path`/rooms/${roomId}/invite`, { status: 403, errcode, body: server });
+  await admin.post(SEND, notice(alice));
+  await invitation(alice);
+});
+
 testEachServer("a notice with a transaction id is sent once", async (database) => {
   await using hs = await TestServer.start({ database, config: { server_notices: { ...NOTICES, auto_join: true } } });
   const admin = await hs.registerAdmin("admin");
