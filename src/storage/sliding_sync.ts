@@ -113,7 +113,10 @@ export async function selectSelections(db: Db, connKey: string): Promise<Map<num
   return new Map(rows.map((row) => [row.selection_nid, row.text]));
 }
 
-/** Starts a connection in state 1, of which no client knows yet, in place of the one of the same owner. */
+/**
+ * Starts a connection in state 1, of which no client knows yet, in place of the one of the same owner. Returns the keys of
+ * the connections that ended by it.
+ */
 export async function insertConnection(
   tx: Tx,
   { connKey, userId, deviceId, connId, now, maxPerDevice }: ConnectionOwner & {
@@ -122,17 +125,19 @@ export async function insertConnection(
     /** Connections of the device beyond this number end, the longest unused first. */
     maxPerDevice: number;
   },
-): Promise<void> {
+): Promise<string[]> {
   const old = await tx.all<{ conn_key: string; conn_id: string }>(sql`
     SELECT conn_key, conn_id FROM sliding_connections
     WHERE user_id = ${userId} AND device_id = ${deviceId}
     ORDER BY last_used_ts DESC LIMIT ${PAGE}`);
   const others = old.filter((row) => row.conn_id !== connId);
-  const ended = [...old.filter((row) => row.conn_id === connId), ...others.slice(maxPerDevice - 1)];
-  await deleteConnections(tx, ended.map((row) => row.conn_key));
+  const ended = [...old.filter((row) => row.conn_id === connId), ...others.slice(maxPerDevice - 1)]
+    .map((row) => row.conn_key);
+  await deleteConnections(tx, ended);
   await tx.run(sql`
     INSERT INTO sliding_connections (conn_key, user_id, device_id, conn_id, acked_state, last_state, last_used_ts)
     VALUES (${connKey}, ${userId}, ${deviceId}, ${connId}, 0, 1, ${now})`);
+  return ended;
 }
 
 /**

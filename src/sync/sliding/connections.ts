@@ -173,10 +173,15 @@ export class SlidingConnections {
     const { owner } = connection;
     const key = randomString(KEY_LENGTH);
     const now = this.#clock.now();
-    await this.#db.transaction(async (tx) => {
-      await insertConnection(tx, { ...owner, connKey: key, now, maxPerDevice: MAX_CONNECTIONS_PER_DEVICE });
+    const ended = await this.#db.transaction(async (tx) => {
+      const keys = await insertConnection(tx, {
+        ...owner,
+        ...{ connKey: key, now, maxPerDevice: MAX_CONNECTIONS_PER_DEVICE },
+      });
       await write(tx, { connKey: key, state: 1, changes });
+      return keys;
     });
+    for (const old of ended) this.#held.delete(old);
     this.#held.set(key, {
       owner,
       acked: 0,
