@@ -2,6 +2,7 @@
  * Who is typing where. Spec: client-server API, "Typing Notifications". Lives in memory only.
  */
 import type { Clock } from "../lib/clock.ts";
+import { getLogger } from "../lib/log.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { Notifier } from "../streams/notifier.ts";
 
@@ -19,6 +20,7 @@ interface RoomTyping {
   position: number;
 }
 
+const log = getLogger("synapse.handlers.typing");
 /** The longest a client may ask for, in milliseconds. */
 const MAX_TIMEOUT_MS = 120_000;
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -95,46 +97,59 @@ export class TypingService implements AsyncDisposable {
   }
 
   async #publish(roomId: RoomId, room: RoomTyping): Promise<void> {
-    const users = await this.#deps.localJoinedUsers(roomId);
+    const users = await this.#audience(roomId);
     // The position is set before anyone wakes, so that a reader that sees it also sees the change.
     room.position = this.#deps.notifier.position("typing") + 1;
     this.#deps.notifier.advance("typing", users);
   }
 
+  /** Who is in the room learns of it with the next thing that wakes them, where the room cannot be read now. */
+  async #audience(roomId: RoomId): Promise<Iterable<UserId>> {
+    try {
+      return await this.#deps.localJoinedUsers(roomId);
+    } catch (error) {
+      log.warn("Who is to be told of typing could not be read", { roomId, error });
+      return [];
+    }
+  }
+
   #expireBy(at: number): void {
     if (this.#alarm !== null && at < this.#alarm.at) this.#alarm.wake.abort();
-    this.#expiry ??= this.#expireLoop().finally(() => {
-      this.#expiry = null;
-    });
+    this.#expiry ??= this.#expireLoop();
   }
 
   /** Runs while anyone types; sleeps until the next of them is to end. */
   async #expireLoop(): Promise<void> {
     const { clock } = this.#deps;
     while (!this.#stop.signal.aborted) {
-      const at = await this.#expireDue();
-      if (at === Infinity) return;
+      await this.#expireDue();
+      // From here to the sleep nothing waits, so that whoever starts to type meanwhile is not overlooked.
+      const at = this.#nextEnd();
+      if (at === Infinity) break;
       this.#alarm = { at, wake: new AbortController() };
       await clock.sleep(Math.max(at - clock.now(), 0), this.#alarm.wake.signal);
       this.#alarm = null;
     }
+    this.#expiry = null;
   }
 
-  /** Ends what is due and returns when the next is; `Infinity` when nobody types. */
-  async #expireDue(): Promise<number> {
+  async #expireDue(): Promise<void> {
     const now = this.#deps.clock.now();
-    let next = Infinity;
     for (const [roomId, room] of this.#rooms) {
       let changed = false;
       for (const [userId, until] of room.until) {
-        if (until > now) next = Math.min(next, until);
-        else changed = room.until.delete(userId) || changed;
+        if (until <= now) changed = room.until.delete(userId) || changed;
       }
       if (changed) await this.#publish(roomId, room);
       else if (room.until.size === 0 && this.#deps.notifier.position("typing") - room.position > FORGET_AFTER) {
         this.#rooms.delete(roomId);
       }
     }
+  }
+
+  #nextEnd(): number {
+    let next = Infinity;
+    for (const { until } of this.#rooms.values()) for (const at of until.values()) next = Math.min(next, at);
     return next;
   }
 }
