@@ -1,7 +1,7 @@
 /** A whole server that others ask over federation, and a peer whose user may join its rooms. */
 import assert from "node:assert/strict";
 import { createApp } from "../../src/http/app.ts";
-import { createHandler } from "../../src/http/handler.ts";
+import { createHandler, type RequestHandler } from "../../src/http/handler.ts";
 import { getLogger } from "../../src/lib/log.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { parsePdu, pduJson } from "../../src/protocol/event_format.ts";
@@ -30,6 +30,8 @@ export interface Resident extends AsyncDisposable {
   readonly rooms: FederationRoomParts;
   readonly peer: Peer;
   readonly signer: Signer;
+  /** Answers requests to the federation listener. */
+  readonly handler: RequestHandler;
   /** Where the federation listener is. */
   readonly base: string;
   /** Sends a request without a signature. */
@@ -69,7 +71,7 @@ export async function startResident(database: TestDatabase, config: Record<strin
   }
 
   const resident: Resident = {
-    ...{ hs, federation, rooms: federationRooms, peer, signer, base, fetch: fetchJson },
+    ...{ hs, federation, rooms: federationRooms, peer, signer, handler, base, fetch: fetchJson },
     async ask(path, body, options = {}) {
       const request = { path: `/_matrix/federation${path}`, destination: SERVER_NAME };
       const { method, signer: by = signer } = options;

@@ -27,7 +27,6 @@ export interface FederationMediaRoutesDeps {
 interface FilePart {
   readonly contentType: string;
   readonly disposition: string;
-  readonly length: number;
   readonly open: () => Promise<ReadableStream<Uint8Array> | null>;
 }
 
@@ -63,7 +62,6 @@ export function federationMediaRoutes(app: App, deps: FederationMediaRoutesDeps)
       return await multipart({
         contentType: servedContentType(media.contentType),
         disposition: dispositionOf(media.contentType, media.uploadName),
-        length: media.length,
         open: () => downloads.open(media),
       });
     })
@@ -77,7 +75,7 @@ export function federationMediaRoutes(app: App, deps: FederationMediaRoutesDeps)
 }
 
 /** Answers with two parts: an empty description, and the file as it comes from the store. */
-async function multipart({ contentType, disposition, length, open }: FilePart): Promise<Response> {
+async function multipart({ contentType, disposition, open }: FilePart): Promise<Response> {
   const file = await open();
   if (file === null) throw notFound();
   const boundary = randomString(BOUNDARY_LENGTH);
@@ -87,17 +85,32 @@ async function multipart({ contentType, disposition, length, open }: FilePart): 
       `--${boundary}\r\nContent-Type: ${contentType}\r\nContent-Disposition: ${disposition}\r\n\r\n`,
   );
   const tail = utf8.encode(`\r\n--${boundary}--\r\n`);
-  async function* parts(): AsyncGenerator<Uint8Array> {
-    yield head;
-    // Leaving the loop early, as when the server goes away, closes the file.
-    for await (const chunk of file as ReadableStream<Uint8Array>) yield chunk;
-    yield tail;
-  }
-  return new Response(ReadableStream.from(parts()), {
+  // Without a length: behind TLS a client that has counted all bytes may ask again before the answer has ended here, and
+  // node:https then never sends the next one.
+  return new Response(framed(file, { head, tail }), {
     headers: {
       "content-type": `multipart/mixed; boundary=${boundary}`,
-      "content-length": String(head.length + length + tail.length),
       "x-content-type-options": "nosniff",
     },
+  });
+}
+
+/** Returns a stream with something before and after it; giving it up gives up the stream in it. */
+function framed(
+  inner: ReadableStream<Uint8Array>,
+  { head, tail }: { head: Uint8Array; tail: Uint8Array },
+): ReadableStream<Uint8Array> {
+  const reader = inner.getReader();
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(head);
+    },
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      if (!done) return controller.enqueue(value);
+      controller.enqueue(tail);
+      controller.close();
+    },
+    cancel: (reason) => reader.cancel(reason),
   });
 }
