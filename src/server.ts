@@ -6,6 +6,7 @@
  * requests, long-polls end, running requests finish, background work ends, the database closes.
  */
 import type { Config } from "./config/config.ts";
+import type { Dns } from "./federation/dns.ts";
 import { Listeners } from "./http/listeners.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import { getLogger } from "./lib/log.ts";
@@ -20,6 +21,7 @@ import type { Database } from "./storage/database.ts";
 export interface ServerOverrides {
   readonly clock?: Clock;
   readonly database?: Database;
+  readonly dns?: Dns;
 }
 
 /** A running server. */
@@ -40,7 +42,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
   const { database } = overrides;
   const core = await openCore({ config, clock, ...(database === undefined ? {} : { database }) });
   try {
-    const parts = await buildParts(core);
+    const parts = await buildParts(core, overrides.dns === undefined ? {} : { dns: overrides.dns });
     const log = getLogger("synapse.access.http");
     const certificate = await readCertificate(config);
     const app = buildApp(parts);
@@ -50,6 +52,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     await parts.social.start();
     await parts.users.start();
     await parts.push.start();
+    await parts.exchange.sender.start();
     return {
       addresses: listeners.addresses,
       parts,

@@ -5,7 +5,8 @@
  * invitations, or nothing is.
  */
 import { randomString } from "../lib/random.ts";
-import { invalidParam, MatrixError } from "../protocol/errors.ts";
+import { domainOf } from "../protocol/auth_rules_context.ts";
+import { forbidden, invalidParam, MatrixError } from "../protocol/errors.ts";
 import { stateKeyOf } from "../protocol/event.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
@@ -18,6 +19,7 @@ import { type CreatePlan, type CreateRoomOptions, planRoom, type Preset } from "
 import type { EngineDeps } from "./engine_deps.ts";
 import { assertMayInvite } from "./invite_rules.ts";
 import { memberContent } from "./member_content.ts";
+import { setMembership } from "./membership.ts";
 import { persistBatch } from "./persist.ts";
 import { defaultPowerLevels } from "./power.ts";
 import type { Requester } from "./types.ts";
@@ -56,14 +58,39 @@ export async function createRoom(
   });
   const invites = requester.isShadowBanned ? [] : plan.invites;
   for (const target of invites) await assertMayInvite(deps, { sender: requester.userId, target });
+  const others = invites.filter((userId) => domainOf(userId) !== deps.serverName);
+  if (others.length > 0 && deps.remote.current === null) {
+    throw forbidden(`"${others[0]}" is of another server, which cannot be reached`);
+  }
   const creator = requester.userId;
-  return await persistNewRoom(deps, {
+  const roomId = await persistNewRoom(deps, {
     rules: plan.rules,
     build: async (batch) => {
       await buildRoom(deps, { batch, plan: { ...plan, invites }, creator });
       addRoomWrites(deps, { batch, plan, creator });
     },
   });
+  await inviteOthers(deps, { requester, roomId, users: others, isDirect: plan.isDirect });
+  return roomId;
+}
+
+/** Invites users of other servers, which have to sign. The room is there, whoever refuses. */
+async function inviteOthers(
+  deps: EngineDeps,
+  { requester, roomId, users, isDirect }: {
+    requester: Requester;
+    roomId: RoomId;
+    users: readonly UserId[];
+    isDirect: boolean;
+  },
+): Promise<void> {
+  await Promise.all(users.map(async (target) => {
+    try {
+      await setMembership(deps, { requester, roomId, target, membership: "invite", details: { isDirect } });
+    } catch (error) {
+      if (!(error instanceof MatrixError)) throw error;
+    }
+  }));
 }
 
 /**
@@ -100,6 +127,8 @@ export async function buildRoom(
   await batch.append({ type: "m.room.member", stateKey: creator, sender: creator, content: joined });
   for (const event of initialEvents(deps, { plan, creator, create })) await batch.append({ ...event, sender: creator });
   for (const userId of plan.invites) {
+    // Those of other servers are invited once the room is there.
+    if (domainOf(userId) !== deps.serverName) continue;
     const details = { isDirect: plan.isDirect };
     const content = memberContent("invite", { profile: await deps.profiles.get(userId), details });
     await batch.append({ type: "m.room.member", stateKey: userId, sender: creator, content });

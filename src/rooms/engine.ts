@@ -7,13 +7,15 @@
  */
 import { LruCache } from "../lib/lru.ts";
 import { randomString } from "../lib/random.ts";
-import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
+import type { EventId, RoomId, ServerName, UserId } from "../protocol/ids.ts";
 import { createRoom } from "./create.ts";
 import { CreateTime } from "./create_time.ts";
 import type { CreateRoomOptions } from "./create_options.ts";
-import type { EngineDeps } from "./engine_deps.ts";
+import { joinAnywhere, knockAnywhere, leaveAnywhere } from "./elsewhere.ts";
+import type { EngineDeps, RemoteRooms } from "./engine_deps.ts";
 import type { MemberDetails } from "./member_content.ts";
-import { forgetRoom, joinRoom, kickUser, setMembership, unbanUser } from "./membership.ts";
+import { forgetRoom, kickUser, setMembership, unbanUser } from "./membership.ts";
+import { storeOutliers } from "./outliers.ts";
 import { RoomQueues } from "./queue.ts";
 import { type ReceivedEvent, receiveEvents, type ReceiveOutcome } from "./receive.ts";
 import { redactEvent, sendEvent, type SendOptions } from "./send.ts";
@@ -26,6 +28,8 @@ const CACHED_RESOLUTIONS = 10_000;
 /** A change of one's own membership. */
 export interface OwnMembership {
   readonly roomId: RoomId;
+  /** Servers that may know the room. */
+  readonly via?: readonly ServerName[];
   readonly details?: MemberDetails;
 }
 
@@ -38,9 +42,24 @@ export interface OthersMembership extends OwnMembership {
 export class RoomEngine {
   readonly #deps: EngineDeps;
 
-  constructor(deps: Omit<EngineDeps, "queues" | "createTime" | "resolutions">) {
+  constructor(deps: Omit<EngineDeps, "queues" | "createTime" | "resolutions" | "remote">) {
     const withCache = { ...deps, resolutions: new LruCache<string, number>({ maxEntries: CACHED_RESOLUTIONS }) };
-    this.#deps = { ...withCache, queues: new RoomQueues(withCache), createTime: new CreateTime(deps.clock) };
+    this.#deps = {
+      ...withCache,
+      queues: new RoomQueues(withCache),
+      createTime: new CreateTime(deps.clock),
+      remote: { current: null },
+    };
+  }
+
+  /** Lets rooms be joined, left and invited to that need other servers. */
+  connect(build: (deps: EngineDeps) => RemoteRooms): void {
+    this.#deps.remote.current = build(this.#deps);
+  }
+
+  /** Builds a part of the room layer that writes to rooms as the engine's own operations do. */
+  withDeps<T>(build: (deps: EngineDeps) => T): T {
+    return build(this.#deps);
   }
 
   /** Creates a room and returns its id. */
@@ -67,18 +86,18 @@ export class RoomEngine {
   }
 
   /** Joins a room; doing so again changes nothing unless the profile did. */
-  join(requester: Requester, { roomId, details }: OwnMembership): Promise<EventId> {
-    return joinRoom(this.#deps, { requester, roomId, ...(details === undefined ? {} : { details }) });
+  join(requester: Requester, own: OwnMembership): Promise<EventId> {
+    return joinAnywhere(this.#deps, { requester, ...own });
   }
 
   /** Leaves a room, turns down an invitation or takes back a knock. */
   leave(requester: Requester, own: OwnMembership): Promise<EventId> {
-    return setMembership(this.#deps, { ...own, requester, target: requester.userId, membership: "leave" });
+    return leaveAnywhere(this.#deps, { requester, ...own });
   }
 
   /** Asks to be let in. */
   knock(requester: Requester, own: OwnMembership): Promise<EventId> {
-    return setMembership(this.#deps, { ...own, requester, target: requester.userId, membership: "knock" });
+    return knockAnywhere(this.#deps, { requester, ...own });
   }
 
   /** Invites a user. */
@@ -115,6 +134,11 @@ export class RoomEngine {
   /** Takes in events that other servers made, parents first; each has its own outcome. */
   receiveEvents(roomId: RoomId, events: readonly ReceivedEvent[]): Promise<ReceiveOutcome[]> {
     return receiveEvents(this.#deps, { roomId, events });
+  }
+
+  /** Keeps events of a known room without a place in its graph: the auth chains and states that others send along. */
+  storeOutliers(roomId: RoomId, events: readonly ReceivedEvent[]): Promise<void> {
+    return storeOutliers(this.#deps, { roomId, events });
   }
 
   /** Returns the ends of a room's graph and its current state, or null for an unknown room. */

@@ -1,12 +1,13 @@
 /** What the operations on rooms share. */
 import type { JsonObject } from "../protocol/json.ts";
 import type { RoomVersionId } from "../protocol/room_versions.ts";
-import type { UserId } from "../protocol/ids.ts";
+import type { EventId, RoomId, ServerName, UserId } from "../protocol/ids.ts";
 import type { CreateTime } from "./create_time.ts";
 import type { BatchDeps } from "./batch.ts";
 import type { DecideInvite } from "./invite_rules.ts";
 import type { PersistDeps } from "./persist.ts";
 import type { RoomQueues } from "./queue.ts";
+import type { ReceivedEvent } from "./receive.ts";
 
 /** What member events show of a user. */
 export interface MemberProfile {
@@ -34,6 +35,27 @@ export interface EngineOptions {
   readonly noticesUser?: UserId | null;
 }
 
+/** A membership to get through other servers. */
+export interface RemoteMembershipRequest {
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  /** Servers to ask, the best first. */
+  readonly servers: readonly ServerName[];
+  /** The content of the member event. */
+  readonly content: JsonObject;
+}
+
+/** Memberships that need other servers. All throw the `MatrixError` that the client shall see. */
+export interface RemoteRooms {
+  join(request: RemoteMembershipRequest): Promise<EventId>;
+  knock(request: RemoteMembershipRequest): Promise<EventId>;
+  leave(request: RemoteMembershipRequest): Promise<EventId>;
+  /** Shows an invitation to the server of the invited user; returns it with that server's signature. */
+  invite(invite: { received: ReceivedEvent; roomState: readonly JsonObject[] }): Promise<ReceivedEvent>;
+  /** Returns the other servers in a room that we are in. */
+  serversIn(roomId: RoomId): Promise<ServerName[]>;
+}
+
 /** What the operations take. */
 export interface EngineDeps extends BatchDeps, PersistDeps {
   readonly queues: RoomQueues;
@@ -43,4 +65,6 @@ export interface EngineDeps extends BatchDeps, PersistDeps {
   /** Told after the commit that a user has forgotten a room, so that what is held in memory of them is dropped. */
   readonly onForgotten?: (userId: UserId) => void;
   readonly createTime: CreateTime;
+  /** Null while other servers cannot be reached. */
+  readonly remote: { current: RemoteRooms | null };
 }

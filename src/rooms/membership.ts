@@ -3,11 +3,13 @@
  *
  * What is refused here is what the authorization rules would let pass, or what deserves a better answer than theirs.
  */
+import { domainOf } from "../protocol/auth_rules_context.ts";
 import { forbidden, MatrixError, notFound } from "../protocol/errors.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { selectLocalMembership, updateForgotten } from "../storage/local_memberships.ts";
 import type { RoomBatch } from "./batch.ts";
+import { inviteElsewhere } from "./elsewhere.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { assertMayInvite } from "./invite_rules.ts";
 import { memberContent, type MemberDetails, profileFor } from "./member_content.ts";
@@ -48,6 +50,9 @@ export async function setMembership(deps: EngineDeps, change: MembershipChange):
   if (membership === "invite") await assertMayInvite(deps, { sender: requester.userId, target });
   const profile = await profileFor(deps.profiles, { userId: target, membership });
   const content = memberContent(membership, { profile, ...(details === undefined ? {} : { details }) });
+  if (membership === "invite" && domainOf(target) !== deps.serverName) {
+    return await inviteOther(deps, { change, content });
+  }
   return await deps.queues.run(roomId, async (batch) => {
     const current = await batch.current("m.room.member", target);
     const done = await findDone(batch, { change, current, content });
@@ -63,6 +68,23 @@ export async function setMembership(deps: EngineDeps, change: MembershipChange):
       content: { ...content, ...extra },
     };
     return (await batch.append(template, transactionKey(requester, txnId))).event.eventId;
+  });
+}
+
+async function inviteOther(
+  deps: EngineDeps,
+  { change, content }: { change: MembershipChange; content: JsonObject },
+): Promise<EventId> {
+  const { requester, roomId, target } = change;
+  return await inviteElsewhere(deps, {
+    roomId,
+    template: { type: "m.room.member", stateKey: target, sender: requester.userId, content },
+    check: async (batch) => {
+      const current = await batch.current("m.room.member", target);
+      const done = await findDone(batch, { change, current, content });
+      if (done === null) assertPossible(change, current);
+      return done;
+    },
   });
 }
 

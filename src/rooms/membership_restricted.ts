@@ -1,5 +1,5 @@
 /** Joining rooms that let in the members of other rooms. Spec: "Room version 8", "Restricted rooms". */
-import { forbidden } from "../protocol/errors.ts";
+import { forbidden, MatrixError } from "../protocol/errors.ts";
 import { parseRoomId, type RoomId, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import { getActionLevel, getUserLevel } from "../protocol/power_levels.ts";
@@ -7,6 +7,13 @@ import { selectLocalMembership } from "../storage/local_memberships.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import type { StoredEvent } from "./types.ts";
+
+/** Nobody of this server has the power to let users into a room, but another server may. */
+export class NoAuthorizer extends MatrixError {
+  constructor() {
+    super(403, "M_FORBIDDEN", "Nobody of this server may let you into the room");
+  }
+}
 
 const MAX_ALLOWED_ROOMS = 100;
 
@@ -31,7 +38,7 @@ export async function restrictedJoinContent(
     throw forbidden("You are in none of the rooms whose members may join");
   }
   const authorizer = await findAuthorizer(batch);
-  if (authorizer === null) throw forbidden("Nobody of this server may let you into the room");
+  if (authorizer === null) throw new NoAuthorizer();
   return { join_authorised_via_users_server: authorizer };
 }
 

@@ -1,4 +1,5 @@
 /** Builds every part of the server once, with exactly what it needs. */
+import type { Dns } from "../federation/dns.ts";
 import { getLogger } from "../lib/log.ts";
 import { Media } from "../media/media.ts";
 import type { UserId } from "../protocol/ids.ts";
@@ -20,6 +21,9 @@ import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.
 import type { Core } from "./core.ts";
 import { buildPush, buildPushBase, type PushParts } from "./push.ts";
 import { buildServerNotices, noticesProfile, withNotices } from "./server_notices.ts";
+import { buildFederation, type FederationParts } from "./federation.ts";
+import { buildFederationExchange, type FederationExchangeParts, otherServers } from "./federation_exchange.ts";
+import { buildFederationRooms, type FederationRoomParts } from "./federation_rooms.ts";
 import { buildRooms, type RoomParts } from "./rooms.ts";
 import { buildSlidingCaches, buildSlidingSync, type SlidingCaches } from "./sliding_sync.ts";
 import { buildInviteFilter, buildSocial, type SocialParts } from "./social.ts";
@@ -37,6 +41,9 @@ export interface Parts {
   readonly userData: UserDataParts;
   readonly social: SocialParts;
   readonly users: UserParts;
+  readonly federation: FederationParts;
+  readonly federationRooms: FederationRoomParts;
+  readonly exchange: FederationExchangeParts;
   readonly sync: {
     readonly sync: SyncService;
     readonly slidingSync: SlidingSyncService;
@@ -51,7 +58,7 @@ export interface Parts {
 const log = getLogger("synapse.handlers.register");
 
 /** Builds the parts. Nothing runs by itself yet. */
-export async function buildParts(core: Core): Promise<Parts> {
+export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promise<Parts> {
   const pushBase = await buildPushBase(core, { rooms: () => rooms, push: () => push });
   const { accountData, pushRules, notifications } = pushBase;
   const decideInvite = withNotices(core.config, buildInviteFilter(accountData));
@@ -81,6 +88,7 @@ export async function buildParts(core: Core): Promise<Parts> {
       make: (alias) => users.makeAlias(alias),
       noteChange: (roomId) => users.interest.forget(roomId),
     },
+    others: otherServers(() => exchange),
   });
   const push: PushParts = buildPush(core, { ...pushBase, rooms });
   const serverNotices = buildServerNotices(core, { rooms, accountData, accounts: accounts.accounts });
@@ -93,14 +101,23 @@ export async function buildParts(core: Core): Promise<Parts> {
     ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },
     stopping: stopping.signal,
   });
+  const federation = await buildFederation(core, dns === undefined ? {} : { dns });
+  const federationRooms = buildFederationRooms(core, { federation, rooms, accounts, userData, social });
+  const exchange: FederationExchangeParts = buildFederationExchange(core, {
+    ...{ federation, federationRooms, rooms, userData },
+  });
   return {
     ...{ core, rooms, accounts, pushRules, push, serverNotices, userData, social, users, sync, media },
+    ...{ federation, federationRooms, exchange },
     stopping,
     async [Symbol.asyncDispose]() {
       const { typing, presence } = userData;
-      for (const part of [push, users, social, accounts.userRooms, typing, presence, media, accounts.passwords]) {
+      for (
+        const part of [exchange, push, users, social, accounts.userRooms, typing, presence, media, accounts.passwords]
+      ) {
         await part[Symbol.asyncDispose]();
       }
+      await federation.connections[Symbol.asyncDispose]();
     },
   };
 }

@@ -11,6 +11,7 @@ import { JoinPositions } from "../rooms/join_positions.ts";
 import { MemberLoader } from "../rooms/lazy_members.ts";
 import { LocalMemberships } from "../rooms/local_memberships.ts";
 import { MembershipMoves } from "../rooms/membership_moves.ts";
+import { Outbox } from "../rooms/outbox.ts";
 import { type Bundler, Pagination } from "../rooms/pagination.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { EventRenderer } from "../rooms/renderer.ts";
@@ -58,12 +59,19 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ...{ db, events, visibility, readers, renderer, members, streamPosition },
     ...bundle,
   });
+  const outbox = new Outbox({ serverName: config.serverName });
   const engine = new RoomEngine({
     ...{ db, clock, notifier, signer, events, heads, trees, keys },
     serverName: config.serverName,
     eventIds: allocator("event"),
     roomIds: allocator("room"),
-    onPersist: [memberships.onPersist, timelines.onPersist, transactions.onPersist, hooks.onPersist],
+    onPersist: [
+      memberships.onPersist,
+      timelines.onPersist,
+      transactions.onPersist,
+      hooks.onPersist,
+      outbox.onPersist,
+    ],
     onForgotten: (userId) => memberships.drop(userId),
     profiles: { get: hooks.profileOf },
     options: engineOptions(core),
@@ -71,7 +79,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   });
   return {
     ...stores,
-    ...{ visibility, readers, renderer, members, pagination, engine },
+    ...{ visibility, readers, renderer, members, pagination, engine, outbox },
     context: new EventContext({ events, state, visibility, readers, renderer, members, pagination, ...bundle }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility }),

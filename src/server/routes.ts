@@ -33,6 +33,9 @@ import { clientWellKnown, type WellKnownOptions, wellKnownRoutes } from "../http
 import type { JsonObject } from "../protocol/json.ts";
 import { parseRoomAlias } from "../protocol/ids.ts";
 import { listRoomVersions } from "../protocol/room_versions.ts";
+import { addFederationExchangeRoutes } from "./federation_exchange.ts";
+import { addFederationRoomRoutes } from "./federation_rooms.ts";
+import { addFederationRoutes } from "./federation.ts";
 import type { Parts } from "./parts.ts";
 import { socialRoutes } from "./social_routes.ts";
 import { parseSyncToken } from "../streams/tokens.ts";
@@ -54,6 +57,9 @@ export function buildApp(parts: Parts): App {
   encryptionParts(app, parts, guards);
   socialRoutes(app, parts, guards);
   mediaRoutes(app, { ...guards, ...parts.media });
+  addFederationRoutes(app, parts.federation, parts.core);
+  addFederationRoomRoutes(app, parts);
+  addFederationExchangeRoutes(app, parts);
   return app;
 }
 

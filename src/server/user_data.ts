@@ -21,16 +21,25 @@ import type { RoomParts } from "./rooms.ts";
 /** The services of users' data. */
 export type UserDataParts = ReturnType<typeof buildUserData>;
 
+/** How other servers are told and asked. */
+export interface OtherServers {
+  readonly onTyping: NonNullable<ConstructorParameters<typeof TypingService>[0]["onLocalChange"]>;
+  readonly onRead: NonNullable<ConstructorParameters<typeof ReceiptsService>[0]["onLocalRead"]>;
+  readonly onPresence: (userId: UserId) => void;
+  readonly sendToDevice: NonNullable<ConstructorParameters<typeof ToDeviceService>[0]["sendRemote"]>;
+}
+
 /** Builds the services of users' data. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
 export function buildUserData(
   core: Core,
-  { rooms, accountData, notifications, devices, services }: {
+  { rooms, accountData, notifications, devices, services, others }: {
     rooms: RoomParts;
     accountData: AccountDataService;
     notifications: NotificationsService;
     devices: Devices;
     services: DirectoryServices;
+    others: OtherServers;
   },
 ) {
   const { db, clock, notifier, isLocal, config } = core;
@@ -43,9 +52,10 @@ export function buildUserData(
     notifications,
     deviceLists,
     summaries,
-    typing: new TypingService({ clock, notifier, localJoinedUsers, isLocal }),
+    typing: new TypingService({ clock, notifier, localJoinedUsers, isLocal, onLocalChange: others.onTyping }),
     receipts: new ReceiptsService({
       ...{ db, clock, notifier, accountData },
+      onLocalRead: others.onRead,
       rooms: {
         joinedRoomNid: (userId, roomId) => facts.joinedRoomNid(userId, roomId),
         eventPosition: (roomNid, eventId) => facts.eventPosition(roomNid, eventId),
@@ -53,9 +63,14 @@ export function buildUserData(
         localJoinedUsers,
       },
     }),
-    presence: new PresenceService({ db, clock, notifier, settings: presenceSettings(config) }),
+    presence: new PresenceService({
+      ...{ db, clock, notifier, isLocal },
+      settings: presenceSettings(config),
+      onLocalChange: others.onPresence,
+    }),
     toDevice: new ToDeviceService({
       ...{ db, clock, notifier, isLocal },
+      sendRemote: others.sendToDevice,
       deviceIds: async (userId) => (await devices.list(userId)).map((device) => device.deviceId),
     }),
     deviceKeys: new DeviceKeysService({ db, clock, notifier, deviceLists, isLocal }),

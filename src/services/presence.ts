@@ -32,6 +32,9 @@ export interface PresenceDeps {
     readonly syncOnlineTimeoutMs: number;
     readonly idleTimeoutMs: number;
   };
+  /** Called when a local user's presence changed; other servers are told by this. */
+  readonly onLocalChange?: (userId: UserId) => void;
+  readonly isLocal?: (userId: UserId) => boolean;
 }
 
 interface DevicePresence {
@@ -49,6 +52,8 @@ interface Entry {
   lastActiveTs: number;
   position: number;
   readonly devices: Map<DeviceId | null, DevicePresence>;
+  /** Of another server, which says by itself when the user goes offline. */
+  isRemote?: boolean;
 }
 
 /** A user's device; null where the user acts without one. */
@@ -102,6 +107,30 @@ export class PresenceService implements AsyncDisposable {
     const changed = entry.statusMsg !== statusMsg;
     entry.statusMsg = statusMsg;
     this.#update(userId, entry, { changed });
+  }
+
+  /** Takes over what another server says of its user. */
+  async receive(
+    { userId, state, statusMsg, lastActiveAgoMs }: {
+      userId: UserId;
+      state: PresenceState;
+      statusMsg: string | null;
+      lastActiveAgoMs: number | null;
+    },
+  ): Promise<void> {
+    const { settings, clock } = this.#deps;
+    if (!settings.enabled) return;
+    const entry = this.#entries.get(userId) ?? await this.#entry(userId);
+    const lastActiveTs = lastActiveAgoMs === null ? entry.lastActiveTs : Math.max(0, clock.now() - lastActiveAgoMs);
+    const isSame = entry.state === state && entry.statusMsg === statusMsg;
+    Object.assign(entry, { state, statusMsg, lastActiveTs, isRemote: true });
+    if (!isSame) this.#announce(userId, entry);
+  }
+
+  /** Returns the content of a local user's `m.presence`, as other servers are told; null without any. */
+  contentOf(userId: UserId): JsonObject | null {
+    const entry = this.#entries.get(userId);
+    return entry === undefined ? null : this.#content(entry);
   }
 
   /** Notes that a client syncs with `set_presence`; call the result when the sync ends. */
@@ -244,6 +273,7 @@ export class PresenceService implements AsyncDisposable {
     entry.position = notifier.position("presence") + 1;
     notifier.advance("presence", [userId]);
     this.#untold.set(userId, entry);
+    if (this.#deps.isLocal?.(userId)) this.#deps.onLocalChange?.(userId);
     this.#telling ??= this.#tell().finally(() => {
       this.#telling = null;
     });
@@ -277,7 +307,9 @@ export class PresenceService implements AsyncDisposable {
     while (!signal.aborted) {
       await this.#deps.clock.sleep(SWEEP_MS, signal);
       if (signal.aborted) return;
-      for (const [userId, entry] of this.#entries) if (entry.state !== "offline") this.#update(userId, entry);
+      for (const [userId, entry] of this.#entries) {
+        if (entry.state !== "offline" && !entry.isRemote) this.#update(userId, entry);
+      }
     }
   }
 }

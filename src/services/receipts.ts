@@ -42,6 +42,8 @@ export interface ReceiptsDeps {
   readonly notifier: Notifier;
   readonly accountData: AccountDataService;
   readonly rooms: ReceiptRooms;
+  /** Other servers in the room are told by this of public receipts of local users. */
+  readonly onLocalRead?: (receipt: Receipt & { readonly roomId: RoomId }) => void;
 }
 
 /** A receipt as a client sends it. */
@@ -87,6 +89,23 @@ export class ReceiptsService {
       ts: clock.now(),
     };
     const audience = type === "m.read.private" ? [userId] : await rooms.localJoinedUsers(roomId);
+    await db.transaction(async (tx) => {
+      const isWritten = await this.#write(tx, receipt, audience);
+      if (isWritten && type === "m.read") tx.afterCommit(() => this.#deps.onLocalRead?.({ ...receipt, roomId }));
+    });
+  }
+
+  /** Records that a user of another server read up to an event, which need not have arrived here yet. */
+  async receive(
+    { userId, roomId, roomNid, eventId, threadId, ts }: Omit<NewReceipt, "type"> & { roomNid: number; ts: number },
+  ): Promise<void> {
+    const { rooms, db } = this.#deps;
+    const eventPosition = await rooms.eventPosition(roomNid, eventId);
+    const receipt: Receipt = {
+      ...{ roomNid, userId, eventId, eventPosition, ts, threadId: threadId ?? "" },
+      receiptType: "m.read",
+    };
+    const audience = await rooms.localJoinedUsers(roomId);
     await db.transaction((tx) => this.#write(tx, receipt, audience));
   }
 
@@ -135,14 +154,15 @@ export class ReceiptsService {
     return rows.filter((receipt) => receipt.receiptType !== "m.read.private" || receipt.userId === userId);
   }
 
-  async #write(tx: Tx, receipt: Receipt, audience: Iterable<UserId>): Promise<void> {
+  async #write(tx: Tx, receipt: Receipt, audience: Iterable<UserId>): Promise<boolean> {
     const old = (await selectReceiptsOfUser(tx, receipt)).find((other) =>
       other.receiptType === receipt.receiptType && other.threadId === receipt.threadId
     );
-    if (old && !isAhead(receipt, old)) return;
+    if (old && !isAhead(receipt, old)) return false;
     const position = await advanceStream(tx, "receipts", 1);
     await upsertReceipt(tx, { ...receipt, position });
     tx.afterCommit(() => this.#deps.notifier.publish("receipts", position, audience));
+    return true;
   }
 
   async #setFullyRead(

@@ -27,6 +27,11 @@ export interface ToDeviceDeps {
   /** Returns the ids of a local user's devices; empty for an unknown user. */
   readonly deviceIds: (userId: UserId) => Promise<readonly DeviceId[]>;
   readonly isLocal: (userId: UserId) => boolean;
+  /** Hands over what is for users of other servers, to be sent once the transaction is committed. */
+  readonly sendRemote?: (
+    tx: Tx,
+    message: { readonly sender: UserId; readonly type: string; readonly messages: ToDeviceContents },
+  ) => Promise<void>;
 }
 
 /** As much as an event may hold, in UTF-16 units: what one message to a device costs is multiplied by its devices. */
@@ -59,8 +64,19 @@ export class ToDeviceService {
         txnId: `${type} ${txnId}`,
         createdTs: this.#deps.clock.now(),
       });
-      if (isNew) await this.deliver(tx, recipients);
+      if (!isNew) return;
+      await this.deliver(tx, recipients);
+      const remote = new Map([...messages].filter(([userId]) => !this.#deps.isLocal(userId)));
+      if (remote.size > 0) await this.#deps.sendRemote?.(tx, { sender: requester.userId, type, messages: remote });
     });
+  }
+
+  /** Delivers what another server brings, within a transaction. */
+  async receive(
+    tx: Tx,
+    { sender, type, messages }: { sender: UserId; type: string; messages: ToDeviceContents },
+  ): Promise<void> {
+    await this.deliver(tx, await this.#recipients(sender, { type, messages }));
   }
 
   /** Puts events into inboxes of local devices within a transaction. */

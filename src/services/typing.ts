@@ -6,6 +6,13 @@ import { getLogger } from "../lib/log.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { Notifier } from "../streams/notifier.ts";
 
+/** A user of this server started or stopped typing, or goes on. */
+export interface TypingChange {
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  readonly typing: boolean;
+}
+
 /** What the service is built from. */
 export interface TypingDeps {
   readonly clock: Clock;
@@ -13,6 +20,8 @@ export interface TypingDeps {
   /** Returns the local users joined to a room: those to wake. */
   readonly localJoinedUsers: (roomId: RoomId) => Promise<Iterable<UserId>>;
   readonly isLocal: (userId: UserId) => boolean;
+  /** Other servers in the room are told by this. */
+  readonly onLocalChange?: (change: TypingChange) => void;
 }
 
 interface RoomTyping {
@@ -55,7 +64,12 @@ export class TypingService implements AsyncDisposable {
     } else {
       room.until.delete(userId);
     }
+    if (typing || wasTyping) this.#tellOthers({ roomId, userId, typing });
     if (typing !== wasTyping) await this.#publish(roomId, room);
+  }
+
+  #tellOthers(change: TypingChange): void {
+    if (this.#deps.isLocal(change.userId)) this.#deps.onLocalChange?.(change);
   }
 
   /** Ends the typing of local users who are no longer joined to a room. */
@@ -87,7 +101,9 @@ export class TypingService implements AsyncDisposable {
   /** Returns the rooms whose typing changed in `(after, upTo]`. */
   changedBetween({ after, upTo }: { after: number; upTo: number }): RoomId[] {
     if (upTo <= after) return [];
-    return [...this.#rooms].filter(([, { position }]) => position > after && position <= upTo).map(([roomId]) => roomId);
+    return [...this.#rooms].filter(([, { position }]) => position > after && position <= upTo).map(([roomId]) =>
+      roomId
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,7 +5,15 @@
  */
 import { z } from "zod";
 import { MatrixError } from "../../protocol/errors.ts";
-import { parseRoomAlias, parseRoomId, parseUserId, type RoomAlias, type RoomId } from "../../protocol/ids.ts";
+import {
+  parseRoomAlias,
+  parseRoomId,
+  parseServerName,
+  parseUserId,
+  type RoomAlias,
+  type RoomId,
+  type ServerName,
+} from "../../protocol/ids.ts";
 import type { JsonObject } from "../../protocol/json.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
 import type { MemberDetails } from "../../rooms/member_content.ts";
@@ -14,7 +22,7 @@ import type { RateLimits } from "../../services/rate_limits.ts";
 import { type App, client, type Ctx, type Guard, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { checkJson, readJson, readJsonObject } from "../middleware/body.ts";
-import { pathIds } from "../middleware/params.ts";
+import { pathIds, searchParams } from "../middleware/params.ts";
 import type { RequestLimits } from "../middleware/rate_limit.ts";
 import { json } from "../middleware/responses.ts";
 
@@ -24,8 +32,12 @@ export interface MembershipRoutesDeps {
   readonly limits: RequestLimits;
   readonly rateLimits: RateLimits;
   readonly engine: RoomEngine;
-  readonly directory: { resolve(alias: RoomAlias): Promise<{ readonly roomId: RoomId }> };
+  readonly directory: {
+    resolve(alias: RoomAlias): Promise<{ readonly roomId: RoomId; readonly servers: readonly ServerName[] }>;
+  };
 }
+
+const MAX_VIA = 50;
 
 const ReasonBody = z.looseObject({ reason: z.string().nullish() });
 const UserId = z.string().transform((text, context) => {
@@ -43,28 +55,31 @@ export function membershipRoutes(app: App, deps: MembershipRoutesDeps): void {
 }
 
 function ownRoutes(app: App, { auth, limits, rateLimits, engine, directory }: MembershipRoutesDeps): void {
-  async function join(c: Ctx, roomId: RoomId): Promise<Response> {
+  async function join(c: Ctx, { roomId, via }: Place): Promise<Response> {
     const { reason, third_party_signed: _signed, ...extra } = await readJson(c, ReasonBody, { allowEmpty: true });
     rateLimits.check("rc_joins_per_room", roomId);
     // As elsewhere, what else the body holds goes into the member event.
-    await engine.join(requester(c), { roomId, details: { reason: reason ?? null, extra: extra as JsonObject } });
+    await engine.join(requester(c), { roomId, via, details: { reason: reason ?? null, extra: extra as JsonObject } });
     return json({ room_id: roomId });
   }
 
-  async function find(c: Ctx): Promise<RoomId> {
+  async function find(c: Ctx): Promise<Place> {
     const { roomIdOrAlias } = pathIds(c, { roomIdOrAlias: parseRoomIdOrAlias });
-    return isAlias(roomIdOrAlias) ? (await directory.resolve(roomIdOrAlias)).roomId : roomIdOrAlias;
+    const via = viaOf(c);
+    if (!isAlias(roomIdOrAlias)) return { roomId: roomIdOrAlias, via };
+    const { roomId, servers } = await directory.resolve(roomIdOrAlias);
+    return { roomId, via: [...via, ...servers] };
   }
 
   const joins = limits.perUser("rc_joins.local");
   client(app)
     .post("/join/:roomIdOrAlias", auth.activeGuestOk(), joins, async (c) => join(c, await find(c)))
-    .post("/rooms/:roomId/join", auth.activeGuestOk(), joins, (c) => join(c, roomIdOf(c)))
+    .post("/rooms/:roomId/join", auth.activeGuestOk(), joins, (c) => join(c, { roomId: roomIdOf(c), via: viaOf(c) }))
     .post("/knock/:roomIdOrAlias", auth.active(), joins, async (c) => {
-      const roomId = await find(c);
+      const place = await find(c);
       const { reason } = await readJson(c, ReasonBody, { allowEmpty: true });
-      await engine.knock(requester(c), { roomId, ...reasonDetails(reason) });
-      return json({ room_id: roomId });
+      await engine.knock(requester(c), { ...place, ...reasonDetails(reason) });
+      return json({ room_id: place.roomId });
     })
     .post("/rooms/:roomId/leave", auth.guestOk(), async (c) => {
       const { reason } = await readJson(c, ReasonBody, { allowEmpty: true });
@@ -117,6 +132,19 @@ function refuseAddress(body: Readonly<Record<string, unknown>>): void {
 
 function reasonDetails(reason: string | null | undefined): { details?: MemberDetails } {
   return typeof reason === "string" ? { details: { reason } } : {};
+}
+
+/** A room, and servers that may know it. */
+interface Place {
+  readonly roomId: RoomId;
+  readonly via: readonly ServerName[];
+}
+
+/** Spec: `via`, and `server_name` as it was called before version 1.12. */
+function viaOf(c: Ctx): ServerName[] {
+  const params = searchParams(c);
+  const names = [...params.getAll("via"), ...params.getAll("server_name")].slice(0, MAX_VIA);
+  return names.map(parseServerName).filter((name) => name !== null);
 }
 
 function roomIdOf(c: Ctx): RoomId {

@@ -1,0 +1,122 @@
+/**
+ * Notes what is to be sent to other servers, in the transaction that writes it: no crash can come between an event and its
+ * being sent. Rooms without other servers cost nothing.
+ */
+import { LruCache } from "../lib/lru.ts";
+import { domainOf } from "../protocol/auth_rules_context.ts";
+import type { ServerName } from "../protocol/ids.ts";
+import type { Tx } from "../storage/database.ts";
+import {
+  insertFederationCursors,
+  insertOutbox,
+  selectRelayed,
+  selectRoomServers,
+  updateRoomServers,
+} from "../storage/federation_outbox.ts";
+import { membershipIn } from "./member_content.ts";
+import type { PersistedBatch, PersistedEvent } from "./pending.ts";
+
+/** Something is to be sent to these servers. */
+export type OutboxListener = (servers: readonly string[]) => void;
+
+const CACHED_ROOMS = 20_000;
+
+/** Knows the other servers of rooms, and fills the outbox. */
+export class Outbox {
+  readonly #serverName: ServerName;
+  readonly #servers = new LruCache<number, ReadonlySet<string>>({ maxEntries: CACHED_ROOMS });
+  #listener: OutboxListener = () => {};
+
+  constructor({ serverName }: { serverName: ServerName }) {
+    this.#serverName = serverName;
+  }
+
+  /** Calls `listener` after each commit that leaves something to be sent. */
+  onWork(listener: OutboxListener): void {
+    this.#listener = listener;
+  }
+
+  /** The engine's handler. */
+  readonly onPersist = async (tx: Tx, batch: PersistedBatch): Promise<void> => {
+    const { room: { roomNid }, events } = batch;
+    const changes = memberChanges(events, this.#serverName);
+    const before = this.#servers.get(roomNid) ?? new Set(await selectRoomServers(tx, roomNid));
+    if (changes.size > 0) await updateRoomServers(tx, { roomNid, changes });
+    const after = changes.size > 0 ? new Set(await selectRoomServers(tx, roomNid)) : before;
+    tx.afterCommit(() => this.#servers.set(roomNid, after));
+    const fresh = [...after].filter((server) => !before.has(server));
+    const first = events.find(({ stored }) => stored.position !== null)?.stored.position ?? batch.position;
+    if (fresh.length > 0) await insertFederationCursors(tx, { destinations: fresh, events: first - 1 });
+    const extra = this.#extraRecipients(events, after);
+    if (after.size === 0 && extra.length === 0) return;
+    await this.#fill(tx, { batch, after, extra, first });
+  };
+
+  async #fill(
+    tx: Tx,
+    { batch: { room: { roomNid }, events }, after, extra, first }: {
+      batch: PersistedBatch;
+      after: ReadonlySet<string>;
+      extra: readonly { destination: string; position: number }[];
+      first: number;
+    },
+  ): Promise<void> {
+    const own = await this.#ownEvents(tx, events);
+    if (own.length === 0) return;
+    const destinations = [...new Set(extra.map(({ destination }) => destination))];
+    await insertFederationCursors(tx, { destinations, events: first - 1 });
+    await insertOutbox(tx, { roomNid, events: own, extra });
+    tx.afterCommit(() => this.#listener([...after, ...destinations]));
+  }
+
+  /** Our own events, and those that we pass on. */
+  async #ownEvents(
+    tx: Tx,
+    events: readonly PersistedEvent[],
+  ): Promise<{ position: number; eventNid: number; origin: string | null }[]> {
+    const sendable = events.filter(({ stored: { position, isRejected, isSoftFailed } }) =>
+      position !== null && position > 0 && !isRejected && !isSoftFailed
+    );
+    const foreign = sendable.filter(({ stored }) => !this.#isOwn(stored.event.sender));
+    const relayed = await selectRelayed(tx, foreign.map(({ stored }) => stored.event.eventId));
+    return sendable.flatMap(({ stored: { position, nid, event } }) => {
+      const isOwn = this.#isOwn(event.sender);
+      if (position === null || (!isOwn && !relayed.has(event.eventId))) return [];
+      return [{ position, eventNid: nid, origin: isOwn ? null : domainOf(event.sender) }];
+    });
+  }
+
+  /** Who is put out, or no longer invited, hears of it although their server is not in the room any more. */
+  #extraRecipients(
+    events: readonly PersistedEvent[],
+    after: ReadonlySet<string>,
+  ): { destination: string; position: number }[] {
+    return events.flatMap(({ stored: { event, position } }) => {
+      if (event.type !== "m.room.member" || position === null || position < 0 || !this.#isOwn(event.sender)) return [];
+      const membership = event.content["membership"];
+      const domain = event.stateKey === null ? null : domainOf(event.stateKey);
+      if (membership !== "leave" && membership !== "ban") return [];
+      if (domain === null || domain === this.#serverName || after.has(domain)) return [];
+      return [{ destination: domain, position }];
+    });
+  }
+
+  #isOwn(userId: string): boolean {
+    return domainOf(userId) === this.#serverName;
+  }
+}
+
+/** How the numbers of joined members of other servers change. */
+function memberChanges(events: readonly PersistedEvent[], serverName: ServerName): Map<string, number> {
+  const changes = new Map<string, number>();
+  for (const { deltas } of events) {
+    for (const { type, stateKey, before, after } of deltas) {
+      if (type !== "m.room.member") continue;
+      const domain = domainOf(stateKey);
+      const by = Number(membershipIn(after) === "join") - Number(membershipIn(before) === "join");
+      if (by !== 0 && domain !== null && domain !== serverName) changes.set(domain, (changes.get(domain) ?? 0) + by);
+    }
+  }
+  for (const [server, by] of changes) if (by === 0) changes.delete(server);
+  return changes;
+}

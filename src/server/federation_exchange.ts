@@ -1,0 +1,127 @@
+/** What we exchange with other servers about rooms: events, memberships, EDUs. */
+import { RemoteEvents } from "../federation/remote_events.ts";
+import { RemoteMembership } from "../federation/remote_membership.ts";
+import { RemoteUsers } from "../federation/remote_users.ts";
+import type { App } from "../http/app.ts";
+import { inviteRoutes } from "../http/federation/invites.ts";
+import { transactionRoutes } from "../http/federation/transactions.ts";
+import { getLogger } from "../lib/log.ts";
+import { HandleInvites } from "../rooms/handle_invites.ts";
+import { Inbound } from "../rooms/inbound.ts";
+import { PduChecks } from "../rooms/pdu_checks.ts";
+import { PerformMemberships } from "../rooms/perform_memberships.ts";
+import { OutboundEdus } from "../services/outbound_edus.ts";
+import { FederationSender } from "../workers/federation_sender.ts";
+import { FederationInbox } from "../services/federation_inbox.ts";
+import { InboundEdus } from "../services/inbound_edus.ts";
+import { RemoteDevices } from "../services/remote_devices.ts";
+import { selectDeviceListChanges } from "../storage/cross_signing.ts";
+import { selectUser } from "../storage/users.ts";
+import type { Core } from "./core.ts";
+import type { FederationParts } from "./federation.ts";
+import type { FederationRoomParts } from "./federation_rooms.ts";
+import type { RoomParts } from "./rooms.ts";
+import type { OtherServers, UserDataParts } from "./user_data.ts";
+
+const log = getLogger("synapse.federation.server");
+
+/** The parts of the exchange. */
+export type FederationExchangeParts = ReturnType<typeof buildFederationExchange>;
+
+/** Builds them, and lets the engine reach other servers. */
+// deno-lint-ignore explicit-module-boundary-types -- the type is what is built
+export function buildFederationExchange(
+  core: Core,
+  { federation, federationRooms, rooms, userData }: {
+    federation: FederationParts;
+    federationRooms: FederationRoomParts;
+    rooms: RoomParts;
+    userData: UserDataParts;
+  },
+) {
+  const { db, clock, notifier, config } = core;
+  const { client, checks: signatures } = federation;
+  const { engine, events, state } = rooms;
+  const { acls, hosts } = federationRooms;
+  const remoteEvents = new RemoteEvents(client);
+  const remoteUsers = new RemoteUsers(client);
+  const checks = new PduChecks(signatures);
+  const inbound = new Inbound({ db, engine, events, remote: remoteEvents, checks, log });
+  const remote = new RemoteMembership(client);
+  engine.connect((deps) => new PerformMemberships({ engine: deps, remote, checks, inbound, signatures, hosts, log }));
+  const remoteDevices = new RemoteDevices({ db, notifier, remote: remoteUsers, log });
+  const invites = engine.withDeps((deps) =>
+    new HandleInvites({
+      engine: deps,
+      checks: signatures,
+      acls,
+      isActive: async (userId) => (await selectUser(db, userId))?.isDeactivated === false,
+    })
+  );
+  const edus = new InboundEdus({ ...{ db, clock, events, state, acls, remoteDevices }, ...userData });
+  const inbox = new FederationInbox({
+    ...{ db, clock, log, events, inbound, checks, acls },
+    localJoinedUsers: (roomId) => engine.localJoinedUsers(roomId),
+    outOfBand: invites.turnAway.bind(invites),
+    receiveEdu: edus.receive.bind(edus),
+  });
+  const outbound: OutboundEdus = new OutboundEdus({
+    ...{ db, serverName: config.serverName, hosts },
+    sender: () => sender,
+    presence: () => userData.presence,
+    deviceKeys: () => userData.deviceKeys,
+    allowDeviceNames: config.federation.allowDeviceNameLookupOverFederation,
+  });
+  const sender = new FederationSender({
+    ...{ db, clock, notifier, client, events, serverName: config.serverName },
+    ...{ backoff: federation.backoff, isAllowed: federation.isAllowed, deviceLists: outbound.deviceLists },
+    log: getLogger("synapse.federation.sender"),
+  });
+  rooms.outbox.onWork((servers) => sender.wake(servers));
+  const removeListener = followDeviceLists(core, outbound);
+  return {
+    ...{ remoteEvents, remoteUsers, remoteDevices, inbound, invites, inbox, outbound, sender },
+    async [Symbol.asyncDispose](): Promise<void> {
+      removeListener();
+      await sender[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Wakes the sender when the devices or keys of a local user change. */
+function followDeviceLists({ db, notifier, isLocal }: Core, outbound: OutboundEdus): () => void {
+  return notifier.onPublish((stream, position) => {
+    if (stream !== "device_lists") return;
+    const tell = async () => {
+      for (const userId of await selectDeviceListChanges(db, { after: position - 1, upTo: position, limit: 1 })) {
+        if (isLocal(userId)) await outbound.deviceListChanged(userId);
+      }
+    };
+    tell().catch((error) => log.error("A change of devices could not be told to other servers", { error }));
+  });
+}
+
+/** Tells other servers what local users do; `exchange` exists once anybody does something. */
+export function otherServers(exchange: () => FederationExchangeParts): OtherServers {
+  const told = (work: Promise<void>) => {
+    work.catch((error) => log.error("Other servers could not be told", { error }));
+  };
+  return {
+    onTyping: (change) => told(exchange().outbound.typing(change)),
+    onRead: (receipt) => told(exchange().outbound.receipt(receipt)),
+    onPresence: (userId) => told(exchange().outbound.presence(userId)),
+    sendToDevice: (tx, message) => exchange().outbound.toDevice(tx, message),
+  };
+}
+
+/** Registers the endpoints of the exchange. */
+export function addFederationExchangeRoutes(
+  app: App,
+  { federation: { auth }, exchange: { inbox, invites } }: {
+    federation: FederationParts;
+    exchange: FederationExchangeParts;
+  },
+): void {
+  transactionRoutes(app, { auth, inbox });
+  inviteRoutes(app, { auth, invites });
+}

@@ -1,0 +1,268 @@
+/**
+ * Sends what is ours to other servers. Spec: server-server API, "Transactions".
+ *
+ * What is owed is in the database: events in the outbox, messages to devices, changes of device lists; each server has a
+ * cursor that moves when a transaction was answered. So nothing is lost by a crash, and what is sent twice because of one
+ * is known to the receiver by its ids. One loop for each server that is owed something sends one transaction at a time.
+ * A server that fails is left alone by the backoff, without a loop or a timer of its own, until it is due or speaks to us;
+ * then it gets the last event of each room and can ask for what lies between.
+ */
+import type { Backoff } from "../federation/backoff.ts";
+import type { FederationClient } from "../federation/client.ts";
+import { RemoteError } from "../federation/remote_error.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import { randomString } from "../lib/random.ts";
+import { Semaphore } from "../lib/semaphore.ts";
+import { parseServerName, type ServerName } from "../protocol/ids.ts";
+import type { EventStore } from "../rooms/event_store.ts";
+import type { Database } from "../storage/database.ts";
+import {
+  type FederationCursor,
+  type OutboxEvent,
+  selectFederationCursor,
+  selectFederationEdus,
+  selectLatestOutboxFor,
+  selectOutboxFor,
+  selectOwedDestinations,
+  updateFederationCursor,
+} from "../storage/federation_outbox.ts";
+import type { Notifier } from "../streams/notifier.ts";
+import { type EphemeralEdu, EphemeralQueue } from "./federation_ephemeral.ts";
+
+/** What the sender is built from. */
+export interface FederationSenderDeps {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly notifier: Notifier;
+  readonly serverName: ServerName;
+  readonly client: FederationClient;
+  readonly backoff: Backoff;
+  readonly events: EventStore;
+  readonly isAllowed: (server: ServerName) => boolean;
+  /** Returns changes of device lists for a server as EDUs, in the order of the stream. */
+  readonly deviceLists: (
+    server: ServerName,
+    range: { after: number; upTo: number; limit: number },
+  ) => Promise<{ edus: readonly string[]; upTo: number }>;
+}
+
+/** One server's queue. */
+interface Destination {
+  readonly server: ServerName;
+  /** Something may have come since the loop last looked. */
+  isDue: boolean;
+  isRunning: boolean;
+  /** It was unreachable: it gets the last event of each room. */
+  isBehind: boolean;
+  readonly ephemeral: EphemeralQueue;
+}
+
+interface Transaction {
+  readonly events: readonly OutboxEvent[];
+  readonly pdus: readonly string[];
+  readonly edus: readonly string[];
+  readonly ephemeral: readonly EphemeralEdu[];
+  readonly cursor: FederationCursor;
+  readonly edusUpTo: number;
+}
+
+const MAX_PDUS = 50;
+const MAX_EDUS = 100;
+const MAX_PARALLEL = 100;
+const RETRY_CHECK_MS = 10_000;
+const MAX_WAITING = 20_000;
+
+/** Sends transactions. */
+export class FederationSender implements AsyncDisposable {
+  readonly #deps: FederationSenderDeps;
+  readonly #destinations = new Map<ServerName, Destination>();
+  /** Servers that are owed something and left alone, with the time when they are due. */
+  readonly #waiting = new Map<ServerName, number>();
+  readonly #slots = new Semaphore(MAX_PARALLEL);
+  readonly #stopping = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(deps: FederationSenderDeps) {
+    this.#deps = deps;
+  }
+
+  /** Goes on with what was owed when the server stopped, and follows what comes. */
+  async start(): Promise<void> {
+    const { backoff, db } = this.#deps;
+    backoff.onAlive((server) => {
+      if (this.#waiting.delete(server)) this.wake([server], { isBehind: true });
+    });
+    this.wake(await selectOwedDestinations(db), { isBehind: true });
+    this.#track(this.#retryLoop());
+  }
+
+  /** Looks at what these servers are owed. */
+  wake(servers: Iterable<string>, { isBehind = false }: { isBehind?: boolean } = {}): void {
+    if (this.#stopping.signal.aborted) return;
+    for (const name of servers) {
+      const server = parseServerName(name);
+      if (server === null || server === this.#deps.serverName || !this.#deps.isAllowed(server)) continue;
+      if (this.#waiting.has(server)) continue;
+      const destination = this.#destinationOf(server);
+      destination.isDue = true;
+      destination.isBehind ||= isBehind;
+      this.#run(destination);
+    }
+  }
+
+  /** Sends an EDU that may get lost; a later one with the same key takes the place of one that waits. */
+  sendEphemeral(servers: Iterable<string>, edu: EphemeralEdu): void {
+    const wanted = [...servers].filter((name) => !this.#waiting.has(name as ServerName));
+    for (const name of wanted) {
+      const server = parseServerName(name);
+      if (server !== null && server !== this.#deps.serverName) this.#destinationOf(server).ephemeral.put(edu);
+    }
+    this.wake(wanted);
+  }
+
+  /** Ends after the transactions under way, or without their answers. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all(this.#running);
+  }
+
+  #destinationOf(server: ServerName): Destination {
+    let destination = this.#destinations.get(server);
+    if (destination === undefined) {
+      destination = { server, isDue: false, isRunning: false, isBehind: false, ephemeral: new EphemeralQueue() };
+      this.#destinations.set(server, destination);
+    }
+    return destination;
+  }
+
+  #run(destination: Destination): void {
+    if (destination.isRunning) return;
+    destination.isRunning = true;
+    this.#track(this.#drain(destination));
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work.finally(() => this.#running.delete(tracked));
+    this.#running.add(tracked);
+  }
+
+  /** Never rejects. */
+  async #drain(destination: Destination): Promise<void> {
+    const { server } = destination;
+    const { log } = this.#deps;
+    try {
+      while (!this.#stopping.signal.aborted && destination.isDue) {
+        destination.isDue = false;
+        const hasMore = await this.#slots.run(() => this.#sendOne(destination));
+        if (hasMore) destination.isDue = true;
+      }
+    } catch (error) {
+      if (error instanceof RemoteError) await this.#leaveAlone(destination, error);
+      else if (!this.#stopping.signal.aborted) {
+        log.error("Sending failed and will be tried again", { server, error });
+        this.#wait(server, this.#deps.clock.now() + RETRY_CHECK_MS);
+      }
+    } finally {
+      destination.isRunning = false;
+      if (!destination.isDue && destination.ephemeral.size === 0) this.#destinations.delete(server);
+      else if (!this.#waiting.has(server) && !this.#stopping.signal.aborted) this.#run(destination);
+    }
+  }
+
+  /** Sends one transaction, if anything is owed; tells whether there may be more. */
+  async #sendOne(destination: Destination): Promise<boolean> {
+    const transaction = await this.#gather(destination);
+    if (transaction === null) {
+      destination.isBehind = false;
+      return false;
+    }
+    const { pdus, edus, ephemeral, cursor, edusUpTo } = transaction;
+    const all = [...edus, ...ephemeral.map(({ json }) => json)];
+    if (pdus.length > 0 || all.length > 0) {
+      try {
+        await this.#send(destination.server, { pdus, edus: all });
+      } catch (error) {
+        destination.ephemeral.putBack(ephemeral);
+        throw error;
+      }
+    }
+    const update = { destination: destination.server, cursor, edusUpTo };
+    await this.#deps.db.transaction((tx) => updateFederationCursor(tx, update));
+    return true;
+  }
+
+  async #gather({ server, isBehind, ephemeral }: Destination): Promise<Transaction | null> {
+    const { db, notifier } = this.#deps;
+    const listsUpTo = notifier.position("device_lists");
+    const known = await selectFederationCursor(db, server);
+    const cursor = known ?? { events: Number.MAX_SAFE_INTEGER, deviceLists: listsUpTo };
+    const query = { destination: server, after: cursor.events, limit: MAX_PDUS };
+    const events = isBehind ? await selectLatestOutboxFor(db, query) : await selectOutboxFor(db, query);
+    const queued = await selectFederationEdus(db, { destination: server, limit: MAX_EDUS });
+    const room = MAX_EDUS - queued.length;
+    const range = { after: cursor.deviceLists, upTo: listsUpTo, limit: room };
+    const lists = room > 0 && listsUpTo > cursor.deviceLists
+      ? await this.#deps.deviceLists(server, range)
+      : { edus: [], upTo: cursor.deviceLists };
+    const passing = ephemeral.take(room - lists.edus.length);
+    const isNothing = events.length + queued.length + lists.edus.length + passing.length === 0 &&
+      lists.upTo === cursor.deviceLists;
+    if (isNothing) return null;
+    const stored = await this.#deps.events.byNid(events.map(({ eventNid }) => eventNid));
+    return {
+      events,
+      pdus: events.flatMap(({ eventNid }) => stored.get(eventNid)?.json ?? []),
+      edus: [...queued.map(({ json }) => json), ...lists.edus],
+      ephemeral: passing,
+      cursor: { events: events.at(-1)?.position ?? cursor.events, deviceLists: lists.upTo },
+      edusUpTo: queued.at(-1)?.position ?? 0,
+    };
+  }
+
+  async #send(
+    server: ServerName,
+    { pdus, edus }: { pdus: readonly string[]; edus: readonly string[] },
+  ): Promise<void> {
+    const { client, clock, serverName } = this.#deps;
+    const bodyText = `{"edus":[${edus.join(",")}],"origin":${JSON.stringify(serverName)},` +
+      `"origin_server_ts":${clock.now()},"pdus":[${pdus.join(",")}]}`;
+    const path = `/_matrix/federation/v1/send/${clock.now()}${randomString(8)}`;
+    await client.request({ server, method: "PUT", path, bodyText, retries: "none", signal: this.#stopping.signal });
+  }
+
+  async #leaveAlone({ server }: Destination, error: RemoteError): Promise<void> {
+    const { backoff, clock, log } = this.#deps;
+    log.info("A server does not take what is sent to it", { server, reason: error.message });
+    const waitMs = Math.max(
+      await backoff.waitMs(server),
+      error.retryAfterMs ?? 0,
+      error.reachable ? RETRY_CHECK_MS : 0,
+    );
+    this.#wait(server, clock.now() + Math.max(waitMs, 1));
+  }
+
+  #wait(server: ServerName, dueAt: number): void {
+    const destination = this.#destinations.get(server);
+    if (destination !== undefined) {
+      destination.isDue = false;
+      destination.ephemeral.clear();
+    }
+    if (this.#waiting.size < MAX_WAITING) this.#waiting.set(server, dueAt);
+  }
+
+  async #retryLoop(): Promise<void> {
+    const { clock } = this.#deps;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await clock.sleep(RETRY_CHECK_MS, signal);
+      const now = clock.now();
+      for (const [server, dueAt] of this.#waiting) {
+        if (dueAt > now || signal.aborted) continue;
+        this.#waiting.delete(server);
+        this.wake([server], { isBehind: true });
+      }
+    }
+  }
+}
