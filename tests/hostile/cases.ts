@@ -2,7 +2,8 @@
  * For each operation the requests that hostile ones are made of: as real as possible, so that what is wrong is met deep
  * inside. An operation that is not listed gets a body made from its schema.
  */
-import type { Json } from "../harness/client.ts";
+import type { Json, TestClient } from "../harness/client.ts";
+import { crossSigningIdentity, type DeviceIdentity, deviceIdentity } from "../harness/e2ee.ts";
 import { type Operation, referredSchema, type Schema } from "../harness/openapi.ts";
 import { EXTRA_CASES } from "./extra_operations.ts";
 import type { GoodRequest } from "./requests.ts";
@@ -19,18 +20,8 @@ export interface Case {
 export const DESTRUCTIVE: ReadonlySet<string> = new Set([
   ...["ban", "deactivateAccount", "deleteDevice", "deleteDevices", "deleteRoomKeysVersion", "forgetRoom", "kick"],
   ...["leaveRoom", "logout", "logout_all", "setRoomStateWithKey", "unban", "upgradeRoom", "changePassword"],
+  ...["setAdminLockUser", "setAdminSuspendUser"],
 ]);
-
-const signed = (world: World, more: Json): Json => ({
-  ...more,
-  signatures: { [world.alice.userId]: { [`ed25519:${world.alice.deviceId}`]: "c2lnbmF0dXJl" } },
-});
-
-const crossSigningKey = (world: World, usage: string): Json =>
-  signed(world, { user_id: world.alice.userId, usage: [usage], keys: { [`ed25519:${KEY}`]: KEY } });
-
-/** A point of the curve. */
-const KEY = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
 function messages({ ids: { eventId }, bob }: World): Case[] {
   const text = { msgtype: "m.text", body: "text", format: "org.matrix.custom.html", formatted_body: "<b>text</b>" };
@@ -79,8 +70,12 @@ function states({ alice, bob, ids: { alias, roomId, eventId } }: World): Case[] 
     "m.room.tombstone": { body: "moved", replacement_room: roomId },
     "m.room.pinned_events": { pinned: [eventId] },
     "m.room.create": { room_version: "11", type: "m.space", predecessor: { room_id: roomId, event_id: eventId } },
-    "m.room.third_party_invite": { display_name: "x", key_validity_url: "https://x", public_key: KEY },
-    "m.room.policy": { via: "hs.test", public_keys: { ed25519: KEY } },
+    "m.room.third_party_invite": {
+      display_name: "x",
+      key_validity_url: "https://x",
+      public_key: "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    },
+    "m.room.policy": { via: "hs.test", public_keys: { ed25519: "x" } },
     "m.space.child": { via: ["hs.test"], order: "a", suggested: true },
     "m.room.aliases": { aliases: [alias] },
     "org.example.any": { any: { thing: [1, "two", null] } },
@@ -129,14 +124,18 @@ const FILTER = {
   },
 };
 
-function createRooms({ bob }: World): Case[] {
+function createRooms({ alice, bob }: World): Case[] {
   const body = {
     ...{ visibility: "private", name: "name", topic: "topic", preset: "private_chat", is_direct: true },
     invite: [bob.userId],
     room_version: "11",
     creation_content: { "m.federate": false, type: "m.space" },
     initial_state: [{ type: "m.room.guest_access", state_key: "", content: { guest_access: "forbidden" } }],
-    power_level_content_override: { users: { [bob.userId]: 50 }, events: { "m.room.name": 1 }, invite: 10 },
+    power_level_content_override: {
+      users: { [alice.userId]: 100, [bob.userId]: 50 },
+      events: { "m.room.name": 1 },
+      invite: 10,
+    },
   };
   const threepid = { id_server: "id.example", id_access_token: "x", medium: "email", address: "a@example.org" };
   return [{ body }, { body: { room_version: "12", preset: "public_chat", invite_3pid: [threepid] } }, { body: {} }];
@@ -148,11 +147,22 @@ function sessions({ ids: { roomId } }: World): { one: Json; room: Json; all: Jso
   return { one, room: { sessions: { s1: one } }, all: { rooms: { [roomId]: { sessions: { s1: one } } } } };
 }
 
-function deviceKeys(world: World): Json {
-  const { userId, deviceId } = world.alice;
-  const algorithms = ["m.olm.v1.curve25519-aes-sha2"];
-  const keys = { [`curve25519:${deviceId}`]: KEY, [`ed25519:${deviceId}`]: KEY };
-  return signed(world, { user_id: userId, device_id: deviceId, algorithms, keys });
+/** Keys are made once a world, because requests are made again for every case. */
+const devices = new WeakMap<TestClient, DeviceIdentity>();
+
+function identityOf(client: TestClient): DeviceIdentity {
+  const known = devices.get(client) ?? deviceIdentity(client);
+  devices.set(client, known);
+  return known;
+}
+
+function keyUploads({ alice }: World): Case[] {
+  const { key, keys } = identityOf(alice);
+  const { userId, deviceId: name } = alice;
+  const signed = (more: Json = {}) => key.signed({ key: key.publicKey, ...more }, { userId, name });
+  const one_time_keys = { "signed_curve25519:AAAA": signed(), "curve25519:AAAB": key.publicKey };
+  const fallback_keys = { "signed_curve25519:AAAC": signed({ fallback: true }) };
+  return [{ body: { device_keys: keys, one_time_keys, fallback_keys } }, { body: { one_time_keys } }];
 }
 
 function searchBody({ ids: { roomId } }: World): Json {
@@ -180,7 +190,12 @@ const CASES: Readonly<Record<string, (world: World) => readonly Case[]>> = {
     query: { dir: "b", from: ids.since, limit: "3", filter: JSON.stringify(FILTER.room.state) },
   }],
   getRoomStateWithKey: () => [{ params: { eventType: "m.room.create", stateKey: "" } }],
-  inviteBy3PID: ({ bob }) => [{ body: { user_id: bob.userId, reason: "x" } }],
+  getEventByTimestamp: () => [{ query: { ts: "1000", dir: "f" } }],
+  getKeysChanges: ({ ids }) => [{ query: { from: ids.since, to: ids.since } }],
+  getMutualRooms: ({ bob }) => [{ query: { user_id: bob.userId } }],
+  inviteBy3PID: ({ admin }) => [{ body: { user_id: admin.userId, reason: "x" } }],
+  inviteUser: ({ admin }) => [{ body: { user_id: admin.userId, reason: "x" } }],
+  knockRoom: ({ ids }) => [{ params: { roomIdOrAlias: ids.knockRoomId }, body: { reason: "x" } }],
   login: ({ alice }) => [
     { body: { ...alice.auth(), device_id: "D", initial_device_display_name: "x", refresh_token: true } },
     { body: { type: "m.login.token", token: "x" } },
@@ -232,7 +247,10 @@ const CASES: Readonly<Record<string, (world: World) => readonly Case[]>> = {
     { params: { kind: "content", ruleId: "word" }, body: { actions: [], pattern: "word" } },
     { params: { kind: "room", ruleId: ids.roomId }, query: {}, body: { actions: ["dont_notify"] } },
   ],
-  setPushRuleActions: () => [{ params: { kind: "override", ruleId: ".m.rule.master" } }],
+  setPushRuleActions: () => [{
+    params: { kind: "override", ruleId: ".m.rule.master" },
+    body: { actions: ["notify", { set_tweak: "highlight", value: true }] },
+  }],
   setPushRuleEnabled: () => [{ params: { kind: "override", ruleId: ".m.rule.master" } }],
   setRoomStateWithKey: states,
   setTyping: () => [{ body: { typing: true, timeout: 1_000 } }],
@@ -241,30 +259,27 @@ const CASES: Readonly<Record<string, (world: World) => readonly Case[]>> = {
     { query: { timeout: "0", since: ids.since, filter: ids.filterId, full_state: "true", use_state_after: "true" } },
   ],
   updateAppserviceRoomDirectoryVisibility: () => [{ params: { networkId: "x" } }],
-  uploadCrossSigningKeys: (world) => [{
-    body: {
-      master_key: crossSigningKey(world, "master"),
-      self_signing_key: crossSigningKey(world, "self_signing"),
-      user_signing_key: crossSigningKey(world, "user_signing"),
-      auth: world.alice.auth(),
-    },
+  uploadCrossSigningKeys: ({ alice }) => [{
+    body: { ...crossSigningIdentity(alice.userId).upload, auth: alice.auth() },
   }],
-  uploadCrossSigningSignatures: (world) => [{
-    body: { [world.alice.userId]: { [world.alice.deviceId]: deviceKeys(world) } },
+  uploadCrossSigningSignatures: ({ alice }) => [{
+    body: { [alice.userId]: { [alice.deviceId]: identityOf(alice).keys } },
   }],
-  uploadKeys: (world) => [{
-    body: {
-      device_keys: deviceKeys(world),
-      one_time_keys: { "signed_curve25519:AAAA": signed(world, { key: KEY }), "curve25519:AAAB": KEY },
-      fallback_keys: { "signed_curve25519:AAAC": signed(world, { key: KEY, fallback: true }) },
-    },
-  }],
+  uploadKeys: keyUploads,
   upgradeRoom: () => [{ body: { new_version: "12", additional_creators: ["@x:hs.test"] } }],
 };
 
+/** Returns who sends the requests of an operation. */
+export function senderOf({ file, id }: Operation, { admin, alice }: World): TestClient {
+  return file === "admin.yaml" || id === "sendServerNotice" ? admin : alice;
+}
+
 /** Returns the requests of an operation as a user of the world would send them. */
 export function goodRequests(operation: Operation, world: World): GoodRequest[] {
-  const names = sampleParams(world);
+  const names: Record<string, string> = {
+    ...sampleParams(world),
+    ...(operation.file === "admin.yaml" ? { userId: world.bob.userId } : {}),
+  };
   const query: Record<string, string> = {};
   const body = operation.body?.content["application/json"];
   for (const { in: place, name } of operation.parameters) {
@@ -282,7 +297,18 @@ export function goodRequests(operation: Operation, world: World): GoodRequest[] 
 }
 
 /** Parameters that make an answer shorter or another one. */
-const LEFT_OUT = new Set(["since", "from", "to", "at", "before", "after", "server", "kind", "not_membership"]);
+const LEFT_OUT = new Set([
+  "since",
+  "from",
+  "to",
+  "at",
+  "before",
+  "after",
+  "server",
+  "kind",
+  "not_membership",
+  "next_batch",
+]);
 
 function sampleParams({ alice, ids }: World): Record<string, string> {
   return {

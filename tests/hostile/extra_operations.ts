@@ -15,7 +15,7 @@ const CLIENT = "/_matrix/client";
 const SUBSCRIPTION = `${CLIENT}/unstable/io.element.msc4306/rooms/{roomId}/thread/{eventId}/subscription`;
 const DEHYDRATED = `${CLIENT}/unstable/org.matrix.msc3814.v1/dehydrated_device`;
 
-function slidingBodies({ ids: { roomId } }: World): Case[] {
+function slidingBodies({ ids: { roomId, slidingPos } }: World): Case[] {
   const room = {
     timeline_limit: 2,
     required_state: [["m.room.member", "$LAZY"], ["m.room.member", "$ME"], ["*", "*"]],
@@ -37,7 +37,7 @@ function slidingBodies({ ids: { roomId } }: World): Case[] {
   const query = { timeout: "0" };
   return [
     { query, body: { conn_id: "main", lists, room_subscriptions: { [roomId]: room }, extensions } },
-    { query: { ...query, pos: "1" }, body: { conn_id: "other", lists: { all: { ...room, range: [0, 5] } } } },
+    { query: { ...query, pos: slidingPos }, body: { conn_id: "other", lists: { all: { ...room, range: [0, 5] } } } },
   ];
 }
 
@@ -75,13 +75,13 @@ const EXTRAS: readonly Extra[] = [
   {
     id: "dehydratedEvents",
     request: `POST ${DEHYDRATED}/{deviceId}/events`,
-    cases: () => [{ body: { next_batch: "1" } }],
+    cases: () => [{ params: { deviceId: "DEHYDRATED" }, body: { next_batch: "1" } }],
   },
   { id: "getSubscription", request: `GET ${SUBSCRIPTION}`, cases: () => [{}] },
   {
     id: "subscribe",
     request: `PUT ${SUBSCRIPTION}`,
-    cases: ({ ids }) => [{ body: { automatic: ids.eventId } }, { body: {} }],
+    cases: ({ ids }) => [{ body: { automatic: ids.replyId } }, { body: {} }],
   },
   { id: "unsubscribe", request: `DELETE ${SUBSCRIPTION}`, cases: () => [{}] },
   {

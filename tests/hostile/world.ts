@@ -14,9 +14,16 @@ export interface Ids {
   readonly backupVersion: string;
   readonly filterId: string;
   readonly mediaId: string;
+  /** In the thread of `eventId`. */
+  readonly replyId: string;
+  /** A room of Bob's that Alice may ask to enter. */
+  readonly knockRoomId: string;
+  /** Of the sliding sync connection `other`. */
+  readonly slidingPos: string;
 }
 
 const BACKUP = "m.megolm_backup.v1.curve25519-aes-sha2";
+const SLIDING_SYNC = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
 let worlds = 0;
 
 /** Two users and their room. Requests may destroy all of it: `restore` makes what is broken again. */
@@ -24,6 +31,8 @@ export class World {
   readonly #hs: TestServer;
   readonly #name: string;
   #generation = 0;
+  #probes = 0;
+  readonly admin: TestClient;
   alice: TestClient;
   bob: TestClient;
   ids: Ids;
@@ -31,10 +40,11 @@ export class World {
   private constructor(
     hs: TestServer,
     name: string,
-    { alice, bob, ids }: { alice: TestClient; bob: TestClient; ids: Ids },
+    { admin, alice, bob, ids }: Pick<World, "admin" | "alice" | "bob" | "ids">,
   ) {
     this.#hs = hs;
     this.#name = name;
+    this.admin = admin;
     this.alice = alice;
     this.bob = bob;
     this.ids = ids;
@@ -44,27 +54,29 @@ export class World {
   static async create(hs: TestServer): Promise<World> {
     const name = `w${worlds++}`;
     const [alice, bob] = await hs.register(`alice.${name}`, `bob.${name}`);
-    return new World(hs, name, { alice, bob, ids: await makeRoom(alice, { bob, alias: name }) });
+    const admin = await hs.registerAdmin(`admin.${name}`);
+    return new World(hs, name, { admin, alice, bob, ids: await makeRoom(alice, { bob, alias: name }) });
   }
 
   /** Makes users and room again when the ones at hand are no longer of use. */
   async restore(): Promise<void> {
-    const { alice, bob, ids: { roomId } } = this;
-    const [her, his] = await Promise.all([isWhole(alice), isWhole(bob)]);
-    const topic = path`/rooms/${roomId}/state/org.example.probe/`;
-    if (her && his && (await alice.request("PUT", topic, { body: {} })).status === 200) {
-      if ((await bob.request("POST", path`/join/${roomId}`, { body: {} })).status === 200) return;
+    const { roomId } = this.ids;
+    const probe = { body: { probe: this.#probes++ } };
+    const topic = await this.alice.request("PUT", path`/rooms/${roomId}/state/org.example.probe/`, probe);
+    if (topic.status === 200) {
+      const joined = await this.bob.request("POST", path`/join/${roomId}`, { body: {} });
+      if (joined.status === 200) return;
     }
     const name = `${this.#name}.${this.#generation++}`;
-    if (!her) [this.alice] = await this.#hs.register(`alice.${name}`);
-    if (!his) [this.bob] = await this.#hs.register(`bob.${name}`);
+    if (!await canAct(this.alice)) [this.alice] = await this.#hs.register(`alice.${name}`);
+    if (!await canAct(this.bob)) [this.bob] = await this.#hs.register(`bob.${name}`);
     this.ids = await makeRoom(this.alice, { bob: this.bob, alias: name });
   }
 }
 
-async function isWhole(client: TestClient): Promise<boolean> {
-  const { status, body } = await client.request("GET", "/account/whoami");
-  return status === 200 && body.user_id === client.userId;
+/** Tells whether a user is neither logged out nor locked nor suspended. */
+async function canAct(client: TestClient): Promise<boolean> {
+  return (await client.request("POST", "/createRoom", { body: {} })).status === 200;
 }
 
 async function makeRoom(alice: TestClient, { bob, alias }: { bob: TestClient; alias: string }): Promise<Ids> {
@@ -72,7 +84,11 @@ async function makeRoom(alice: TestClient, { bob, alias }: { bob: TestClient; al
   await bob.join(roomId);
   const eventId = await alice.sendText(roomId, "hello");
   const relation = { rel_type: "m.thread", event_id: eventId };
-  await bob.send(roomId, { type: "m.room.message", content: { body: "in thread", "m.relates_to": relation } });
+  const content = { body: "in thread", "m.relates_to": relation };
+  const replyId = await bob.send(roomId, { type: "m.room.message", content });
+  const knock = { type: "m.room.join_rules", state_key: "", content: { join_rule: "knock" } };
+  const knockRoomId = await bob.createRoom({ initial_state: [knock] });
+  const { pos } = await alice.ok("POST", `${SLIDING_SYNC}?timeout=0`, { body: { conn_id: "other" } });
   const { filter_id } = await alice.post(path`/user/${alice.userId}/filter`, { room: { timeline: { limit: 5 } } });
   const { version } = await alice.post("/room_keys/version", { algorithm: BACKUP, auth_data: { public_key: "x" } });
   const { content_uri } = await alice.ok("POST", "/_matrix/media/v3/upload?filename=a.txt", {
@@ -82,7 +98,7 @@ async function makeRoom(alice: TestClient, { bob, alias }: { bob: TestClient; al
   const { next_batch } = await alice.get("/sync", { timeout: 0 });
   return {
     roomId,
-    eventId,
+    ...{ eventId, replyId, knockRoomId, slidingPos: pos },
     alias: `#${alias}:${alice.userId.split(":")[1]}`,
     since: next_batch,
     backupVersion: version,
