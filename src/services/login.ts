@@ -70,7 +70,7 @@ export class Login {
       flows.push({ type: "m.login.token", get_login_token: true });
     }
     if (this.#passwordsWork()) flows.push({ type: "m.login.password" });
-    flows.push({ type: "m.login.application_service" });
+    if (this.#deps.appservices.all.length > 0) flows.push({ type: "m.login.application_service" });
     return flows;
   }
 

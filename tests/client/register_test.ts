@@ -102,7 +102,7 @@ testEachServer("guests get in where they are allowed, and no further", async (da
   await using hs = await TestServer.start({ database, config: { allow_guest_access: true } });
   const guest = await hs.registerGuest();
   assert.equal((await guest.get("/account/whoami")).is_guest, true);
-  await guest.fails("GET", "/devices", { status: 403, errcode: "M_GUEST_ACCESS_FORBIDDEN" });
+  await guest.fails("GET", "/account/3pid", { status: 403, errcode: "M_GUEST_ACCESS_FORBIDDEN" });
   await guest.fails("POST", "/createRoom", { body: {}, status: 403, errcode: "M_GUEST_ACCESS_FORBIDDEN" });
 });
 

@@ -110,9 +110,9 @@ const FOR_GUESTS: ReadonlySet<string> = new Set([
 ]);
 /** What clients cannot do without to use those, as Synapse has it; ending a session harms nobody. */
 const ALSO_FOR_GUESTS: ReadonlySet<string> = new Set([
-  ...["defineFilter", "getCapabilities", "getFilter", "getJoinedRooms", "getKeysChanges", "getOneEvent"],
+  ...["defineFilter", "getCapabilities", "getFilter", "getJoinedRooms", "getKeysChanges"],
   ...["getRelatingEvents", "getRelatingEventsWithRelType", "getRelatingEventsWithRelTypeAndEventType"],
-  ...["getSpaceHierarchy", "getThreadRoots", "getTurnServer", "joinRoom", "logout", "logout_all", "queryPublicRooms"],
+  ...["getSpaceHierarchy", "getTurnServer", "joinRoom", "logout", "logout_all", "queryPublicRooms"],
 ]);
 
 Deno.test("an unknown token is refused, and guests are let in where the specification says so only", async (t) => {
