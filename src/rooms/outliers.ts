@@ -95,7 +95,10 @@ function keyOf({ type, stateKey }: RoomEvent): StateKey[] {
 
 /** Returns the events so that each comes after those of its auth events that are among them; cycles are cut. */
 export function authFirst(events: readonly ReceivedEvent[]): ReceivedEvent[] {
-  return sortBehind(events, ({ event }) => event.authEvents);
+  // Since version 12 the create event authorizes all others without being listed by them.
+  const isCreate = ({ event }: ReceivedEvent) => event.type === "m.room.create";
+  const createFirst = [...events.filter(isCreate), ...events.filter((received) => !isCreate(received))];
+  return sortBehind(createFirst, ({ event }) => event.authEvents);
 }
 
 /** Returns the events so that each comes after those of its parents that are among them; cycles are cut. */

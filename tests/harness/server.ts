@@ -10,6 +10,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { parse } from "yaml";
 import { defaultConfig } from "../../src/config/load.ts";
+import type { Dns } from "../../src/federation/dns.ts";
 import type { Clock } from "../../src/lib/clock.ts";
 import { consoleRoutes, setLogRoutes } from "../../src/lib/log.ts";
 import { type RunningServer, startServer } from "../../src/server.ts";
@@ -38,6 +39,10 @@ export interface TestServerOptions {
   /** Options as in the configuration file. Rate limits are off unless given here. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly clock?: Clock;
+  /** `SERVER_NAME` unless given. */
+  readonly serverName?: string;
+  /** Resolves the names of other servers. */
+  readonly dns?: Dns;
 }
 
 /** What all names give: a tuple as long as the list of names. */
@@ -164,10 +169,10 @@ async function stop({ server, db }: Running): Promise<void> {
 }
 
 async function launch(
-  { database, config = {}, clock }: TestServerOptions,
+  { database, config = {}, clock, serverName = SERVER_NAME, dns }: TestServerOptions,
   { signingKey, folder }: { signingKey: string; folder: string },
 ): Promise<Running> {
-  const values = defaultConfig(SERVER_NAME, {
+  const values = defaultConfig(serverName, {
     ...NO_RATE_LIMITS,
     enable_registration: true,
     enable_registration_without_verification: true,
@@ -180,7 +185,8 @@ async function launch(
   });
   const db = await openDatabase(database.options, { serverName: values.serverName });
   try {
-    return { db, server: await startServer(values, { database: db, ...(clock === undefined ? {} : { clock }) }) };
+    const overrides = { database: db, ...(clock && { clock }), ...(dns && { dns }) };
+    return { db, server: await startServer(values, overrides) };
   } catch (error) {
     await db[Symbol.asyncDispose]();
     throw error;

@@ -1,0 +1,154 @@
+/** Rooms with members on two servers: everything here goes through real TLS, signatures and databases on both sides. */
+import assert from "node:assert/strict";
+import { path } from "../harness/client.ts";
+import { type NetworkServer, testNetwork } from "./network.ts";
+
+// deno-lint-ignore no-explicit-any -- answers are checked where they are used
+type Json = any;
+
+const timelineOf = (roomId: string) => (sync: Json): Json[] => sync.rooms?.join?.[roomId]?.timeline?.events ?? [];
+
+function hasBody(roomId: string, body: string): (sync: Json) => boolean {
+  return (sync) => timelineOf(roomId)(sync).some((event) => event.content?.body === body);
+}
+
+function isInvited(roomId: string): (sync: Json) => boolean {
+  return (sync) => sync.rooms?.invite?.[roomId] !== undefined;
+}
+
+async function stateOf({ hs }: NetworkServer, roomId: string): Promise<Map<string, string>> {
+  const head = await hs.parts.rooms.engine.head(roomId as never);
+  assert.notEqual(head, null);
+  const entries = await hs.parts.rooms.state.entries(head?.stateRoot ?? 0);
+  return new Map(entries.map(({ event }) => [`${event.type}|${event.stateKey}`, event.eventId]));
+}
+
+for (const version of ["1", "6", "10", "12"]) {
+  testNetwork(`a public room of version ${version} is joined from afar, and both sides talk`, async ({ servers }) => {
+    const [one, two] = servers;
+    const [alice] = await one.hs.register("alice");
+    const [bob] = await two.hs.register("bob");
+    const roomId = await alice.createRoom({ preset: "public_chat", room_version: version });
+    await alice.sendText(roomId, "before");
+    await bob.post(path`/join/${roomId}?via=${one.name}`);
+    await alice.syncUntil((sync) => timelineOf(roomId)(sync).some((event) => event.state_key === bob.userId));
+    await alice.sendText(roomId, "hello bob");
+    await bob.syncUntil(hasBody(roomId, "hello bob"));
+    await bob.sendText(roomId, "hello alice");
+    await alice.syncUntil(hasBody(roomId, "hello alice"));
+    assert.deepEqual(await stateOf(two, roomId), await stateOf(one, roomId));
+  });
+}
+
+testNetwork("an invitation reaches a user of another server, who joins by it", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({
+    preset: "private_chat",
+    name: "Secret",
+    invite: [bob.userId],
+    is_direct: true,
+  });
+  const sync = await bob.syncUntil(isInvited(roomId));
+  const shown: Json[] = sync.rooms.invite[roomId].invite_state.events;
+  assert.equal(shown.find(({ type }) => type === "m.room.name")?.content.name, "Secret");
+  const own = shown.find(({ type, state_key: key }) => type === "m.room.member" && key === bob.userId);
+  assert.equal(own?.content.is_direct, true);
+  await bob.post(path`/rooms/${roomId}/join`);
+  await alice.sendText(roomId, "welcome");
+  await bob.syncUntil(hasBody(roomId, "welcome"));
+  assert.deepEqual(await stateOf(two, roomId), await stateOf(one, roomId));
+});
+
+testNetwork("an invitation is turned down, with and without the other server", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob, carol] = await two.hs.register("bob", "carol");
+  const roomId = await alice.createRoom({ preset: "private_chat", invite: [bob.userId, carol.userId] });
+  await bob.syncUntil(isInvited(roomId));
+  await carol.syncUntil(isInvited(roomId));
+  await bob.leave(roomId);
+  await alice.syncUntil((sync) =>
+    timelineOf(roomId)(sync).some((event) => event.state_key === bob.userId && event.content.membership === "leave")
+  );
+  await bob.syncUntil((sync) => sync.rooms?.leave?.[roomId] !== undefined);
+  await one.stop();
+  await carol.leave(roomId);
+  await carol.syncUntil((sync) => sync.rooms?.leave?.[roomId] !== undefined);
+});
+
+testNetwork("a kick and a rescinded invitation reach users of another server", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob, carol] = await two.hs.register("bob", "carol");
+  const roomId = await alice.createRoom({ preset: "public_chat", invite: [carol.userId] });
+  await carol.syncUntil(isInvited(roomId));
+  await alice.post(path`/rooms/${roomId}/kick`, { user_id: carol.userId });
+  await carol.syncUntil((sync) => sync.rooms?.leave?.[roomId] !== undefined);
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await bob.syncUntil((sync) => sync.rooms?.join?.[roomId] !== undefined);
+  await alice.post(path`/rooms/${roomId}/kick`, { user_id: bob.userId });
+  await bob.syncUntil((sync) => sync.rooms?.leave?.[roomId] !== undefined);
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await alice.sendText(roomId, "back again");
+  await bob.syncUntil(hasBody(roomId, "back again"));
+});
+
+testNetwork("a knock is answered with an invitation", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({
+    room_version: "10",
+    initial_state: [{ type: "m.room.join_rules", state_key: "", content: { join_rule: "knock" } }],
+  });
+  await bob.post(path`/knock/${roomId}?via=${one.name}`, { reason: "please" });
+  await bob.syncUntil((sync) => sync.rooms?.knock?.[roomId] !== undefined);
+  await alice.syncUntil((sync) =>
+    timelineOf(roomId)(sync).some((event) => event.content.membership === "knock" && event.content.reason === "please")
+  );
+  await alice.invite(roomId, bob.userId);
+  await bob.syncUntil(isInvited(roomId));
+  await bob.post(path`/rooms/${roomId}/join`);
+  await alice.syncUntil((sync) =>
+    timelineOf(roomId)(sync).some((event) => event.content.membership === "join" && event.state_key === bob.userId)
+  );
+});
+
+testNetwork(
+  "what was sent while a server was down reaches it, also across a restart of the sender",
+  async ({ servers }) => {
+    const [one, two] = servers;
+    const [alice] = await one.hs.register("alice");
+    const [bob] = await two.hs.register("bob");
+    const roomId = await alice.createRoom({ preset: "public_chat" });
+    await bob.post(path`/join/${roomId}?via=${one.name}`);
+    await one.restart();
+    const again = one.hs.again(alice);
+    await again.sendText(roomId, "after the restart");
+    await bob.syncUntil(hasBody(roomId, "after the restart"));
+  },
+);
+
+testNetwork("typing, receipts, and messages to devices cross servers", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  const eventId = await alice.sendText(roomId, "read me");
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await alice.put(path`/rooms/${roomId}/typing/${alice.userId}`, { typing: true, timeout: 20_000 });
+  const ephemeral = (sync: Json): Json[] => sync.rooms?.join?.[roomId]?.ephemeral?.events ?? [];
+  await bob.syncUntil((sync) =>
+    ephemeral(sync).some(({ type, content }) => type === "m.typing" && content.user_ids.includes(alice.userId))
+  );
+  await bob.sendText(roomId, "mine");
+  await alice.syncUntil(hasBody(roomId, "mine"));
+  await alice.post(path`/rooms/${roomId}/receipt/m.read/${eventId}`, {});
+  await bob.syncUntil((sync) =>
+    ephemeral(sync).some(({ type, content }) => type === "m.receipt" && content[eventId]?.["m.read"]?.[alice.userId])
+  );
+  await alice.put(path`/sendToDevice/org.example.type/txn1`, {
+    messages: { [bob.userId]: { "*": { secret: 42 } } },
+  });
+  const sync = await bob.syncUntil((answer) => (answer.to_device?.events ?? []).length > 0);
+  assert.deepEqual(sync.to_device.events, [
+    { type: "org.example.type", sender: alice.userId, content: { secret: 42 } },
+  ]);
+});
