@@ -39,6 +39,8 @@ const STEP = 1_000;
 const AT_ONCE = 100;
 const NOTE_EVERY_MS = 10_000;
 const RETRY_DELAY_MS = 10_000;
+/** The clock may have been set back since the attempt was put off. */
+const MAX_WAIT_MS = 2 * 3_600_000;
 const STOP_GRACE_MS = 3_000;
 const MAX_RECEIPTS = 1_000;
 
@@ -219,7 +221,7 @@ export class PushPool implements AsyncDisposable {
     const { retryTs } = state.progress;
     if (retryTs === null) return this.#run(state);
     this.#own(
-      clock.sleep(Math.max(retryTs - clock.now(), 0), this.#stopping.signal).then(() => {
+      clock.sleep(Math.min(Math.max(retryTs - clock.now(), 0), MAX_WAIT_MS), this.#stopping.signal).then(() => {
         if (state.progress.retryTs !== retryTs) return;
         state.progress = { ...state.progress, retryTs: null };
         this.#run(state);
