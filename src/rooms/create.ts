@@ -159,8 +159,9 @@ function* initialEvents(
   if (!isGiven("m.room.history_visibility")) {
     yield state("m.room.history_visibility", { history_visibility: "shared" });
   }
-  if (!isGiven("m.room.guest_access")) {
-    yield state("m.room.guest_access", { guest_access: preset.guestsCanJoin ? "can_join" : "forbidden" });
+  // Without the event guests are shut out.
+  if (!isGiven("m.room.guest_access") && preset.guestsCanJoin) {
+    yield state("m.room.guest_access", { guest_access: "can_join" });
   }
   if (!isGiven("m.room.encryption") && !plan.isNeverEncrypted && isEncryptedByDefault(deps, plan.preset)) {
     yield state("m.room.encryption", { algorithm: ENCRYPTION_ALGORITHM });

@@ -21,6 +21,8 @@ import { noticesUserOf } from "./server_notices.ts";
 
 /** What accounts need from the layers around them; bound once those exist. */
 export interface AccountHooks {
+  /** Asks the server of a remote user; null when it does not say. */
+  readonly lookUpProfile: ConstructorParameters<typeof Profiles>[0]["lookUpRemote"];
   readonly onDeviceChange: DeviceListener;
   readonly onRegistered: (user: { userId: UserId; isGuest: boolean }) => Promise<void>;
   readonly userRoomActions: UserRoomActions;
@@ -64,7 +66,19 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const sharedSecret = config.registration.registrationSharedSecret;
   const { profiles, userRooms } = buildProfiles(core, hooks);
   return {
-    ...{ limits, passwords, credentials, tokens, appservices, lastSeen, devices, uia, registration, login, loginOptions },
+    ...{
+      limits,
+      passwords,
+      credentials,
+      tokens,
+      appservices,
+      lastSeen,
+      devices,
+      uia,
+      registration,
+      login,
+      loginOptions,
+    },
     ...{ profiles, userRooms },
     accounts: new Accounts({ db, credentials, devices, tokens, wakeDepartures: () => userRooms.wakeDepartures() }),
     sharedSecretRegistration: new SharedSecretRegistration({ db, clock, credentials, registration, sharedSecret }),
@@ -77,7 +91,7 @@ function buildProfiles({ config, db, clock }: Core, hooks: AccountHooks) {
     db,
     serverName: config.serverName,
     options: { ...config.registration, ...config.server },
-    lookUpRemote: () => Promise.resolve(null),
+    lookUpRemote: hooks.lookUpProfile,
     onChange: (userId) => {
       userRooms.wakeProfile(userId);
       hooks.onProfileChange(userId);

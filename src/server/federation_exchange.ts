@@ -14,6 +14,7 @@ import { OutboundEdus } from "../services/outbound_edus.ts";
 import { FederationSender } from "../workers/federation_sender.ts";
 import { FederationInbox } from "../services/federation_inbox.ts";
 import { InboundEdus } from "../services/inbound_edus.ts";
+import { RemoteLookUps } from "../services/remote_look_ups.ts";
 import { RemoteDevices } from "../services/remote_devices.ts";
 import { selectDeviceListChanges } from "../storage/cross_signing.ts";
 import { selectUser } from "../storage/users.ts";
@@ -80,6 +81,7 @@ export function buildFederationExchange(
   rooms.outbox.onWork((servers) => sender.wake(servers));
   const removeListener = followDeviceLists(core, outbound);
   return {
+    lookUps: new RemoteLookUps({ remote: remoteUsers, log }),
     ...{ remoteEvents, remoteUsers, remoteDevices, inbound, invites, inbox, outbound, sender },
     async [Symbol.asyncDispose](): Promise<void> {
       removeListener();
@@ -110,6 +112,7 @@ export function otherServers(exchange: () => FederationExchangeParts): OtherServ
     onTyping: (change) => told(exchange().outbound.typing(change)),
     onRead: (receipt) => told(exchange().outbound.receipt(receipt)),
     onPresence: (userId) => told(exchange().outbound.presence(userId)),
+    resolveAlias: (alias) => exchange().lookUps.alias(alias),
     sendToDevice: (tx, message) => exchange().outbound.toDevice(tx, message),
   };
 }

@@ -78,7 +78,10 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   });
   const accounts: AccountParts = buildAccounts(
     core,
-    accountHooks(core, { rooms, userData: () => userData, social: () => social, push: () => push }),
+    accountHooks(core, {
+      ...{ rooms, userData: () => userData, social: () => social, push: () => push },
+      exchange: () => exchange,
+    }),
   );
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
@@ -137,7 +140,8 @@ function openMedia({ config, db, clock }: Core): Promise<Media> {
 
 function accountHooks(
   { config }: Core,
-  { rooms, userData, social, push }: {
+  { rooms, userData, social, push, exchange }: {
+    exchange: () => FederationExchangeParts;
     rooms: RoomParts;
     userData: () => UserDataParts;
     social: () => SocialParts;
@@ -152,6 +156,7 @@ function accountHooks(
     log,
   });
   return {
+    lookUpProfile: (userId, key) => exchange().lookUps.profile(userId, key),
     onDeviceChange: async (tx, { userId, deviceIds, kind }) => {
       // Others see a device's name with its keys.
       if (kind === "renamed") await userData().deviceLists.noteChange(tx, userId);

@@ -37,6 +37,8 @@ import { addFederationExchangeRoutes } from "./federation_exchange.ts";
 import { addFederationRoomRoutes } from "./federation_rooms.ts";
 import { addFederationRoutes } from "./federation.ts";
 import type { Parts } from "./parts.ts";
+import { configuredFeatures } from "./features.ts";
+import { rendezvousParts } from "./rendezvous.ts";
 import { socialRoutes } from "./social_routes.ts";
 import { parseSyncToken } from "../streams/tokens.ts";
 
@@ -56,6 +58,7 @@ export function buildApp(parts: Parts): App {
   userDataParts(app, parts, guards);
   encryptionParts(app, parts, guards);
   socialRoutes(app, parts, guards);
+  rendezvousParts(app, { core: parts.core, auth: guards.auth });
   mediaRoutes(app, { ...guards, ...parts.media });
   addFederationRoutes(app, parts.federation, parts.core);
   addFederationRoomRoutes(app, parts);
@@ -69,9 +72,7 @@ function serverRoutes(app: App, { core: { config } }: Parts, { auth }: Guards): 
   );
   healthRoutes(app, { webClientLocation: config.server.webClientLocation });
   wellKnownRoutes(app, { serverName: config.serverName, options: wellKnownOptions(config) });
-  versionRoutes(app, {
-    unstableFeatures: { "org.matrix.simplified_msc3575": hasSlidingSync(config) },
-  });
+  versionRoutes(app, { unstableFeatures: configuredFeatures(config) });
   capabilityRoutes(app, {
     auth,
     options: { ...config.registration, ...config.passwords, ...config.sessions },
@@ -110,7 +111,7 @@ function accountParts(app: App, { core: { config }, accounts }: Parts, { auth, l
 
 function roomParts(
   app: App,
-  { core: { config }, rooms, accounts, userData, social, sync }: Parts,
+  { core: { config }, rooms, accounts, userData, social, sync, exchange }: Parts,
   { auth, limits }: Guards,
 ): void {
   const { engine } = rooms;
@@ -130,6 +131,7 @@ function roomParts(
   directoryRoutes(app, {
     ...{ auth, directory, publicRooms },
     serverName: config.serverName,
+    remotePublicRooms: (server, body) => exchange.lookUps.publicRooms(server, body),
     allowPublicRoomsWithoutAuth: config.server.allowPublicRoomsWithoutAuth,
   });
 }
@@ -153,10 +155,11 @@ function userDataParts(
   toDeviceRoutes(app, { auth, toDevice });
 }
 
-function encryptionParts(app: App, { accounts: { uia }, userData }: Parts, { auth, limits }: Guards): void {
+function encryptionParts(app: App, { core: { isLocal }, accounts: { uia }, userData, exchange }: Parts, { auth, limits }: Guards): void {
   const { deviceKeys, crossSigning, deviceLists, keyBackup: backups } = userData;
   keyRoutes(app, {
-    ...{ auth, limits, deviceKeys, crossSigning, deviceLists },
+    ...{ auth, limits, deviceKeys, crossSigning, deviceLists, isLocal },
+    remoteDevices: exchange.remoteDevices,
     withUserAuth: (c, body, action) => {
       const conditions = { action: "POST /keys/device_signing/upload", allowRecent: true };
       return requirePassword(c, { uia, body, conditions, work: action });

@@ -26,6 +26,7 @@ export interface OtherServers {
   readonly onTyping: NonNullable<ConstructorParameters<typeof TypingService>[0]["onLocalChange"]>;
   readonly onRead: NonNullable<ConstructorParameters<typeof ReceiptsService>[0]["onLocalRead"]>;
   readonly onPresence: (userId: UserId) => void;
+  readonly resolveAlias: NonNullable<ConstructorParameters<typeof DirectoryService>[0]["resolveRemote"]>;
   readonly sendToDevice: NonNullable<ConstructorParameters<typeof ToDeviceService>[0]["sendRemote"]>;
 }
 
@@ -76,7 +77,7 @@ export function buildUserData(
     deviceKeys: new DeviceKeysService({ db, clock, notifier, deviceLists, isLocal }),
     crossSigning: new CrossSigningService({ db, deviceLists }),
     keyBackup: new KeyBackupService({ db }),
-    directory: buildDirectory(core, { rooms, services }),
+    directory: buildDirectory(core, { rooms, services, others }),
     publicRooms: new PublicRoomsService({ db, summaries, isSearchEnabled: config.rooms.enableRoomListSearch }),
   };
 }
@@ -94,13 +95,18 @@ function presenceSettings(
 
 function buildDirectory(
   { db, clock, config }: Core,
-  { rooms: { facts, engine }, services }: { rooms: RoomParts; services: DirectoryServices },
+  { rooms: { facts, engine }, services, others }: {
+    rooms: RoomParts;
+    services: DirectoryServices;
+    others: OtherServers;
+  },
 ): DirectoryService {
   const { rooms, blocking } = config;
   return new DirectoryService({
     db,
     clock,
     services,
+    resolveRemote: others.resolveAlias,
     serverName: config.serverName,
     rooms: {
       isJoined: (userId, roomId) => facts.isJoined(userId, roomId),

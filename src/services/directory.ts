@@ -41,6 +41,8 @@ export interface DirectoryDeps {
     readonly mayPublishRoom: (query: DirectoryRuleQuery) => boolean;
   };
   readonly services: DirectoryServices;
+  /** Asks the server of an alias; null when it does not know the alias, or cannot be asked. */
+  readonly resolveRemote?: (alias: RoomAlias) => Promise<{ roomId: RoomId; servers: readonly ServerName[] } | null>;
 }
 
 /** What application services have to do with aliases. */
@@ -117,7 +119,9 @@ export class DirectoryService {
 
   /** Returns the room of an alias and servers to join through. Throws 404 when it leads nowhere. */
   async resolve(alias: RoomAlias): Promise<{ roomId: RoomId; servers: readonly ServerName[] }> {
-    const found = serverNameOf(alias) === this.#deps.serverName ? await this.resolveLocal(alias) : null;
+    const found = serverNameOf(alias) === this.#deps.serverName
+      ? await this.resolveLocal(alias)
+      : await this.#deps.resolveRemote?.(alias);
     if (!found) throw notFound(`Room alias ${alias} not found`);
     return found;
   }

@@ -47,7 +47,7 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_TIMEOUT_MS = 60_000;
 
 /** The answer to a query in parts. */
-interface Found {
+interface Found extends Record<string, JsonObject> {
   readonly device_keys: JsonObject;
   readonly master_keys: JsonObject;
   readonly self_signing_keys: JsonObject;
@@ -95,7 +95,10 @@ export class RemoteDevices {
   }
 
   /** Answers `POST /keys/query` for users of other servers; servers that fail are named in `failures`. */
-  async query(wanted: ReadonlyMap<UserId, readonly string[]>, { timeoutMs }: { timeoutMs?: number }): Promise<Found> {
+  async query(
+    wanted: ReadonlyMap<UserId, readonly string[]>,
+    { timeoutMs }: { timeoutMs: number | undefined },
+  ): Promise<Found> {
     const found: Found = { device_keys: {}, master_keys: {}, self_signing_keys: {}, failures: {} };
     const byServer = Map.groupBy([...wanted], ([userId]) => serverNameOf(userId));
     await Promise.all([...byServer].map(async ([server, users]) => {
@@ -112,8 +115,8 @@ export class RemoteDevices {
   /** Answers `POST /keys/claim` for users of other servers. */
   async claim(
     wanted: readonly { userId: UserId; deviceId: string; algorithm: string }[],
-    { timeoutMs }: { timeoutMs?: number },
-  ): Promise<{ one_time_keys: JsonObject; failures: JsonObject }> {
+    { timeoutMs }: { timeoutMs: number | undefined },
+  ): Promise<Record<"one_time_keys" | "failures", JsonObject>> {
     const keys: JsonObject = {};
     const failures: JsonObject = {};
     const byServer = Map.groupBy(wanted, ({ userId }) => serverNameOf(userId));
@@ -214,7 +217,10 @@ export class RemoteDevices {
   }
 }
 
-function addDevice(found: Found, { device, only = [] }: { device: RemoteDevice; only: readonly string[] | undefined }): void {
+function addDevice(
+  found: Found,
+  { device, only = [] }: { device: RemoteDevice; only: readonly string[] | undefined },
+): void {
   const { userId, deviceId, displayName, keyJson } = device;
   const ofUser = found.device_keys[userId];
   if (keyJson === null || !isJsonObject(ofUser) || (only.length > 0 && !only.includes(deviceId))) return;

@@ -6,8 +6,8 @@
  *   GET, POST /publicRooms
  */
 import { z } from "zod";
-import { badJson, invalidParam, MatrixError, missingToken } from "../../protocol/errors.ts";
-import { parseRoomAlias, parseRoomId, type ServerName } from "../../protocol/ids.ts";
+import { badJson, invalidParam, missingToken } from "../../protocol/errors.ts";
+import { parseRoomAlias, parseRoomId, parseServerName, type ServerName } from "../../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../../protocol/json.ts";
 import type { DirectoryService } from "../../services/directory.ts";
 import type { PublicRoomsQuery, PublicRoomsService } from "../../services/public_rooms.ts";
@@ -24,6 +24,8 @@ export interface DirectoryRoutesDeps {
   readonly directory: DirectoryService;
   readonly publicRooms: PublicRoomsService;
   readonly serverName: ServerName;
+  /** Asks another server for its list. */
+  readonly remotePublicRooms: (server: ServerName, body: JsonObject) => Promise<JsonObject>;
   /** The public list is shown to everybody only when configured so. */
   readonly allowPublicRoomsWithoutAuth: boolean;
 }
@@ -80,21 +82,29 @@ function publicRoomsRoutes(app: App, deps: DirectoryRoutesDeps): void {
     .get("/publicRooms", auth.optional(), async (c) => {
       if (!allowPublicRoomsWithoutAuth && sessionOf(c) === null) throw missingToken();
       const { limit, since, server } = query(c, ListQuery);
-      refuseRemote(server, deps);
+      const remote = remoteOf(server, deps);
+      if (remote !== null) {
+        const page = { ...(limit === undefined ? {} : { limit }), ...(since === undefined ? {} : { since }) };
+        return json(await deps.remotePublicRooms(remote, page));
+      }
       return json(
         await publicRooms.list({ limit: limit ?? null, since: since ?? null, searchTerm: null, roomTypes: null }),
       );
     })
     .post("/publicRooms", auth.guestOk(), async (c) => {
       const body = await readJsonObject(c, { allowEmpty: true });
-      refuseRemote(searchParams(c).get("server") ?? undefined, deps);
-      return json(await publicRooms.list(parseListBody(body)));
+      const remote = remoteOf(searchParams(c).get("server") ?? undefined, deps);
+      const list = parseListBody(body);
+      return json(remote === null ? await publicRooms.list(list) : await deps.remotePublicRooms(remote, body));
     });
 }
 
-function refuseRemote(server: string | undefined, { serverName }: DirectoryRoutesDeps): void {
-  if (server === undefined || server === serverName) return;
-  throw new MatrixError(502, "M_UNKNOWN", `Cannot fetch the room list of "${server.slice(0, 255)}"`);
+/** Returns the other server whose list is asked for; null for ours. */
+function remoteOf(server: string | undefined, { serverName }: DirectoryRoutesDeps): ServerName | null {
+  if (server === undefined || server === serverName) return null;
+  const remote = parseServerName(server);
+  if (remote === null) throw invalidParam("Invalid server name");
+  return remote;
 }
 
 function parseListBody(body: JsonObject): PublicRoomsQuery {

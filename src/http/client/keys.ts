@@ -10,6 +10,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from "../../protocol/js
 import type { CrossSigningService } from "../../services/cross_signing.ts";
 import type { DeviceKeysService } from "../../services/device_keys.ts";
 import type { DeviceListRange, DeviceListsService } from "../../services/device_lists.ts";
+import type { RemoteDevices } from "../../services/remote_devices.ts";
 import { type App, client, type Ctx, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson, readJsonObject } from "../middleware/body.ts";
@@ -22,6 +23,8 @@ export interface KeyRoutesDeps {
   readonly auth: Auth;
   readonly limits: RequestLimits;
   readonly deviceKeys: DeviceKeysService;
+  readonly remoteDevices: RemoteDevices;
+  readonly isLocal: (userId: UserId) => boolean;
   readonly crossSigning: CrossSigningService;
   readonly deviceLists: DeviceListsService;
   /** Runs `action` once the request has passed user-interactive authentication. */
@@ -39,8 +42,12 @@ const UploadBody = z.looseObject({
   fallback_keys: JsonObjectSchema.optional(),
   "org.matrix.msc2732.fallback_keys": JsonObjectSchema.optional(),
 });
-const QueryBody = z.looseObject({ device_keys: z.record(z.string(), z.array(z.string())) });
-const ClaimBody = z.looseObject({ one_time_keys: z.record(z.string(), z.record(z.string(), z.string())) });
+const Timeout = z.number().min(0).optional();
+const QueryBody = z.looseObject({ timeout: Timeout, device_keys: z.record(z.string(), z.array(z.string())) });
+const ClaimBody = z.looseObject({
+  timeout: Timeout,
+  one_time_keys: z.record(z.string(), z.record(z.string(), z.string())),
+});
 const CrossSigningBody = z.looseObject({
   master_key: JsonObjectSchema.optional(),
   self_signing_key: JsonObjectSchema.optional(),
@@ -49,20 +56,29 @@ const CrossSigningBody = z.looseObject({
 
 /** Registers the key endpoints. */
 export function keyRoutes(app: App, deps: KeyRoutesDeps): void {
-  const { auth, limits, deviceKeys, crossSigning, deviceLists, rangeBetween } = deps;
+  const { auth, limits, deviceKeys, remoteDevices, isLocal, crossSigning, deviceLists, rangeBetween } = deps;
   client(app)
     .post("/keys/upload", auth.guestOk(), (c) => uploadKeys(c, deviceKeys))
     .post("/keys/upload/:deviceId", auth.guestOk(), (c) => uploadKeys(c, deviceKeys))
     .post("/keys/query", auth.guestOk(), limits.perUser("rc_key_requests"), async (c) => {
-      const { device_keys } = await readJson(c, QueryBody, { maxBytes: MAX_BODY_BYTES });
-      return json(await deviceKeys.query(requester(c).userId, parseUsers(device_keys)));
+      const body = await readJson(c, QueryBody, { maxBytes: MAX_BODY_BYTES });
+      const { device_keys } = body;
+      const wanted = parseUsers(device_keys);
+      const own = await deviceKeys.query(requester(c).userId, wanted);
+      const others = new Map([...wanted].filter(([userId]) => !isLocal(userId)));
+      if (others.size === 0) return json(own);
+      return json(merge(own, await remoteDevices.query(others, { timeoutMs: body.timeout })));
     })
     .post("/keys/claim", auth.guestOk(), async (c) => {
-      const { one_time_keys } = await readJson(c, ClaimBody, { maxBytes: MAX_BODY_BYTES });
+      const body = await readJson(c, ClaimBody, { maxBytes: MAX_BODY_BYTES });
+      const { one_time_keys } = body;
       const wanted = [...parseUsers(one_time_keys)].flatMap(([userId, byDevice]) =>
         Object.entries(byDevice).map(([device, algorithm]) => ({ userId, deviceId: device as DeviceId, algorithm }))
       );
-      return json({ one_time_keys: await deviceKeys.claim(wanted), failures: {} });
+      const own = { one_time_keys: await deviceKeys.claim(wanted), failures: {} };
+      const others = wanted.filter(({ userId }) => !isLocal(userId));
+      if (others.length === 0) return json(own);
+      return json(merge(own, await remoteDevices.claim(others, { timeoutMs: body.timeout })));
     })
     .get("/keys/changes", auth.guestOk(), async (c) => {
       const { from, to } = query(c, z.object({ from: z.string(), to: z.string() }));
@@ -120,4 +136,14 @@ function parseUsers<V extends JsonValue>(byUser: Readonly<Record<string, V>>): M
     if (userId === null) throw invalidParam(`Invalid user id "${user.slice(0, 255)}"`);
     return [userId, value];
   }));
+}
+
+/** Joins two answers: each part is an object by user or server. */
+function merge(own: JsonObject, others: Readonly<Record<string, JsonObject>>): JsonObject {
+  const merged = { ...own };
+  for (const [part, value] of Object.entries(others)) {
+    const before = merged[part];
+    merged[part] = { ...(isJsonObject(before) ? before : {}), ...value };
+  }
+  return merged;
 }
