@@ -14,6 +14,7 @@ import {
 } from "matrix-js-sdk";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { type Logger, logger as sdkLogger } from "matrix-js-sdk/lib/logger.js";
+import type { SlidingSync } from "matrix-js-sdk/lib/sliding-sync.js";
 
 /** How long one thing may take to happen. Nothing waits that long when it works. */
 const WAIT_MS = 60_000;
@@ -43,7 +44,12 @@ export class SdkUser implements AsyncDisposable {
   }
 
   /** Registers a user, logs in, sets up encryption and cross-signing, and starts to sync. */
-  static async register(baseUrl: string, username: string): Promise<SdkUser> {
+  // deno-lint-ignore synapse-ts/max-positional -- an option of one of many callers
+  static async register(
+    baseUrl: string,
+    username: string,
+    { sliding }: { sliding?: (client: MatrixClient) => SlidingSync } = {},
+  ): Promise<SdkUser> {
     const body = { username, password: `secret of ${username}`, auth: { type: "m.login.dummy" } };
     const session = await createClient({ baseUrl, logger: SILENT }).registerRequest(body);
     assert.ok(session.access_token !== undefined && session.device_id !== undefined);
@@ -59,7 +65,8 @@ export class SdkUser implements AsyncDisposable {
     // Long enough that no sync of a test leaves a gap.
     const filter = new Filter(session.user_id);
     filter.setTimelineLimit(TIMELINE_LIMIT);
-    await client.startClient({ filter, pendingEventOrdering: PendingEventOrdering.Detached });
+    const slidingSync = sliding === undefined ? {} : { slidingSync: sliding(client) };
+    await client.startClient({ filter, pendingEventOrdering: PendingEventOrdering.Detached, ...slidingSync });
     const user = new SdkUser(client);
     await user.until("the first sync", () => client.isInitialSyncComplete());
     await user.crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: async (send) => void await send(null) });

@@ -52,8 +52,9 @@ export interface RoomResult {
 export const MAX_TIMELINE_LIMIT = 100;
 /** The limit of a room of which the client has all events there are. */
 const SENT_ALL = 1_000_000;
-const NAME = stateKeyOf("m.room.name", "");
-const AVATAR = stateKeyOf("m.room.avatar", "");
+/** A type of state, the key of its content, and the field of the response. */
+type NamedPart = readonly [type: string, key: string, field: string];
+const NAMED_PARTS: readonly NamedPart[] = [["m.room.name", "name", "name"], ["m.room.avatar", "url", "avatar"]];
 const NO_MEMBERS: ReadonlySet<number> = new Set();
 
 /** Returns what to tell of a room, or null when nothing happened in it. */
@@ -200,13 +201,14 @@ async function commonText(deps: RoomResultDeps, { view, room }: Inside): Promise
 
 /** Returns name, avatar, heroes and counts as far as they may have changed. */
 async function summaryText(deps: RoomResultDeps, { view, record, deltas, root, part }: Inside): Promise<string> {
-  const changed = new Set(deltas.map(({ type }) => type));
-  const found = await deps.state.getMany(root, [NAME, AVATAR]);
-  const name = textOf(found.get(NAME), "name");
+  const isAsked = ([type]: NamedPart) => record === null || deltas.some((delta) => delta.type === type);
+  const asked = NAMED_PARTS.filter(isAsked);
+  const found = asked.length === 0 ? null : await deps.state.getMany(root, asked.map(([type]) => stateKeyOf(type, "")));
   let text = "";
-  if (record === null ? name !== null : changed.has("m.room.name")) text += `,"name":${JSON.stringify(name)}`;
-  const avatar = textOf(found.get(AVATAR), "url");
-  if (record === null ? avatar !== null : changed.has("m.room.avatar")) text += `,"avatar":${JSON.stringify(avatar)}`;
+  for (const [type, key, field] of asked) {
+    const value = textOf(found?.get(stateKeyOf(type, "")), key);
+    if (record !== null || value !== null) text += `,"${field}":${JSON.stringify(value)}`;
+  }
   if (record !== null && !deps.summaries.isAffectedBy(deltas)) return text;
   const { userId } = view.request.requester;
   const summary = await deps.summaries.of({ roomNid: part.roomNid, root, byAlias: false }, userId);
