@@ -91,7 +91,7 @@ export function createHandler({ app, clock, log }: HandlerDeps, options: Handler
   }
 
   async function answer(request: Request, { path, info }: { path: string; info: RequestInfo }): Promise<Response> {
-    if (request.method === "OPTIONS") return preflight();
+    if (request.method === "OPTIONS") return preflight(path);
     if (!isServed(path, resources)) return renderError(unrecognized(), info);
     // No name, type or key of anything holds a NUL character.
     if (request.url.includes("%00")) return renderError(invalidParam("Addresses must not hold a NUL character"), info);

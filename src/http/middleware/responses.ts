@@ -37,14 +37,19 @@ export interface JsonOptions {
   readonly headers?: readonly (readonly [string, string])[];
 }
 
-/** Adds the browser headers to an answer made elsewhere. */
+/** Adds the browser headers to an answer made elsewhere, which may expose further ones. */
 export function addCors(response: Response): Response {
   if (response.headers.has("access-control-allow-origin")) return response;
-  for (const [name, value] of CORS_HEADERS) response.headers.set(name, value);
+  for (const [name, value] of CORS_HEADERS) response.headers.append(name, value);
   return response;
 }
 
+/** What a browser may send beyond the API's own headers: rendezvous sessions are written by their tag (MSC4108). */
+const RENDEZVOUS_HEADERS: [string, string] = ["access-control-allow-headers", "If-Match, If-None-Match"];
+
 /** Answers a browser's preflight request. */
-export function preflight(): Response {
-  return new Response(null, { status: 204, headers: CORS_HEADERS.map(([k, v]): [string, string] => [k, v]) });
+export function preflight(path: string): Response {
+  const headers = CORS_HEADERS.map(([k, v]): [string, string] => [k, v]);
+  if (path.includes("/rendezvous")) headers.push(RENDEZVOUS_HEADERS);
+  return new Response(null, { status: 204, headers });
 }

@@ -1,0 +1,19 @@
+/** What `/versions` says of proposals. Spec: client-server API, "API Versions". */
+import type { Core } from "./core.ts";
+import { rendezvousModes } from "./rendezvous.ts";
+
+/** Returns the features whose being there depends on the configuration. */
+export function configuredFeatures(config: Core["config"]): Record<string, boolean> {
+  const { experimental: { experimentalFeatures }, rooms, server } = config;
+  const { msc4108, msc4388 } = rendezvousModes(config);
+  const encrypted = rooms.encryptionEnabledByDefaultForRoomType;
+  return {
+    "io.element.e2ee_forced.private": encrypted !== "off",
+    "io.element.e2ee_forced.public": encrypted === "all",
+    "io.element.e2ee_forced.trusted_private": encrypted !== "off",
+    "io.element.msc4388": msc4388 !== null,
+    "org.matrix.msc4108": msc4108 !== null,
+    "org.matrix.msc4140": server.maxEventDelayDuration !== null,
+    "org.matrix.simplified_msc3575": experimentalFeatures.isEnabled("msc3575_enabled"),
+  };
+}
