@@ -16,7 +16,7 @@ import { Dice } from "./values.ts";
 import { proveUsable, World } from "./world.ts";
 
 const SEED = Number(Deno.env.get("HOSTILE_SEED") ?? 20_260_101);
-const EFFORT = Number(Deno.env.get("HOSTILE_EFFORT") ?? 8);
+const EFFORT = Number(Deno.env.get("HOSTILE_EFFORT") ?? 4);
 const ONLY = Deno.env.get("HOSTILE_ONLY");
 /** Operations that run beside each other, each lane with users and a room of its own. */
 const LANES = 3;
