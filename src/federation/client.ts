@@ -3,9 +3,9 @@
  * all to servers that are left alone. The typed calls are in `remote_*.ts`.
  */
 import { Buffer } from "node:buffer";
-import type { Dispatcher } from "undici";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import type { Dispatcher } from "../lib/undici.ts";
 import { canonicalJson, parseJsonStrict } from "../protocol/canonical_json.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";

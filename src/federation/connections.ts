@@ -7,8 +7,8 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { isIP } from "node:net";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
-import { type buildConnector, type Dispatcher, Pool } from "undici";
 import { LruCache } from "../lib/lru.ts";
+import { type buildConnector, type Dispatcher, loadUndici, type Pool } from "../lib/undici.ts";
 import type { Dns } from "./dns.ts";
 import { orderTargets, type RouteTarget, routeTo, type ServerRoute } from "./discovery.ts";
 import type { IpPolicy } from "./ip_policy.ts";
@@ -73,7 +73,9 @@ export class Connections implements AsyncDisposable {
   /** Sends a request; the caller must read or destroy the body. Rejects when there is no answer. */
   async send(route: ServerRoute, request: RouteRequest): Promise<Dispatcher.ResponseData> {
     if (this.#isClosed) throw new Error("Connections are closed");
-    return await this.#poolOf(route).request({
+    const pool = await this.#poolOf(route);
+    if (this.#isClosed) throw new Error("Connections are closed");
+    return await pool.request({
       method: request.method,
       path: request.path,
       headers: { ...request.headers, host: route.hostHeader },
@@ -114,7 +116,8 @@ export class Connections implements AsyncDisposable {
     await Promise.all(pools.map((pool) => pool?.destroy().catch(() => {})));
   }
 
-  #poolOf(route: ServerRoute): Pool {
+  async #poolOf(route: ServerRoute): Promise<Pool> {
+    const { Pool } = await loadUndici();
     const key = JSON.stringify([route.certName, route.hostHeader, route.targets]);
     const known = this.#pools.get(key);
     if (known !== undefined) return known;

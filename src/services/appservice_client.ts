@@ -3,8 +3,8 @@
  *
  * Where a service is is the operator's word, so no address is refused. Redirects are not followed.
  */
-import { Agent } from "undici";
 import { readBody } from "../federation/connections.ts";
+import { type Agent, loadUndici } from "../lib/undici.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import type { Appservice } from "./appservices.ts";
 
@@ -41,13 +41,7 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
 /** Asks and tells application services. */
 export class AppserviceClient implements AsyncDisposable {
   readonly #deps: AppserviceClientDeps;
-  readonly #agent = new Agent({
-    connections: MAX_CONNECTIONS,
-    pipelining: 1,
-    allowH2: false,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-  });
+  #agent: Promise<Agent> | null = null;
 
   constructor(deps: AppserviceClientDeps) {
     this.#deps = deps;
@@ -61,7 +55,8 @@ export class AppserviceClient implements AsyncDisposable {
     for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
     if (this.#deps.tokenInQuery) url.searchParams.set("access_token", service.hsToken);
     const timeout = AbortSignal.timeout(timeoutMs);
-    const answer = await this.#agent.request({
+    const agent = await (this.#agent ??= openAgent());
+    const answer = await agent.request({
       origin: url.origin,
       method,
       path: url.pathname + url.search,
@@ -111,7 +106,7 @@ export class AppserviceClient implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy();
+    await (await this.#agent)?.destroy();
   }
 
   async #lookUp(service: Appservice, path: string, query: Readonly<Record<string, string>>): Promise<JsonValue> {
@@ -134,4 +129,15 @@ function parseJson(text: string): JsonValue {
   } catch {
     return null;
   }
+}
+
+async function openAgent(): Promise<Agent> {
+  const { Agent } = await loadUndici();
+  return new Agent({
+    connections: MAX_CONNECTIONS,
+    pipelining: 1,
+    allowH2: false,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+  });
 }

@@ -6,7 +6,7 @@
  */
 import { isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import { Agent, type buildConnector } from "undici";
+import { type Agent, type buildConnector, loadUndici } from "../lib/undici.ts";
 import { openSocket, readBody } from "../federation/connections.ts";
 import type { Dns } from "../federation/dns.ts";
 import type { IpPolicy } from "../federation/ip_policy.ts";
@@ -29,29 +29,17 @@ const MAX_ADDRESSES = 4;
 /** Sends notifications to gateways. */
 export class PushGateways implements AsyncDisposable {
   readonly #deps: PushGatewaysDeps;
-  readonly #agent: Agent;
+  #agent: Promise<Agent> | null = null;
 
   constructor(deps: PushGatewaysDeps) {
     this.#deps = deps;
-    this.#agent = new Agent({
-      connections: MAX_CONNECTIONS,
-      pipelining: 1,
-      allowH2: false,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      connect: (options, callback) => {
-        this.#connect(options).then(
-          (socket) => callback(null, socket),
-          (error) => callback(error instanceof Error ? error : new Error(String(error)), null),
-        );
-      },
-    });
   }
 
   /** Sends a notification; returns the push keys that the gateway rejects. Throws when it was not taken. */
   async notify(url: string, notification: JsonObject): Promise<string[]> {
     const { origin, pathname, search } = new URL(url);
-    const answer = await this.#agent.request({
+    const agent = await (this.#agent ??= this.#openAgent());
+    const answer = await agent.request({
       origin,
       method: "POST",
       path: pathname + search,
@@ -72,7 +60,24 @@ export class PushGateways implements AsyncDisposable {
 
   /** Ends the requests under way. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy();
+    await (await this.#agent)?.destroy();
+  }
+
+  async #openAgent(): Promise<Agent> {
+    const { Agent } = await loadUndici();
+    return new Agent({
+      connections: MAX_CONNECTIONS,
+      pipelining: 1,
+      allowH2: false,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      connect: (options, callback) => {
+        this.#connect(options).then(
+          (socket) => callback(null, socket),
+          (error) => callback(error instanceof Error ? error : new Error(String(error)), null),
+        );
+      },
+    });
   }
 
   async #connect({ hostname, port, protocol }: buildConnector.Options): Promise<Socket | TLSSocket> {
