@@ -113,7 +113,7 @@ export class Inbound {
   ): Promise<ReceiveOutcome> {
     const { eventId } = received.event;
     try {
-      if (missing.authEvents.length > 0) await this.#fetchAuthChain(origin, { room, eventId });
+      if (missing.authEvents.length > 0) await this.fetchAuthChain(origin, { room, eventId });
       const parentStates = new Map<EventId, readonly EventId[]>();
       for (const parent of missing.parents) {
         parentStates.set(parent, await this.stateAfter(origin, { room, eventId: parent }));
@@ -127,7 +127,8 @@ export class Inbound {
     }
   }
 
-  async #fetchAuthChain(
+  /** Fetches what authorizes an event, and keeps it. Throws `RemoteError`. */
+  async fetchAuthChain(
     origin: ServerName,
     { room, eventId }: { room: RoomIdentity; eventId: EventId },
   ): Promise<void> {
@@ -141,18 +142,29 @@ export class Inbound {
     origin: ServerName,
     { room, eventId }: { room: RoomIdentity; eventId: EventId },
   ): Promise<EventId[]> {
-    const { remote, db, events, engine } = this.#deps;
+    const stateIds = await this.stateBefore(origin, { room, eventId, andItself: true });
+    const own = await this.#deps.events.getById(eventId);
+    if (own === null || own.isRejected || own.event.stateKey === null) return stateIds;
+    return await this.#replace(stateIds, own.event);
+  }
+
+  /** Returns the state before an event as a server tells it, with all its events stored. Throws `RemoteError`. */
+  async stateBefore(
+    origin: ServerName,
+    { room, eventId, andItself = false }: { room: RoomIdentity; eventId: EventId; andItself?: boolean },
+  ): Promise<EventId[]> {
+    const { remote, db, engine } = this.#deps;
     const { stateIds, authIds } = await remote.stateIds(origin, { roomId: room.roomId, eventId });
     const unknown = await selectUnknownEvents(db, [...new Set([...stateIds, ...authIds, eventId])]);
     const unknownState = unknown.filter((id) => id !== eventId);
     const fetched = unknownState.length > MAX_SINGLE_FETCHES
       ? await this.#fetchState(origin, { room, eventId })
       : await this.#fetchEach(origin, { room, ids: unknownState });
-    if (unknown.includes(eventId)) fetched.push(...await this.#fetchEach(origin, { room, ids: [eventId] }));
+    if (andItself && unknown.includes(eventId)) {
+      fetched.push(...await this.#fetchEach(origin, { room, ids: [eventId] }));
+    }
     await engine.storeOutliers(room.roomId, fetched);
-    const own = await events.getById(eventId);
-    if (own === null || own.isRejected || own.event.stateKey === null) return [...stateIds];
-    return await this.#replace(stateIds, own.event);
+    return [...stateIds];
   }
 
   /** Returns the state with one event put in place of the one at its key. */

@@ -18,7 +18,7 @@ import {
   type TimelineRow,
 } from "../storage/timeline.ts";
 import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
-import type { EventStore } from "./event_store.ts";
+import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { MemberLoader } from "./lazy_members.ts";
 import type { EventRenderer } from "./renderer.ts";
 import type { Reading, RoomAccess, RoomReaders } from "./room_access.ts";
@@ -36,6 +36,8 @@ export interface PaginationDeps {
   /** Returns the position of the events stream. */
   readonly streamPosition: () => number;
   readonly bundle?: Bundler;
+  /** Fetches older history from other servers; tells whether there is more now. */
+  readonly fetchOlder?: { current: ((room: RoomIdentity, limit: number) => Promise<boolean>) | null };
 }
 
 /** Returns the text of `unsigned.m.relations` for those of the events that have any, by event. */
@@ -60,6 +62,7 @@ export interface Page {
 
 /** How many events one request looks at, when a filter or visibility hides most of them. */
 const MAX_SCANNED = 2_000;
+const MAX_FETCHES = 3;
 const MIN_CHUNK = 20;
 const MAX_CHUNK = 500;
 
@@ -76,7 +79,7 @@ export class Pagination {
     const { requester, access } = reading;
     const { readers, renderer, members, bundle } = this.#deps;
     const viewer = await readers.viewer(reading);
-    const page = await this.page(access, { viewer, request });
+    const page = await this.#pageWithOlder(access, { viewer, request });
     const events = page.events.map(({ stored }) => stored);
     const relations = await bundle?.(events, requester.userId);
     const chunk = await renderer.render(events, {
@@ -94,6 +97,21 @@ export class Pagination {
       text += `,"state":[${rendered.join(",")}]`;
     }
     return `${text}}`;
+  }
+
+  /** As `page`, but where history ends here for want of knowledge, more of it is fetched first. */
+  async #pageWithOlder(
+    access: RoomAccess,
+    { viewer, request }: { viewer: Viewer; request: PageRequest },
+  ): Promise<Page> {
+    const fetchOlder = this.#deps.fetchOlder?.current ?? null;
+    let page = await this.page(access, { viewer, request });
+    if (fetchOlder === null || request.direction === "f" || access.kind === "peeking") return page;
+    for (let attempt = 0; attempt < MAX_FETCHES && page.events.length < request.limit; attempt++) {
+      if (!await fetchOlder(access.room, request.limit - page.events.length)) break;
+      page = await this.page(access, { viewer, request });
+    }
+    return page;
   }
 
   /** Returns a page of what a viewer may see. */

@@ -32,6 +32,8 @@ export interface PendingEvent {
   readonly auth: readonly StoredEvent[];
   /** The event is in the database as an outlier. */
   readonly wasOutlier: boolean;
+  /** It is history: its position is below zero, and nothing follows from it for the present. */
+  readonly isBackfill?: boolean;
   /** The changes of the room's current state that its arrival makes. */
   readonly deltas: readonly StateDelta[];
   readonly transaction: TransactionKey | null;

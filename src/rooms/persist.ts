@@ -32,7 +32,7 @@ import {
   type StateDeltaRow,
   upsertLocalMemberships,
 } from "../storage/state_writes.ts";
-import { advanceStream } from "../storage/streams.ts";
+import { advanceBackfill, advanceStream } from "../storage/streams.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventStore } from "./event_store.ts";
@@ -136,11 +136,18 @@ function extremityChanges({ copy, extremities }: RoomBatch): { removed: number[]
 /** Takes positions for all events and writes what holds them. */
 async function writePositioned(deps: PersistDeps, { tx, batch }: Work): Promise<PersistedBatch> {
   const { room, pending, copy } = batch;
-  const placed = pending.filter(({ stored }) => !stored.isOutlier);
+  const placed = pending.filter(({ stored, isBackfill }) => !stored.isOutlier && !isBackfill);
+  const past = pending.filter(({ isBackfill }) => isBackfill).length;
   const first = await advanceStream(tx, "events", Math.max(1, placed.length));
   let next = first;
+  // The last of the history is nearest to zero.
+  let nextPast = past === 0 ? 0 : await advanceBackfill(tx, past);
+  const positionOf = ({ stored, isBackfill }: PendingEvent) => {
+    if (stored.isOutlier) return null;
+    return isBackfill ? nextPast++ : next++;
+  };
   const persisted = pending.map((event): PersistedEvent => ({
-    stored: { ...event.stored, position: event.stored.isOutlier ? null : next++ },
+    stored: { ...event.stored, position: positionOf(event) },
     deltas: event.deltas,
     transaction: event.transaction,
     redacts: event.redacts,

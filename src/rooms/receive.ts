@@ -29,6 +29,8 @@ export interface ReceivedEvent {
    * these the event is placed behind a gap.
    */
   readonly parentStates?: ReadonlyMap<EventId, readonly EventId[]>;
+  /** It is history: the present of the room is left as it is. */
+  readonly isBackfill?: boolean;
 }
 
 /** What became of an event. Those with missing parents or auth events are not kept: fetch these first. */
@@ -71,17 +73,24 @@ async function receiveOne(
   if ("kind" in found) return found;
   const before = await resolveRoots(deps, { batch, roots: found.roots });
   const refusal = await checkRejection(batch, { event, auth: found.auth, before });
-  const spam = refusal === null ? await checkState(batch, { event, root: batch.root }) : null;
+  const { isBackfill = false } = received;
+  const spam = refusal === null && !isBackfill ? await checkState(batch, { event, root: batch.root }) : null;
   const stored = await makeStored(batch, { event, json, known, auth: found.auth, before, refusal, spam });
-  await addToRoom(deps, { batch, stored, parents: found, wasOutlier: known !== undefined });
+  const wasOutlier = known !== undefined;
+  if (isBackfill) await addToHistory(deps, { batch, stored, parents: found, wasOutlier });
+  else await addToRoom(deps, { batch, stored, parents: found, wasOutlier });
   if (refusal !== null) return { kind: "rejected", reason: refusal };
   return spam === null ? { kind: "accepted" } : { kind: "soft_failed", reason: spam };
 }
 
 async function findParents(
   batch: RoomBatch,
-  { event, parentStates = new Map() }: ReceivedEvent,
+  { event, parentStates = new Map(), isBackfill = false }: ReceivedEvent,
 ): Promise<Parents | ReceiveOutcome> {
+  if (event.prevEvents.length === 0 && event.type === "m.room.create" && isBackfill) {
+    // It comes again as the first of the history.
+    return { prev: [], missingPrev: [], auth: [], roots: [] };
+  }
   if (event.prevEvents.length === 0) {
     return { kind: "rejected", reason: "Only the first event of a room has no parents" };
   }
@@ -166,6 +175,27 @@ async function addToRoom(
     transaction: null,
     redacts: isAccepted ? await findRedacted(batch, final) : null,
   }, { root, extremities: extremities.map((end) => end.nid === final.nid ? final : end) });
+}
+
+async function addToHistory(
+  deps: EngineDeps,
+  { batch, stored, parents, wasOutlier }: {
+    batch: RoomBatch;
+    stored: StoredEvent;
+    parents: Parents;
+    wasOutlier: boolean;
+  },
+): Promise<void> {
+  batch.stage(stored, parents.auth);
+  const redactedByNid = await findRedaction(deps, { batch, target: stored });
+  batch.addResolved({
+    stored: redactedByNid === null ? stored : { ...stored, redactedByNid },
+    prev: parents.prev,
+    missingPrev: parents.missingPrev,
+    auth: parents.auth,
+    ...{ wasOutlier, deltas: [], transaction: null, isBackfill: true },
+    redacts: stored.isRejected ? null : await findRedacted(batch, stored),
+  }, { root: batch.root, extremities: batch.extremities });
 }
 
 /** Returns the event that a redaction applies to, if it is here already and may be redacted by it. */

@@ -7,6 +7,7 @@ import { inviteRoutes } from "../http/federation/invites.ts";
 import { transactionRoutes } from "../http/federation/transactions.ts";
 import { getLogger } from "../lib/log.ts";
 import { HandleInvites } from "../rooms/handle_invites.ts";
+import { Backfill } from "../rooms/backfill.ts";
 import { Inbound } from "../rooms/inbound.ts";
 import { PduChecks } from "../rooms/pdu_checks.ts";
 import { PerformMemberships } from "../rooms/perform_memberships.ts";
@@ -78,6 +79,11 @@ export function buildFederationExchange(
     ...{ backoff: federation.backoff, isAllowed: federation.isAllowed, deviceLists: outbound.deviceLists },
     log: getLogger("synapse.federation.sender"),
   });
+  const backfill = new Backfill({
+    ...{ db, engine, events, remote: remoteEvents, checks, inbound, hosts, log },
+    serverName: config.serverName,
+  });
+  rooms.fetchOlder.current = backfill.fetchOlder;
   rooms.outbox.onWork((servers) => sender.wake(servers));
   const removeListener = followDeviceLists(core, outbound);
   return {

@@ -55,7 +55,9 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   const members = new MemberLoader({ state });
   const bundle = hooks.bundle === undefined ? {} : { bundle: hooks.bundle };
   const streamPosition = () => notifier.position("events");
+  const fetchOlder: NonNullable<ConstructorParameters<typeof Pagination>[0]["fetchOlder"]> = { current: null };
   const pagination = new Pagination({
+    fetchOlder,
     ...{ db, events, visibility, readers, renderer, members, streamPosition },
     ...bundle,
   });
@@ -79,7 +81,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   });
   return {
     ...stores,
-    ...{ visibility, readers, renderer, members, pagination, engine, outbox },
+    ...{ visibility, readers, renderer, members, pagination, engine, outbox, fetchOlder },
     context: new EventContext({ events, state, visibility, readers, renderer, members, pagination, ...bundle }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility }),

@@ -66,3 +66,16 @@ export async function selectUnknownEvents(db: Db, eventIds: readonly EventId[]):
     WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.event_id = wanted.value)`);
   return rows.map((row) => row.value);
 }
+
+/** Returns the backward extremities of a room, the latest first: known events with parents that are not known. */
+export async function selectBackwardExtremities(
+  db: Db,
+  { roomNid, limit }: { roomNid: number; limit: number },
+): Promise<EventId[]> {
+  const rows = await db.all<{ event_id: EventId }>(sql`
+    SELECT DISTINCT e.event_id, e.depth FROM event_prev_missing m JOIN events e ON e.event_nid = m.event_nid
+    WHERE m.room_nid = ${roomNid}
+    ORDER BY e.depth DESC
+    LIMIT ${limit}`);
+  return rows.map((row) => row.event_id);
+}

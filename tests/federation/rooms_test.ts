@@ -152,3 +152,24 @@ testNetwork("typing, receipts, and messages to devices cross servers", async ({ 
     { type: "org.example.type", sender: alice.userId, content: { secret: 42 } },
   ]);
 });
+
+testNetwork("history from before a join is fetched when it is asked for", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  for (let index = 0; index < 150; index++) await alice.sendText(roomId, `message ${index}`);
+  await alice.setState(roomId, { type: "m.room.topic", content: { topic: "half" } });
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  const texts: string[] = [];
+  let types: string[] = [];
+  let from: string | null = null;
+  do {
+    const page: Json = await bob.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: "60", ...(from && { from }) });
+    for (const { type, content } of page.chunk) if (type === "m.room.message") texts.push(content.body);
+    types = [...types, ...page.chunk.map(({ type }: Json) => type)];
+    from = page.chunk.length === 0 ? null : page.end ?? null;
+  } while (from !== null);
+  assert.deepEqual(texts, Array.from({ length: 150 }, (_, index) => `message ${149 - index}`));
+  assert.equal(types.at(-1), "m.room.create");
+  assert.deepEqual(await stateOf(two, roomId), await stateOf(one, roomId));
+});
