@@ -10,11 +10,11 @@ function only(roomId: string, extensions: Json): Json {
   return { room_subscriptions: { [roomId]: { timeline_limit: 5, required_state: [] } }, extensions };
 }
 
-async function read(client: TestClient, roomId: string, eventId: string): Promise<void> {
+async function read(client: TestClient, { roomId, eventId }: { roomId: string; eventId: string }): Promise<void> {
   await client.post(path`/rooms/${roomId}/receipt/m.read/${eventId}`);
 }
 
-async function type(client: TestClient, roomId: string, typing: boolean): Promise<void> {
+async function type(client: TestClient, { roomId, typing }: { roomId: string; typing: boolean }): Promise<void> {
   await client.put(path`/rooms/${roomId}/typing/${client.userId}`, { typing, timeout: 60_000 });
 }
 
@@ -114,11 +114,11 @@ testEachServer("receipts: of what is shown at first, then as they come, also for
   await bob.join(one);
   await carol.join(one);
   const old = await alice.sendText(one, "old");
-  await read(carol, one, old);
+  await read(carol, { roomId: one, eventId: old });
   for (let index = 0; index < 6; index++) await alice.sendText(one, `m${index}`);
   const last = await alice.sendText(one, "last");
-  await read(bob, one, last);
-  await read(alice, one, old);
+  await read(bob, { roomId: one, eventId: last });
+  await read(alice, { roomId: one, eventId: old });
   const sliding = new SlidingClient(alice);
   const ask = async (roomId: string) => {
     const { extensions } = await sliding.sync(only(roomId, { receipts: on }));
@@ -129,9 +129,9 @@ testEachServer("receipts: of what is shown at first, then as they come, also for
   };
   assert.deepEqual(await ask(one), { [last]: [bob.userId], [old]: [alice.userId] });
   assert.deepEqual(await ask(one), {});
-  await read(carol, one, last);
+  await read(carol, { roomId: one, eventId: last });
   assert.deepEqual(await ask(one), { [last]: [carol.userId] });
-  await read(alice, one, last);
+  await read(alice, { roomId: one, eventId: last });
   assert.deepEqual(await ask(two), {});
   assert.deepEqual(await ask(two), {});
   await hs.restart();
@@ -145,16 +145,16 @@ testEachServer("typing: who does when a room comes into sight, then changes", as
   const [alice, bob] = await hs.register("alice", "bob");
   const roomId = await alice.createRoom({ preset: "public_chat" });
   await bob.join(roomId);
-  await type(bob, roomId, true);
+  await type(bob, { roomId, typing: true });
   const sliding = new SlidingClient(alice);
   const body = { ...allRooms(), extensions: { typing: on } };
   const typing = (response: Json) => response.extensions.typing?.rooms[roomId]?.content.user_ids;
   assert.deepEqual(typing(await sliding.sync(body)), [bob.userId]);
   assert.equal(typing(await sliding.sync(body)), undefined);
   const waiting = sliding.sync(body, { timeout: 10_000 });
-  await type(bob, roomId, false);
+  await type(bob, { roomId, typing: false });
   assert.deepEqual(typing(await waiting), []);
-  await type(bob, roomId, true);
+  await type(bob, { roomId, typing: true });
   const none = { ...allRooms(), extensions: { typing: { ...on, lists: ["other"], rooms: [] } } };
   assert.equal(typing(await sliding.sync(none)), undefined);
 });

@@ -10,7 +10,7 @@ async function matching(client: TestClient, filters: Json): Promise<string[]> {
   return response.lists.all.ops[0].room_ids;
 }
 
-async function tag(client: TestClient, roomId: string, name: string): Promise<void> {
+async function tag(client: TestClient, { roomId, name }: { roomId: string; name: string }): Promise<void> {
   await client.put(path`/user/${client.userId}/rooms/${roomId}/tags/${name}`, {});
 }
 
@@ -26,9 +26,9 @@ testEachServer("lists filter by what rooms are and by what the user says of them
   await alice.setState(space, { type: "m.space.child", stateKey: secret, content: via });
   const invited = await bob.createRoom({ invite: [alice.userId], name: "Bob's" });
   await alice.put(path`/user/${alice.userId}/account_data/m.direct`, { [bob.userId]: [plain] });
-  await tag(alice, plain, "m.favourite");
-  await tag(alice, secret, "m.favourite");
-  await tag(alice, secret, "m.lowpriority");
+  await tag(alice, { roomId: plain, name: "m.favourite" });
+  await tag(alice, { roomId: secret, name: "m.favourite" });
+  await tag(alice, { roomId: secret, name: "m.lowpriority" });
   const cases: [Json, string[]][] = [
     [{}, [invited, space, secret, plain]],
     [{ is_dm: true }, [plain]],
