@@ -1,5 +1,6 @@
 /** What every endpoint shares: paths, methods, CORS, bodies, listeners. */
 import assert from "node:assert/strict";
+import { Agent, request } from "node:https";
 import { createServer } from "node:http";
 import { type App, createApp, plain } from "../../src/http/app.ts";
 import { Listeners } from "../../src/http/listeners.ts";
@@ -223,6 +224,42 @@ Deno.test("a TLS listener serves the same application and changes its certificat
     assert.equal((await echoed.json()).value, "a/b");
   } finally {
     client.close();
+  }
+});
+
+Deno.test("a TLS connection goes on after a streamed answer of known length", async () => {
+  const app = echoApp();
+  const bytes = new TextEncoder().encode("streamed");
+  plain(app).get("/_matrix/client/v3/stream", () => {
+    const body = new ReadableStream({
+      pull(controller) {
+        controller.enqueue(bytes);
+        controller.close();
+      },
+    });
+    return new Response(body, { headers: { "content-length": String(bytes.length) } });
+  });
+  await using server = await listen(app, { tls: true });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1, ca: CERTIFICATE.cert });
+  const get = (path: string) =>
+    new Promise<string>((resolve, reject) => {
+      const url = new URL(`${server.base}/_matrix/client/v3${path}`);
+      const options = { host: "127.0.0.1", port: url.port, servername: "localhost", path: url.pathname, agent };
+      const sent = request({ ...options, signal: AbortSignal.timeout(3_000) }, (response) => {
+        let text = "";
+        response.on("data", (chunk) => text += chunk);
+        response.on("end", () => resolve(text));
+      });
+      sent.on("error", reject);
+      sent.end();
+    });
+  try {
+    assert.equal(await get("/stream"), "streamed");
+    assert.equal(JSON.parse(await get("/echo/a")).value, "a");
+    assert.equal(await get("/stream"), "streamed");
+    assert.equal(await get("/stream"), "streamed");
+  } finally {
+    agent.destroy();
   }
 });
 
