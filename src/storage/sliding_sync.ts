@@ -126,18 +126,24 @@ export async function insertConnection(
     maxPerDevice: number;
   },
 ): Promise<string[]> {
-  const old = await tx.all<{ conn_key: string; conn_id: string }>(sql`
-    SELECT conn_key, conn_id FROM sliding_connections
-    WHERE user_id = ${userId} AND device_id = ${deviceId}
-    ORDER BY last_used_ts DESC LIMIT ${PAGE}`);
-  const others = old.filter((row) => row.conn_id !== connId);
-  const ended = [...old.filter((row) => row.conn_id === connId), ...others.slice(maxPerDevice - 1)]
-    .map((row) => row.conn_key);
-  await deleteConnections(tx, ended);
-  await tx.run(sql`
-    INSERT INTO sliding_connections (conn_key, user_id, device_id, conn_id, acked_state, last_state, last_used_ts)
-    VALUES (${connKey}, ${userId}, ${deviceId}, ${connId}, 0, 1, ${now})`);
-  return ended;
+  const ended: string[] = [];
+  while (true) {
+    const old = await tx.all<{ conn_key: string; conn_id: string }>(sql`
+      SELECT conn_key, conn_id FROM sliding_connections
+      WHERE user_id = ${userId} AND device_id = ${deviceId}
+      ORDER BY last_used_ts DESC LIMIT ${PAGE}`);
+    const others = old.filter((row) => row.conn_id !== connId);
+    const going = [...old.filter((row) => row.conn_id === connId), ...others.slice(maxPerDevice - 1)]
+      .map((row) => row.conn_key);
+    await deleteConnections(tx, going);
+    ended.push(...going);
+    const inserted = await tx.run(sql`
+      INSERT INTO sliding_connections (conn_key, user_id, device_id, conn_id, acked_state, last_state, last_used_ts)
+      VALUES (${connKey}, ${userId}, ${deviceId}, ${connId}, 0, 1, ${now})
+      ON CONFLICT (user_id, device_id, conn_id) DO NOTHING`);
+    // Another request may have begun the same connection at the same time: the later one counts.
+    if (inserted > 0) return ended;
+  }
 }
 
 /**

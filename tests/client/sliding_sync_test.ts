@@ -156,6 +156,17 @@ testEachServer("positions belong to a user, a device and a connection", async (d
   }
 });
 
+testEachServer("requests that begin the same connection at once do no harm", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  await alice.createRoom();
+  const begun = await Promise.all(Array.from({ length: 10 }, () => new SlidingClient(alice).sync(allRooms())));
+  const answers = await Promise.all(
+    begun.map(({ pos }) => alice.request("POST", SLIDING_SYNC, { body: allRooms(), query: { pos } })),
+  );
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array.from({ length: 9 }, () => 400)]);
+});
+
 testEachServer("a connection that was not used for a week is gone", async (database) => {
   let shift = 0;
   const clock = {

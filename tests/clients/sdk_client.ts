@@ -44,7 +44,6 @@ export class SdkUser implements AsyncDisposable {
   }
 
   /** Registers a user, logs in, sets up encryption and cross-signing, and starts to sync. */
-  // deno-lint-ignore synapse-ts/max-positional -- an option of one of many callers
   static async register(
     baseUrl: string,
     username: string,
