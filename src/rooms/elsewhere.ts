@@ -84,7 +84,9 @@ async function requestOf(
   const content = memberContent(membership, { profile, ...(details === undefined ? {} : { details }) });
   const own = await selectLocalMembership(deps.db, { userId, roomId });
   const inviter = own?.membership === "invite" ? domainOf(own.sender) : null;
-  const candidates = membership === "leave" ? [inviter, ...via, domainOf(roomId)] : [...via, inviter, domainOf(roomId)];
+  // Who names servers means these: the room's id tells only where it was made.
+  const named = via.length === 0 ? [domainOf(roomId)] : via;
+  const candidates = membership === "leave" ? [inviter, ...named] : [...named, inviter];
   const servers = candidates.map((name) => name === null ? null : parseServerName(name));
   return { roomId, userId, content, servers: [...new Set(servers.filter((name) => name !== null))] };
 }
@@ -117,7 +119,7 @@ export async function inviteElsewhere(
   });
   if (typeof prepared === "string") return prepared;
   const signed: ReceivedEvent = await remote.invite(prepared);
-  const [outcome] = await receiveEvents(deps, { roomId, events: [signed] });
+  const [outcome] = await receiveEvents(deps, { roomId, events: [{ ...signed, isOurs: true }] });
   if (outcome?.kind !== "accepted" && outcome?.kind !== "duplicate") {
     throw forbidden(outcome !== undefined && "reason" in outcome ? outcome.reason : "The invitation came too late");
   }

@@ -11,7 +11,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.
 import { getRoomVersion } from "../protocol/room_versions.ts";
 import { signEvent } from "../protocol/signatures.ts";
 import { stripReceivedList } from "../protocol/stripped_state.ts";
-import { selectLocalMembership } from "../storage/local_memberships.ts";
+import { type LocalMembership, selectLocalMembership } from "../storage/local_memberships.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import type { RoomIdentity } from "./event_store.ts";
 import { recordOutOfBand } from "./out_of_band.ts";
@@ -88,8 +88,7 @@ export class HandleInvites {
     if (userId === null || domainOf(userId) !== engine.serverName) return false;
     const own = await selectLocalMembership(engine.db, { userId, roomId: room.roomId });
     if (own === null || (own.membership !== "invite" && own.membership !== "knock")) return false;
-    const trusted = new Set([domainOf(own.sender), domainOf(room.roomId), ...domainsIn(own.strippedState)]);
-    if (!trusted.has(domainOf(event.sender))) return false;
+    if (!isBelievable(event.sender, { own, roomId: room.roomId })) return false;
     return await recordOutOfBand(engine, { roomId: room.roomId, received, strippedState: null });
   }
 
@@ -100,6 +99,15 @@ export class HandleInvites {
       throw new MatrixError(403, "M_INVITE_BLOCKED", "The user does not accept this invitation");
     }
   }
+}
+
+/**
+ * Whether somebody may end a membership in a room whose power levels are not known here: who invited takes that back, and
+ * a knock is refused by one of the servers that are known to be in the room.
+ */
+function isBelievable(sender: UserId, { own, roomId }: { own: LocalMembership; roomId: RoomId }): boolean {
+  if (own.membership === "invite") return sender === own.sender;
+  return new Set([domainOf(roomId), ...domainsIn(own.strippedState)]).has(domainOf(sender));
 }
 
 /** The servers of those whose state the user was shown. */

@@ -72,8 +72,9 @@ export class HandleMemberships {
 
   /** Takes in a join and returns what the server needs to be in the room. */
   async join(origin: ServerName, sent: SentMembership & { omitMembers: boolean }): Promise<JoinAnswer> {
+    const serversInRoom = [...(await this.#deps.hosts.inRoom(sent.roomId)).keys()];
     const stored = await this.#take(origin, { ...sent, membership: "join" });
-    const { state, hosts, reads, events } = this.#deps;
+    const { state, reads, events } = this.#deps;
     const root = stored.stateBefore ?? 0;
     const all = sent.omitMembers ? await this.#withoutMembers(root, stored) : await state.entryNids(root);
     const room = await events.roomById(sent.roomId);
@@ -84,7 +85,7 @@ export class HandleMemberships {
       event: stored.json,
       state: await reads.renderAll(all, origin),
       authChain: await reads.renderAll(chain.filter((nid) => !sent.omitMembers || !inState.has(nid)), origin),
-      serversInRoom: [...(await hosts.inRoom(sent.roomId)).keys()],
+      serversInRoom,
       membersOmitted: sent.omitMembers,
     };
   }

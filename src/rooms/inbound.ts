@@ -71,9 +71,11 @@ export class Inbound {
       await this.#fetchMissing(origin, { room, received });
       outcome = await this.#retry(room, received);
     }
-    return outcome.kind === "missing"
-      ? await this.#placeBehindGap(origin, { room, received, missing: outcome })
-      : outcome;
+    if (outcome.kind !== "missing") return outcome;
+    // Whoever sends an event has its parents. Without them it might become the only end of the graph, with a state that
+    // nobody but its sender vouches for.
+    if (outcome.parents.length > 0) return outcome;
+    return await this.#placeBehindGap(origin, { room, received, missing: outcome });
   }
 
   async #retry({ roomId }: RoomIdentity, received: ReceivedEvent): Promise<ReceiveOutcome> {

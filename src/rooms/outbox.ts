@@ -4,7 +4,7 @@
  */
 import { LruCache } from "../lib/lru.ts";
 import { domainOf } from "../protocol/auth_rules_context.ts";
-import type { ServerName } from "../protocol/ids.ts";
+import type { ServerName, UserId } from "../protocol/ids.ts";
 import type { Tx } from "../storage/database.ts";
 import {
   insertFederationCursors,
@@ -19,6 +19,9 @@ import type { PersistedBatch, PersistedEvent } from "./pending.ts";
 /** Something is to be sent to these servers. */
 export type OutboxListener = (servers: readonly string[]) => void;
 
+/** Told of a local user who joins a room that other servers are in. */
+export type LocalJoinListener = (tx: Tx, userId: UserId) => Promise<void>;
+
 const CACHED_ROOMS = 20_000;
 
 /** Knows the other servers of rooms, and fills the outbox. */
@@ -26,6 +29,7 @@ export class Outbox {
   readonly #serverName: ServerName;
   readonly #servers = new LruCache<number, ReadonlySet<string>>({ maxEntries: CACHED_ROOMS });
   #listener: OutboxListener = () => {};
+  #joinListener: LocalJoinListener = () => Promise.resolve();
 
   constructor({ serverName }: { serverName: ServerName }) {
     this.#serverName = serverName;
@@ -34,6 +38,11 @@ export class Outbox {
   /** Calls `listener` after each commit that leaves something to be sent. */
   onWork(listener: OutboxListener): void {
     this.#listener = listener;
+  }
+
+  /** Calls `listener`, within the transaction, for each local user who joins a room that other servers are in. */
+  onLocalJoin(listener: LocalJoinListener): void {
+    this.#joinListener = listener;
   }
 
   /** The engine's handler. */
@@ -50,6 +59,9 @@ export class Outbox {
     const extra = this.#extraRecipients(events, after);
     if (after.size === 0 && extra.length === 0) return;
     await this.#fill(tx, { batch, after, extra, first });
+    if (after.size > 0) {
+      for (const userId of localJoins(events, this.#serverName)) await this.#joinListener(tx, userId);
+    }
   };
 
   async #fill(
@@ -79,8 +91,8 @@ export class Outbox {
     );
     const foreign = sendable.filter(({ stored }) => !this.#isOwn(stored.event.sender));
     const relayed = await selectRelayed(tx, foreign.map(({ stored }) => stored.event.eventId));
-    return sendable.flatMap(({ stored: { position, nid, event } }) => {
-      const isOwn = this.#isOwn(event.sender);
+    return sendable.flatMap(({ stored: { position, nid, event }, isSent }) => {
+      const isOwn = this.#isOwn(event.sender) && !isSent;
       if (position === null || (!isOwn && !relayed.has(event.eventId))) return [];
       return [{ position, eventNid: nid, origin: isOwn ? null : domainOf(event.sender) }];
     });
@@ -104,6 +116,18 @@ export class Outbox {
   #isOwn(userId: string): boolean {
     return domainOf(userId) === this.#serverName;
   }
+}
+
+/** The local users who were not in the room before. */
+function localJoins(events: readonly PersistedEvent[], serverName: ServerName): Set<UserId> {
+  const joined = new Set<UserId>();
+  for (const { deltas } of events) {
+    for (const { type, stateKey, before, after } of deltas) {
+      if (type !== "m.room.member" || domainOf(stateKey) !== serverName) continue;
+      if (membershipIn(after) === "join" && membershipIn(before) !== "join") joined.add(stateKey as UserId);
+    }
+  }
+  return joined;
 }
 
 /** How the numbers of joined members of other servers change. */

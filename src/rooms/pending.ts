@@ -34,6 +34,8 @@ export interface PendingEvent {
   readonly wasOutlier: boolean;
   /** It is history: its position is below zero, and nothing follows from it for the present. */
   readonly isBackfill?: boolean;
+  /** Other servers have it already, though it is of one of our users. */
+  readonly isSent?: boolean;
   /** The changes of the room's current state that its arrival makes. */
   readonly deltas: readonly StateDelta[];
   readonly transaction: TransactionKey | null;
@@ -44,6 +46,8 @@ export interface PendingEvent {
 /** An event that is being written, with its position. */
 export interface PersistedEvent {
   readonly stored: StoredEvent;
+  /** As of `PendingEvent`. */
+  readonly isSent: boolean;
   readonly deltas: readonly StateDelta[];
   readonly transaction: TransactionKey | null;
   /** The event whose redaction this one puts in force. */

@@ -148,6 +148,7 @@ async function writePositioned(deps: PersistDeps, { tx, batch }: Work): Promise<
   };
   const persisted = pending.map((event): PersistedEvent => ({
     stored: { ...event.stored, position: positionOf(event) },
+    isSent: event.isSent ?? false,
     deltas: event.deltas,
     transaction: event.transaction,
     redacts: event.redacts,

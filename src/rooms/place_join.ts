@@ -53,6 +53,7 @@ export async function placeJoin(
       ...{ stored, prev, auth, transaction: null, redacts: null },
       missingPrev: [...new Set(event.prevEvents)].filter((id) => !placed.has(id)),
       wasOutlier: known !== undefined,
+      isSent: true,
       deltas: await currentDeltas(batch, { root, stored }),
     }, { root, extremities: [stored] });
   });

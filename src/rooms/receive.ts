@@ -31,6 +31,8 @@ export interface ReceivedEvent {
   readonly parentStates?: ReadonlyMap<EventId, readonly EventId[]>;
   /** It is history: the present of the room is left as it is. */
   readonly isBackfill?: boolean;
+  /** It is ours to send to other servers: an invitation that came back signed. */
+  readonly isOurs?: boolean;
 }
 
 /** What became of an event. Those with missing parents or auth events are not kept: fetch these first. */
@@ -78,7 +80,7 @@ async function receiveOne(
   const stored = await makeStored(batch, { event, json, known, auth: found.auth, before, refusal, spam });
   const wasOutlier = known !== undefined;
   if (isBackfill) await addToHistory(deps, { batch, stored, parents: found, wasOutlier });
-  else await addToRoom(deps, { batch, stored, parents: found, wasOutlier });
+  else await addToRoom(deps, { batch, stored, parents: found, wasOutlier, isSent: received.isOurs !== true });
   if (refusal !== null) return { kind: "rejected", reason: refusal };
   return spam === null ? { kind: "accepted" } : { kind: "soft_failed", reason: spam };
 }
@@ -147,7 +149,8 @@ async function makeStored(
 /** Works out what the event changes in the room and adds it to the batch. */
 async function addToRoom(
   deps: EngineDeps,
-  { batch, stored, parents, wasOutlier }: {
+  { batch, stored, parents, wasOutlier, isSent }: {
+    isSent: boolean;
     batch: RoomBatch;
     stored: StoredEvent;
     parents: Parents;
@@ -171,6 +174,7 @@ async function addToRoom(
     missingPrev: parents.missingPrev,
     auth: parents.auth,
     wasOutlier,
+    isSent,
     deltas: await currentDeltas(batch, { root, stored: final }),
     transaction: null,
     redacts: isAccepted ? await findRedacted(batch, final) : null,

@@ -19,6 +19,7 @@ import { RemoteLookUps } from "../services/remote_look_ups.ts";
 import { RemoteDevices } from "../services/remote_devices.ts";
 import { selectDeviceListChanges } from "../storage/cross_signing.ts";
 import { selectUser } from "../storage/users.ts";
+import type { AccountParts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import type { FederationParts } from "./federation.ts";
 import type { FederationRoomParts } from "./federation_rooms.ts";
@@ -34,7 +35,8 @@ export type FederationExchangeParts = ReturnType<typeof buildFederationExchange>
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
 export function buildFederationExchange(
   core: Core,
-  { federation, federationRooms, rooms, userData }: {
+  { federation, federationRooms, rooms, accounts, userData }: {
+    accounts: AccountParts;
     federation: FederationParts;
     federationRooms: FederationRoomParts;
     rooms: RoomParts;
@@ -72,6 +74,7 @@ export function buildFederationExchange(
     sender: () => sender,
     presence: () => userData.presence,
     deviceKeys: () => userData.deviceKeys,
+    deviceIds: async (userId) => (await accounts.devices.list(userId)).map(({ deviceId }) => deviceId),
     allowDeviceNames: config.federation.allowDeviceNameLookupOverFederation,
   });
   const sender = new FederationSender({
@@ -84,6 +87,8 @@ export function buildFederationExchange(
     serverName: config.serverName,
   });
   rooms.fetchOlder.current = backfill.fetchOlder;
+  // Servers that come to share a room with the user start to follow their devices.
+  rooms.outbox.onLocalJoin((tx, userId) => userData.deviceLists.noteChange(tx, userId));
   rooms.outbox.onWork((servers) => sender.wake(servers));
   const removeListener = followDeviceLists(core, outbound);
   return {

@@ -8,6 +8,7 @@ import type { MemberProfile } from "../rooms/engine_deps.ts";
 import type { Requester } from "../rooms/types.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
 import { AutoJoin } from "../services/auto_join.ts";
+import { ErasedUsers } from "../services/erased_users.ts";
 import type { PushRulesService } from "../services/push_rules.ts";
 import type { ServerNotices } from "../services/server_notices.ts";
 import { deleteConnectionsOfDevice } from "../storage/sliding_sync.ts";
@@ -19,6 +20,7 @@ import { Summaries } from "../sync/summaries.ts";
 import { SyncService } from "../sync/sync.ts";
 import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
+import { forgetUserData } from "./departures.ts";
 import { buildPush, buildPushBase, type PushParts } from "./push.ts";
 import { buildServerNotices, noticesProfile, withNotices } from "./server_notices.ts";
 import { buildFederation, type FederationParts } from "./federation.ts";
@@ -56,16 +58,20 @@ export interface Parts {
 }
 
 const log = getLogger("synapse.handlers.register");
+/** Account data with which a device says whether it notifies; it goes with the device (MSC3890). */
+const LOCAL_SETTINGS = ["m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings."] as const;
 
 /** Builds the parts. Nothing runs by itself yet. */
 export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promise<Parts> {
   const pushBase = await buildPushBase(core, { rooms: () => rooms, push: () => push });
   const { accountData, pushRules, notifications } = pushBase;
+  const erased = await ErasedUsers.load(core.db);
   const decideInvite = withNotices(core.config, buildInviteFilter(accountData));
   const slidingCaches = buildSlidingCaches(core);
   const rooms: RoomParts = buildRooms(core, {
     decideInvite,
     profileOf: (userId) => profileOf(core, { userId, accounts }),
+    isErased: (userId) => erased.has(userId),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
     onPersist: async (tx, batch) => {
       await pushBase.onPersist(tx, batch);
@@ -81,6 +87,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     accountHooks(core, {
       ...{ rooms, userData: () => userData, social: () => social, push: () => push },
       exchange: () => exchange,
+      ...{ pushRules, erased },
     }),
   );
   const userData: UserDataParts = buildUserData(core, {
@@ -107,7 +114,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const federation = await buildFederation(core, dns === undefined ? {} : { dns });
   const federationRooms = buildFederationRooms(core, { federation, rooms, accounts, userData, social });
   const exchange: FederationExchangeParts = buildFederationExchange(core, {
-    ...{ federation, federationRooms, rooms, userData },
+    ...{ federation, federationRooms, rooms, accounts, userData },
   });
   return {
     ...{ core, rooms, accounts, pushRules, push, serverNotices, userData, social, users, sync, media },
@@ -140,7 +147,9 @@ function openMedia({ config, db, clock }: Core): Promise<Media> {
 
 function accountHooks(
   { config }: Core,
-  { rooms, userData, social, push, exchange }: {
+  { rooms, userData, social, push, exchange, pushRules, erased }: {
+    pushRules: PushRulesService;
+    erased: ErasedUsers;
     exchange: () => FederationExchangeParts;
     rooms: RoomParts;
     userData: () => UserDataParts;
@@ -162,6 +171,8 @@ function accountHooks(
       if (kind === "renamed") await userData().deviceLists.noteChange(tx, userId);
       if (kind !== "removed") return;
       await push().pushers.deleteOfDevices(tx, { userId, deviceIds });
+      const types = deviceIds.flatMap((deviceId) => LOCAL_SETTINGS.map((prefix) => prefix + deviceId));
+      await userData().accountData.deleteIn(tx, { userId, types });
       for (const deviceId of deviceIds) {
         await deleteInboxOfDevice(tx, { userId, deviceId });
         await deleteConnectionsOfDevice(tx, { userId, deviceId });
@@ -173,6 +184,10 @@ function accountHooks(
       return autoJoin.joinAll(user);
     },
     onProfileChange: (userId) => social().directoryIndexer.refresh(userId),
+    onDeactivated: async (tx, { userId, isErased }) => {
+      await forgetUserData(tx, { userId, userData: userData(), pushRules, social: social() });
+      if (isErased) tx.afterCommit(() => erased.add(userId));
+    },
     userRoomActions: {
       updateMember: async (roomId, { userId }) => {
         await rooms.engine.join(plainRequester(userId), { roomId });

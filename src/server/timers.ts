@@ -1,6 +1,7 @@
 /** What happens from time to time while the server runs. */
 import { getLogger } from "../lib/log.ts";
 import { deleteToDeviceTransactionsBefore } from "../storage/to_device.ts";
+import { deleteReceivedBefore } from "../storage/received_transactions.ts";
 import type { Parts } from "./parts.ts";
 import { expireSlidingConnections } from "./sliding_sync.ts";
 
@@ -14,6 +15,8 @@ interface Chore {
 const log = getLogger("synapse.app");
 /** Transaction ids of to-device messages are remembered this long. */
 const TRANSACTION_LIFETIME_MS = 86_400_000;
+/** Other servers try again for longer. */
+const RECEIVED_LIFETIME_MS = 30 * 86_400_000;
 
 /** Starts all chores; one that fails is logged and tried again when it is due. */
 export function startTimers(parts: Parts): { stop(): Promise<void> } {
@@ -29,7 +32,7 @@ export function startTimers(parts: Parts): { stop(): Promise<void> } {
   };
 }
 
-function chores({ core, accounts, media }: Parts): Chore[] {
+function chores({ core, accounts, media, exchange }: Parts): Chore[] {
   const { config, db, clock } = core;
   return [
     { name: "last_seen", everyMs: 5_000, run: () => accounts.lastSeen.flush() },
@@ -44,6 +47,15 @@ function chores({ core, accounts, media }: Parts): Chore[] {
     { name: "uia_sessions", everyMs: 300_000, run: () => accounts.uia.expireSessions() },
     { name: "sliding_sync_connections", everyMs: 3_600_000, run: () => expireSlidingConnections(core) },
     { name: "media", everyMs: 60_000, run: () => media.tick() },
+    {
+      name: "federation",
+      everyMs: 3_600_000,
+      run: async () => {
+        const before = clock.now() - RECEIVED_LIFETIME_MS;
+        await db.transaction((tx) => deleteReceivedBefore(tx, before));
+        await exchange.sender.prune();
+      },
+    },
     {
       name: "to_device_transactions",
       everyMs: 1_800_000,

@@ -27,6 +27,7 @@ export interface OutboundEdusDeps {
   readonly sender: () => EduSender;
   readonly presence: () => PresenceService;
   readonly deviceKeys: () => DeviceKeysService;
+  readonly deviceIds: (userId: UserId) => Promise<readonly string[]>;
   readonly allowDeviceNames: boolean;
 }
 
@@ -109,7 +110,7 @@ export class OutboundEdus {
   async #listOf(userId: UserId, position: number): Promise<string[]> {
     const answer = await this.#deps.deviceKeys().query(NOBODY, new Map([[userId, []]]));
     const devices = (answer["device_keys"] as Record<string, Record<string, JsonObject>>)[userId] ?? {};
-    const [[deviceId, device] = [NO_DEVICE, null]] = Object.entries(devices);
+    const [[deviceId, device] = [await this.#deviceWithoutKeys(userId), null]] = Object.entries(devices);
     const { unsigned = {}, ...keys } = device ?? {};
     const name = (unsigned as JsonObject)["device_display_name"];
     const update: JsonObject = {
@@ -117,7 +118,8 @@ export class OutboundEdus {
       device_id: deviceId,
       stream_id: position * 2,
       prev_id: [position * 2 - 1],
-      ...(device === null ? { deleted: true } : { keys }),
+      ...(device === null ? {} : { keys }),
+      ...(deviceId === NO_DEVICE ? { deleted: true } : {}),
       ...(this.#deps.allowDeviceNames && typeof name === "string" ? { device_display_name: name } : {}),
     };
     const edus = [eduText("m.device_list_update", update)];
@@ -128,6 +130,11 @@ export class OutboundEdus {
     if (master !== undefined) content["master_key"] = master;
     if (selfSigning !== undefined) content["self_signing_key"] = selfSigning;
     return [...edus, eduText("m.signing_key_update", content)];
+  }
+
+  async #deviceWithoutKeys(userId: UserId): Promise<string> {
+    const [first = NO_DEVICE] = await this.#deps.deviceIds(userId);
+    return first;
   }
 
   async #toRoom(

@@ -18,6 +18,7 @@ import { parseServerName, type ServerName } from "../protocol/ids.ts";
 import type { EventStore } from "../rooms/event_store.ts";
 import type { Database } from "../storage/database.ts";
 import {
+  deleteOutbox,
   type FederationCursor,
   type OutboxEvent,
   selectFederationCursor,
@@ -73,6 +74,9 @@ const MAX_EDUS = 100;
 const MAX_PARALLEL = 100;
 const RETRY_CHECK_MS = 10_000;
 const MAX_WAITING = 20_000;
+/** A server that is further behind gets the last event of each room only. */
+const KEPT_POSITIONS = 10_000;
+const PRUNE_AT_ONCE = 1_000;
 
 /** Sends transactions. */
 export class FederationSender implements AsyncDisposable {
@@ -120,6 +124,15 @@ export class FederationSender implements AsyncDisposable {
       if (server !== null && server !== this.#deps.serverName) this.#destinationOf(server).ephemeral.put(edu);
     }
     this.wake(wanted);
+  }
+
+  /** Forgets what is long past, but for the last event of each room. */
+  async prune(): Promise<void> {
+    const { db, notifier } = this.#deps;
+    const before = notifier.position("events") - KEPT_POSITIONS;
+    while (!this.#stopping.signal.aborted) {
+      if (await db.transaction((tx) => deleteOutbox(tx, { before, limit: PRUNE_AT_ONCE })) < PRUNE_AT_ONCE) return;
+    }
   }
 
   /** Ends after the transactions under way, or without their answers. */

@@ -1,7 +1,8 @@
 /**
  * Coming, going and knocking. Spec: server-server API, "Joining Rooms", "Leaving Rooms", "Knocking upon a room".
  *   GET /v1/make_join/{roomId}/{userId}, /v1/make_leave/{roomId}/{userId}, /v1/make_knock/{roomId}/{userId}
- *   PUT /v2/send_join/{roomId}/{eventId}, /v2/send_leave/{roomId}/{eventId}, /v1/send_knock/{roomId}/{eventId}
+ *   PUT /v1/send_join/{roomId}/{eventId}, /v1/send_leave/{roomId}/{eventId}, /v1/send_knock/{roomId}/{eventId}
+ *   PUT /v2/send_join/{roomId}/{eventId}, /v2/send_leave/{roomId}/{eventId}
  */
 import { z } from "zod";
 import {
@@ -12,7 +13,7 @@ import {
   type RoomId,
   type ServerName,
 } from "../../protocol/ids.ts";
-import type { HandleMemberships } from "../../rooms/handle_memberships.ts";
+import type { HandleMemberships, JoinAnswer } from "../../rooms/handle_memberships.ts";
 import type { ResidentTemplates, TemplateMembership } from "../../rooms/resident_templates.ts";
 import type { App, Ctx } from "../app.ts";
 import { boolParam, pathIds, query, searchParams } from "../middleware/params.ts";
@@ -51,12 +52,15 @@ export function federationMembershipRoutes(app: App, deps: MembershipRoutesDeps)
     .put("/v2/send_join/:roomId/:eventId", async (c, { origin, body }) => {
       const { omit_members: omitMembers } = query(c, JoinQuery);
       const answer = await memberships.join(origin, { ...placeOf(c), body, omitMembers });
-      const { event, state, authChain, serversInRoom, membersOmitted } = answer;
-      return jsonText(
-        `{"auth_chain":[${authChain.join(",")}],"event":${event},"members_omitted":${membersOmitted},` +
-          `"origin":${JSON.stringify(serverName)},"servers_in_room":${JSON.stringify(serversInRoom)},` +
-          `"state":[${state.join(",")}]}`,
-      );
+      return jsonText(joinText(answer, serverName));
+    })
+    .put("/v1/send_join/:roomId/:eventId", async (c, { origin, body }) => {
+      const answer = await memberships.join(origin, { ...placeOf(c), body, omitMembers: false });
+      return jsonText(`[200,${joinText(answer, serverName)}]`);
+    })
+    .put("/v1/send_leave/:roomId/:eventId", async (c, { origin, body }) => {
+      await memberships.leave(origin, { ...placeOf(c), body });
+      return json([200, {}]);
     })
     .put("/v2/send_leave/:roomId/:eventId", async (c, { origin, body }) => {
       await memberships.leave(origin, { ...placeOf(c), body });
@@ -66,6 +70,13 @@ export function federationMembershipRoutes(app: App, deps: MembershipRoutesDeps)
       const state = await memberships.knock(origin, { ...placeOf(c), body });
       return jsonText(`{"knock_room_state":[${state.join(",")}]}`);
     });
+}
+
+function joinText(answer: JoinAnswer, serverName: ServerName): string {
+  const { event, state, authChain, serversInRoom, membersOmitted } = answer;
+  return `{"auth_chain":[${authChain.join(",")}],"event":${event},"members_omitted":${membersOmitted},` +
+    `"origin":${JSON.stringify(serverName)},"servers_in_room":${JSON.stringify(serversInRoom)},` +
+    `"state":[${state.join(",")}]}`;
 }
 
 function placeOf(c: Ctx): { roomId: RoomId; eventId: EventId } {
