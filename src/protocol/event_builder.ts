@@ -15,6 +15,7 @@ import { redactContent } from "./redaction.ts";
 import type { RoomVersionRules } from "./room_versions.ts";
 import { signText } from "./signatures.ts";
 import type { Signer } from "./signatures.ts";
+import { STICKY_KEY } from "./sticky.ts";
 
 /** What an event says, before it is hashed and signed. */
 export interface EventDraft {
@@ -31,6 +32,8 @@ export interface EventDraft {
   /** Without the create event in room version 12 and later. */
   readonly authEvents: readonly EventId[];
   readonly originServerTs: number;
+  /** For how long the event is sticky (MSC4354), in milliseconds. */
+  readonly stickyMs?: number;
   /** Put where the room version keeps it. */
   readonly redacts?: EventId | null;
   /** Room versions 1 and 2 only: the new event's id, and the reference hashes of parents and auth events. */
@@ -50,13 +53,14 @@ export function buildEvent(draft: EventDraft & Signer): BuiltEvent {
   const template = eventTemplate(draft);
   const parts = writeParts(template, rules);
   const hash = sha256Base64(
-    parts.head + parts.content + parts.depth + parts.middle + parts.redacts + parts.tail + parts.end,
+    parts.head + parts.content + parts.depth + parts.sticky + parts.middle + parts.redacts + parts.tail + parts.end,
   );
   const hashes = `"hashes":{"sha256":"${hash}"},`;
   const signedText = parts.head + parts.redactedContent + parts.depth + hashes + parts.middle + parts.tail + parts.end;
   const signature = signText(signedText, key);
   const signatures = `"signatures":{${quoteJson(serverName)}:{"${key.keyId}":"${signature}"}},`;
-  const json = parts.head + parts.content + parts.depth + hashes + parts.middle + parts.redacts + parts.tail +
+  const json = parts.head + parts.content + parts.depth + hashes + parts.sticky + parts.middle + parts.redacts +
+    parts.tail +
     signatures +
     parts.end;
   if (utf8Length(json) > MAX_EVENT_BYTES) throw tooLarge("Event is too large");
@@ -84,6 +88,7 @@ export function eventTemplate(draft: EventDraft): Pdu {
   if (roomId !== null) pdu["room_id"] = roomId;
   if (stateKey !== null) pdu["state_key"] = stateKey;
   if (redacts !== null && !rules.updatedRedaction) pdu["redacts"] = redacts;
+  if (draft.stickyMs !== undefined) pdu[STICKY_KEY] = { duration_ms: draft.stickyMs };
   if (draft.eventId !== undefined && hasReferencePairs(rules)) pdu["event_id"] = draft.eventId;
   return pdu;
 }
@@ -93,6 +98,7 @@ interface Parts {
   readonly content: string;
   readonly redactedContent: string;
   readonly depth: string;
+  readonly sticky: string;
   readonly middle: string;
   readonly redacts: string;
   readonly tail: string;
@@ -109,6 +115,7 @@ function writeParts(pdu: Readonly<Pdu>, rules: RoomVersionRules): Parts {
       content,
       redactedContent: redacted === pdu.content ? content : canonicalJson(redacted),
       depth: `,"depth":${pdu.depth},${member("event_id", pdu["event_id"])}`,
+      sticky: pdu[STICKY_KEY] === undefined ? "" : `"${STICKY_KEY}":${canonicalJson(pdu[STICKY_KEY])},`,
       middle: `"origin_server_ts":${pdu.origin_server_ts},"prev_events":${
         canonicalJson(pdu["prev_events"] as JsonValue)
       },`,

@@ -26,6 +26,8 @@ export interface EventTemplate {
   readonly redacts?: EventId;
   /** Milliseconds; the time of building when absent. */
   readonly originServerTs?: number;
+  /** For how long the event is sticky (MSC4354), in milliseconds. */
+  readonly stickyMs?: number;
 }
 
 /** Where the event stands in the graph. */
@@ -95,6 +97,7 @@ function draftAt(template: EventTemplate, { rules, roomId, prev, auth, now, sign
     authEvents: idsOf(auth),
     originServerTs: template.originServerTs ?? now,
     redacts: template.redacts ?? null,
+    ...(template.stickyMs === undefined ? {} : { stickyMs: template.stickyMs }),
     ...(hasReferencePairs(rules) ? oldFormat([...prev, ...auth], signer) : {}),
   };
 }

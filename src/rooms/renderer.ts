@@ -11,6 +11,7 @@ import { pickFields } from "../protocol/filter.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { redactContent, redactPdu } from "../protocol/redaction.ts";
+import { STICKY_KEY, stickyEndOf } from "../protocol/sticky.ts";
 import type { EventStore } from "./event_store.ts";
 import type { StateReader } from "./state_reader.ts";
 import type { Sender, TransactionIds } from "./transaction_ids.ts";
@@ -49,12 +50,14 @@ interface Rendered {
   /** Members of `unsigned` that are the same for all, each with a comma before it; null until asked for. */
   previous: string | null;
   readonly redaction: string;
+  /** When it stops being sticky (milliseconds since the epoch); null if it never was. */
+  readonly stickyEnd: number | null;
 }
 
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
 const ENTRY_OVERHEAD_BYTES = 200;
 /** Top-level keys of an event, beyond the spec's, that clients know (sticky events, MSC4354). */
-const EXTRA_KEYS = ["msc4354_sticky"] as const;
+const EXTRA_KEYS = [STICKY_KEY] as const;
 
 /** Renders events, keeping their text. */
 export class EventRenderer {
@@ -110,7 +113,10 @@ export class EventRenderer {
 
   async #make(stored: StoredEvent): Promise<Rendered> {
     const redaction = await this.#redactedBecause(stored);
-    const rendered: Rendered = { stored, text: eventText(stored), previous: null, redaction };
+    const rendered: Rendered = {
+      ...{ stored, text: eventText(stored), previous: null, redaction },
+      stickyEnd: stored.redactedByNid === null ? stickyEndOf(stored.event.pdu, stored.receivedTs) : null,
+    };
     if (stored.event.stateKey === null) rendered.previous = "";
     this.#cache.set(stored.nid, rendered);
     return rendered;
@@ -156,13 +162,14 @@ function pickText(text: string, fields: readonly (readonly string[])[]): string 
 }
 
 function compose(
-  { text, previous, redaction, stored }: Rendered,
+  { text, previous, redaction, stored, stickyEnd }: Rendered,
   { view, now, txnId }: { view: RenderView; now: number; txnId: string | undefined },
 ): string {
   const age = now - stored.event.originServerTs;
   let unsigned = `,"unsigned":{"age":${age}`;
   const membership = view.memberships?.get(stored.nid);
   if (membership !== undefined) unsigned += `,"membership":"${membership}"`;
+  if (stickyEnd !== null && stickyEnd > now) unsigned += `,"msc4354_sticky_duration_ttl_ms":${stickyEnd - now}`;
   if (txnId !== undefined) unsigned += `,"transaction_id":${JSON.stringify(txnId)}`;
   if (view.previous && previous !== null) unsigned += previous;
   const relations = view.relations?.get(stored.nid);

@@ -24,6 +24,8 @@ export interface SendOptions {
   readonly txnId: string | null;
   /** Milliseconds; for application services. */
   readonly originServerTs?: number;
+  /** For how long the event is to be sticky (MSC4354), in milliseconds. */
+  readonly stickyMs?: number;
 }
 
 /** Sends an event; returns its id, or that of the event which the same request, or the same state, has made before. */
@@ -31,7 +33,7 @@ export async function sendEvent(
   deps: EngineDeps,
   { requester, options }: { requester: Requester; options: SendOptions },
 ): Promise<EventId> {
-  const { roomId, type, stateKey, content, originServerTs } = options;
+  const { roomId, type, stateKey, content, originServerTs, stickyMs } = options;
   if (type === "m.room.redaction" && stateKey === null) return await sendRedaction(deps, { requester, options });
   const transaction = transactionKey(requester, options.txnId);
   const template: EventTemplate = {
@@ -40,11 +42,12 @@ export async function sendEvent(
     sender: requester.userId,
     content,
     ...(originServerTs === undefined ? {} : { originServerTs }),
+    ...(stickyMs === undefined ? {} : { stickyMs }),
   };
   return await deps.queues.run(roomId, async (batch) => {
     const sent = await findSent(deps, { batch, transaction });
     if (sent !== null) return sent;
-    const same = stateKey === null ? null : await findSameState(batch, template);
+    const same = stateKey === null || stickyMs !== undefined ? null : await findSameState(batch, template);
     if (same !== null) return same.event.eventId;
     await assertStateAllowed(deps, { batch, template });
     await assertRelationAllowed(deps, { batch, template });

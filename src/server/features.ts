@@ -14,6 +14,7 @@ export function configuredFeatures(config: Core["config"]): Record<string, boole
     "io.element.msc4388": msc4388 !== null,
     "org.matrix.msc4108": msc4108 !== null,
     "org.matrix.msc4140": server.maxEventDelayDuration !== null,
+    "org.matrix.msc4354": experimentalFeatures.isEnabled("msc4354_enabled"),
     "org.matrix.simplified_msc3575": experimentalFeatures.isEnabled("msc3575_enabled"),
   };
 }

@@ -20,6 +20,7 @@ import { RoomFacts } from "../rooms/room_facts.ts";
 import { RoomHeads } from "../rooms/room_heads.ts";
 import { RoomState } from "../rooms/room_state.ts";
 import { RoomTimelines } from "../rooms/room_timelines.ts";
+import { StickyEvents } from "../rooms/sticky_events.ts";
 import { StateReader } from "../rooms/state_reader.ts";
 import { TimestampSearch } from "../rooms/timestamp.ts";
 import { TransactionIds } from "../rooms/transaction_ids.ts";
@@ -63,6 +64,10 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   });
   const outbox = new Outbox({ serverName: config.serverName });
   const engine = new RoomEngine({
+  const stickyEvents = new StickyEvents({
+    ...{ db, clock, events },
+    isEnabled: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
+  });
     ...{ db, clock, notifier, signer, events, heads, trees, keys },
     serverName: config.serverName,
     eventIds: allocator("event"),
@@ -73,6 +78,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
       transactions.onPersist,
       hooks.onPersist,
       outbox.onPersist,
+      stickyEvents.onPersist,
     ],
     onForgotten: (userId) => memberships.drop(userId),
     profiles: { get: hooks.profileOf },
@@ -81,7 +87,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   });
   return {
     ...stores,
-    ...{ visibility, readers, renderer, members, pagination, engine, outbox, fetchOlder },
+    ...{ visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, fetchOlder },
     context: new EventContext({ events, state, visibility, readers, renderer, members, pagination, ...bundle }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility }),

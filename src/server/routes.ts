@@ -124,7 +124,10 @@ function roomParts(
     },
   });
   membershipRoutes(app, { auth, limits, rateLimits: accounts.limits, engine, directory });
-  roomSendRoutes(app, { auth, limits, engine, delayedEvents: social.delayedEvents });
+  roomSendRoutes(app, {
+    ...{ auth, limits, engine, delayedEvents: social.delayedEvents },
+    allowsSticky: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
+  });
   roomReadRoutes(app, { auth, ...rooms });
   syncRoutes(app, { auth, ...sync });
   if (hasSlidingSync(config)) slidingSyncRoutes(app, { auth, ...sync });

@@ -34,7 +34,14 @@ export interface DelayedEventsDeps {
   readonly isJoined: (userId: UserId, roomId: RoomId) => Promise<boolean>;
   readonly send: (
     requester: Requester,
-    event: { roomId: RoomId; type: string; stateKey: string | null; content: JsonObject; txnId: string },
+    event: {
+      roomId: RoomId;
+      type: string;
+      stateKey: string | null;
+      content: JsonObject;
+      txnId: string;
+      stickyMs?: number;
+    },
   ) => Promise<unknown>;
 }
 
@@ -45,6 +52,8 @@ export interface DelayRequest {
   readonly stateKey: string | null;
   readonly txnId: string | null;
   readonly delayMs: number;
+  /** For how long the event is sticky once it is sent (MSC4354), in milliseconds. */
+  readonly stickyMs?: number;
   readonly readContent: () => Promise<JsonObject>;
 }
 
@@ -69,7 +78,7 @@ export class DelayedEvents {
   async schedule(requester: Requester, request: DelayRequest): Promise<string> {
     const { db, clock, isJoined } = this.#deps;
     const { userId, deviceId } = requester;
-    const { roomId, type, stateKey, txnId, delayMs } = request;
+    const { roomId, type, stateKey, txnId, delayMs, stickyMs = null } = request;
     this.#assertDelay(delayMs);
     const key = txnId === null || deviceId === null ? null : { userId, deviceId, roomId, txnId };
     const known = key === null ? null : await selectDelayIdOfTransaction(db, key);
@@ -78,7 +87,19 @@ export class DelayedEvents {
     if (!await isJoined(userId, roomId)) throw new MatrixError(403, "M_FORBIDDEN", "You are not in the room");
     const delayId = `syd_${randomString(DELAY_ID_LENGTH)}`;
     const now = clock.now();
-    const event = { delayId, userId, deviceId, txnId, roomId, type, stateKey, content, delayMs, runningSince: now };
+    const event = {
+      delayId,
+      userId,
+      deviceId,
+      txnId,
+      roomId,
+      type,
+      stateKey,
+      content,
+      delayMs,
+      stickyMs,
+      runningSince: now,
+    };
     const isNew = await db.transaction(async (tx) => {
       await this.#assertRoom(tx, userId);
       return await insertDelayedEvent(tx, { ...event, forgetBefore: now - KEEP_ENDED_MS });
@@ -125,12 +146,15 @@ export class DelayedEvents {
 
   /** Sends an event and ends it; what refuses it ends it too. The transaction id keeps a second try from sending twice. */
   async deliver(event: DelayedEvent): Promise<void> {
-    const { delayId, roomId, type, stateKey, content } = event;
+    const { delayId, roomId, type, stateKey, content, stickyMs } = event;
     const requester = await this.#requester(event);
     try {
       if (requester !== null) {
         const txnId = `org.matrix.msc4140.${delayId}`;
-        await this.#deps.send(requester, { roomId, type, stateKey, content: JSON.parse(content), txnId });
+        await this.#deps.send(requester, {
+          ...{ roomId, type, stateKey, content: JSON.parse(content), txnId },
+          ...(stickyMs === null ? {} : { stickyMs }),
+        });
       }
     } catch (error) {
       if (error instanceof MatrixError) await this.#end(delayId);

@@ -15,6 +15,8 @@ export interface DelayedEvent {
   /** JSON text. */
   readonly content: string;
   readonly delayMs: number;
+  /** Null for an event that is not sticky. */
+  readonly stickyMs: number | null;
   readonly runningSince: number;
 }
 
@@ -28,11 +30,12 @@ interface Row {
   state_key: string | null;
   content: string;
   delay_ms: number;
+  sticky_ms: number | null;
   running_since: number;
 }
 
 const COLUMNS: Sql = sql`delay_id, user_id, device_id, txn_id, room_id, type, state_key, content, delay_ms,
-  running_since`;
+  sticky_ms, running_since`;
 
 function toDelayedEvent(row: Row): DelayedEvent {
   return {
@@ -45,6 +48,7 @@ function toDelayedEvent(row: Row): DelayedEvent {
     stateKey: row.state_key,
     content: row.content,
     delayMs: row.delay_ms,
+    stickyMs: row.sticky_ms,
     runningSince: row.running_since,
   };
 }
@@ -59,9 +63,9 @@ export async function insertDelayedEvent(
       SELECT delay_id FROM delayed_events WHERE ended_ts < ${forgetBefore} ORDER BY ended_ts LIMIT 100)`);
   return await tx.run(sql`
     INSERT INTO delayed_events (delay_id, user_id, device_id, txn_id, room_id, type, state_key, content, delay_ms,
-      running_since, send_ts)
+      sticky_ms, running_since, send_ts)
     VALUES (${event.delayId}, ${event.userId}, ${event.deviceId}, ${event.txnId}, ${event.roomId}, ${event.type},
-      ${event.stateKey}, ${event.content}, ${event.delayMs}, ${event.runningSince},
+      ${event.stateKey}, ${event.content}, ${event.delayMs}, ${event.stickyMs}, ${event.runningSince},
       ${event.runningSince + event.delayMs})
     ON CONFLICT DO NOTHING`) > 0;
 }

@@ -21,6 +21,7 @@ import pushers from "../../migrations/0013_pushers.sql" with { type: "text" };
 import slidingSync from "../../migrations/0014_sliding_sync.sql" with { type: "text" };
 import federationRooms from "../../migrations/0015_federation_rooms.sql" with { type: "text" };
 import appservices from "../../migrations/0016_appservices.sql" with { type: "text" };
+import stickyEvents from "../../migrations/0017_sticky_events.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -47,4 +48,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0014_sliding_sync", text: slidingSync },
   { name: "0015_federation_rooms", text: federationRooms },
   { name: "0016_appservices", text: appservices },
+  { name: "0017_sticky_events", text: stickyEvents },
 ];

@@ -5,6 +5,8 @@ import type { EventStore } from "../rooms/event_store.ts";
 import type { LocalMembership } from "../rooms/local_memberships.ts";
 import { type Bundler, membershipsOf } from "../rooms/pagination.ts";
 import type { EventRenderer } from "../rooms/renderer.ts";
+import type { StickyEvents } from "../rooms/sticky_events.ts";
+import type { StoredEvent } from "../rooms/types.ts";
 import type { Viewer } from "../rooms/visibility.ts";
 import type { StateDelta } from "../storage/timeline.ts";
 import { formatRoomToken } from "../streams/tokens.ts";
@@ -20,6 +22,7 @@ export interface RoomEntryDeps extends RoomStatesDeps, TimelineDeps {
   readonly renderer: EventRenderer;
   readonly summaries: Summaries;
   readonly bundle?: Bundler;
+  readonly stickyEvents: StickyEvents;
   /** Counts what is unread of a room. */
   readonly unread: (view: SyncView, part: RoomPart) => Promise<UnreadCounts>;
 }
@@ -47,15 +50,39 @@ export async function joinedEntry(
     ? await deps.summaries.of({ roomNid: part.roomNid, root: await endRootOf(deps, part) }, view.requester.userId)
     : null;
   const state = await readState(deps, { view, part, timeline, deltas, heroes: summary?.heroes ?? [] });
-  const hasNews = isNew || summary !== null || state.length > 0 || timeline.events.length > 0 || timeline.limited ||
+  const sticky = await readSticky(deps, { view, part, timeline });
+  const hasNews = isNew || sticky.length > 0 || summary !== null || state.length > 0 || timeline.events.length > 0 ||
+    timeline.limited ||
     extras.isTouched || extras.ephemeral.length > 0 || extras.accountData.length > 0;
   if (!hasNews) return null;
-  const body = await eventsText(deps, { view, timeline, state });
+  const body = await eventsText(deps, { view, timeline, state }) + await stickyText(deps, { view, sticky });
   const summaryPart = summary === null ? "" : `,"summary":${summaryText(summary)}`;
   return `${JSON.stringify(part.roomId)}:{${body},"account_data":{"events":[${extras.accountData.join(",")}]},` +
     `"ephemeral":{"events":[${extras.ephemeral.join(",")}]}${
       unreadText(view, await deps.unread(view, part))
     }${summaryPart}}`;
+}
+
+/** Returns the sticky events (MSC4354) that are new to the client and not in the timeline. */
+async function readSticky(
+  { stickyEvents }: RoomEntryDeps,
+  { view, part, timeline }: { view: SyncView; part: RoomPart; timeline: Timeline },
+): Promise<StoredEvent[]> {
+  const { roomNid, upTo } = part;
+  const after = part.newlyJoined || view.fullState ? 0 : part.after ?? 0;
+  const found = await stickyEvents.inRoom({ roomNid, after, upTo, ignored: await view.ignored() });
+  if (found.length === 0) return found;
+  const shown = new Set(timeline.events.map(({ stored }) => stored.nid));
+  return found.filter(({ nid }) => !shown.has(nid));
+}
+
+async function stickyText(
+  { renderer }: RoomEntryDeps,
+  { view, sticky }: { view: SyncView; sticky: readonly StoredEvent[] },
+): Promise<string> {
+  if (sticky.length === 0) return "";
+  const texts = await renderer.render(sticky, renderViewOf(view));
+  return `,"msc4354_sticky":{"events":[${texts.join(",")}]}`;
 }
 
 /** Returns the entry of a room that the user left, up to the leaving. */

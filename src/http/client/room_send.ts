@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
+import { MAX_STICKY_MS } from "../../protocol/sticky.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
 import type { DelayedEvents, DelayRequest } from "../../services/delayed_events.ts";
 import { type App, client, type Ctx, requester } from "../app.ts";
@@ -22,22 +23,38 @@ export interface RoomSendRoutesDeps {
   readonly limits: RequestLimits;
   readonly engine: RoomEngine;
   readonly delayedEvents: DelayedEvents;
+  /** Clients may send sticky events (MSC4354). */
+  readonly allowsSticky: boolean;
 }
 
 const RedactBody = z.looseObject({ reason: z.string().nullish() });
 const TimestampQuery = z.object({ ts: intParam().optional() });
+const STICKY_PARAM = "org.matrix.msc4354.sticky_duration_ms";
+const StickyQuery = z.object({ [STICKY_PARAM]: intParam({ max: MAX_STICKY_MS }).optional() });
 /** In UTF-16 units; the bound of ids in bytes is checked where events are built. */
 const MAX_TYPE_LENGTH = 255;
 const MAX_TXN_ID_LENGTH = 255;
 
 /** Registers the endpoints. */
-export function roomSendRoutes(app: App, { auth, limits, engine, delayedEvents }: RoomSendRoutesDeps): void {
+export function roomSendRoutes(
+  app: App,
+  { auth, limits, engine, delayedEvents, allowsSticky }: RoomSendRoutesDeps,
+): void {
   /** Keeps the event for later when the request says so (MSC4140); null for an event to be sent at once. */
   async function delay(c: Ctx, event: Omit<DelayRequest, "delayMs" | "readContent">): Promise<Response | null> {
     const delayMs = delayOf(c);
     if (delayMs === null) return null;
     const readContent = () => readJsonObject(c);
-    return json({ delay_id: await delayedEvents.schedule(requester(c), { ...event, delayMs, readContent }) });
+    return json({
+      delay_id: await delayedEvents.schedule(requester(c), { ...event, ...sticky(c), delayMs, readContent }),
+    });
+  }
+
+  /** Where clients may not, the parameter is like any unknown one. */
+  function sticky(c: Ctx): { stickyMs?: number } {
+    if (!allowsSticky) return {};
+    const stickyMs = query(c, StickyQuery)[STICKY_PARAM];
+    return stickyMs === undefined ? {} : { stickyMs };
   }
 
   async function putState(c: Ctx): Promise<Response> {
@@ -49,7 +66,7 @@ export function roomSendRoutes(app: App, { auth, limits, engine, delayedEvents }
     const delayed = await delay(c, { roomId, type: eventType, stateKey, txnId: null });
     if (delayed !== null) return delayed;
     const content = await readJsonObject(c);
-    const options = { roomId, type: eventType, stateKey, content, txnId: null, ...timestamp(c) };
+    const options = { roomId, type: eventType, stateKey, content, txnId: null, ...timestamp(c), ...sticky(c) };
     return json({ event_id: await engine.sendEvent(requester(c), options) });
   }
 
@@ -60,7 +77,7 @@ export function roomSendRoutes(app: App, { auth, limits, engine, delayedEvents }
       const delayed = await delay(c, { roomId, type: eventType, stateKey: null, txnId });
       if (delayed !== null) return delayed;
       const content = await readJsonObject(c);
-      const options = { roomId, type: eventType, stateKey: null, content, txnId, ...timestamp(c) };
+      const options = { roomId, type: eventType, stateKey: null, content, txnId, ...timestamp(c), ...sticky(c) };
       return json({ event_id: await engine.sendEvent(requester(c), options) });
     })
     .put("/rooms/:roomId/state/:eventType", auth.activeGuestOk(), message, putState)

@@ -43,7 +43,7 @@ const MAX_RANGES = 100;
 const MAX_TIMELINE_LIMIT = 1_000;
 const DEFAULT_EXTENSION_LIMIT = 100;
 const MEMBER = "m.room.member";
-const TO_DEVICE_TOKEN = /^[0-9]{1,15}$/;
+const POSITION_TOKEN = /^[0-9]{1,15}$/;
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const text = z.string().max(MAX_TEXT);
@@ -91,6 +91,11 @@ const Extensions = z.looseObject({
   account_data: OfRooms,
   receipts: OfRooms,
   typing: OfRooms,
+  "org.matrix.msc4354.sticky_events": z.looseObject({
+    ...enabled,
+    since: z.string().nullish(),
+    limit: count.nullish(),
+  }).nullish(),
   "io.element.msc4308.thread_subscriptions": z.looseObject({ ...enabled, limit: count.nullish() }).nullish(),
 });
 const PRESENCE = ["online", "unavailable", "offline"] as const;
@@ -223,25 +228,30 @@ function filtersOf(filters: z.output<typeof Filters>): ListFilters {
 
 function extensionsOf(extensions: ExtensionsValue): ExtensionRequests {
   const toDevice = extensions.to_device;
+  const sticky = extensions["org.matrix.msc4354.sticky_events"];
   const threads = extensions["io.element.msc4308.thread_subscriptions"];
   return {
     toDevice: toDevice?.enabled !== true ? null : {
-      since: toDeviceSince(toDevice.since ?? ""),
+      since: positionSince(toDevice.since ?? "", "to_device"),
       limit: toDevice.limit ?? DEFAULT_EXTENSION_LIMIT,
     },
     e2ee: extensions.e2ee?.enabled === true,
     accountData: roomsOf(extensions.account_data),
     receipts: roomsOf(extensions.receipts),
     typing: roomsOf(extensions.typing),
+    stickyEvents: sticky?.enabled !== true ? null : {
+      since: positionSince(sticky.since ?? "", "sticky_events"),
+      limit: Math.min(Math.max(sticky.limit ?? DEFAULT_EXTENSION_LIMIT, 1), DEFAULT_EXTENSION_LIMIT),
+    },
     threadSubscriptions: threads?.enabled !== true ? null : {
       limit: Math.min(Math.max(threads.limit ?? DEFAULT_EXTENSION_LIMIT, 1), DEFAULT_EXTENSION_LIMIT),
     },
   };
 }
 
-function toDeviceSince(given: string): number | null {
+function positionSince(given: string, extension: string): number | null {
   if (given === "") return null;
-  if (!TO_DEVICE_TOKEN.test(given)) throw invalidParam('Invalid value for "extensions.to_device.since"');
+  if (!POSITION_TOKEN.test(given)) throw invalidParam(`Invalid value for "extensions.${extension}.since"`);
   return Number(given);
 }
 

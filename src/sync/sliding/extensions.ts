@@ -3,12 +3,13 @@ import { formatSubscriptionToken } from "../../services/thread_subscriptions.ts"
 import { deviceLists } from "../device_parts.ts";
 import type { RoomRecord } from "./connections.ts";
 import { readAccountData, readReceipts, readTyping, type RoomExtensionDeps } from "./room_extensions.ts";
+import { readStickyEvents, type StickyExtensionDeps } from "./sticky_extension.ts";
 import type { RoomResult } from "./room_result.ts";
 import type { WantedRoom } from "./types.ts";
 import type { SlidingView } from "./view.ts";
 
 /** What extensions are read from. */
-export type ExtensionDeps = RoomExtensionDeps;
+export interface ExtensionDeps extends RoomExtensionDeps, StickyExtensionDeps {}
 
 /** The rooms of an attempt. */
 export interface ShownRooms {
@@ -52,6 +53,7 @@ export async function readExtensions(
   add(named("receipts", await readReceipts(deps, { view, rooms })));
   add(named("typing", readTyping(deps, { view, rooms })));
   add(named("io.element.msc4308.thread_subscriptions", await threadSubscriptions(deps, view)));
+  add(await readStickyEvents(deps, { view, rooms }));
   return {
     text: parts.map(({ name, text }) => `"${name}":${text}`).join(","),
     hasNews: parts.some(({ isNews }) => isNews),

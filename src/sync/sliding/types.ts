@@ -46,6 +46,8 @@ export interface ExtensionRequests {
   readonly receipts: ExtensionRooms | null;
   readonly typing: ExtensionRooms | null;
   readonly threadSubscriptions: { readonly limit: number } | null;
+  /** `since` is a position of the events stream. */
+  readonly stickyEvents: { readonly since: number | null; readonly limit: number } | null;
 }
 
 /** A request, checked. */
