@@ -69,7 +69,8 @@ export class RoomEngine {
 
   /** Sends an event; a member event goes the way of memberships. */
   async sendEvent(requester: Requester, options: SendOptions): Promise<EventId> {
-    if (requester.isShadowBanned) return pretendedEventId();
+    const isInvite = options.type !== "m.room.member" || options.content["membership"] === "invite";
+    if (requester.isShadowBanned && isInvite) return pretendedEventId();
     if (options.type === "m.room.member" && options.stateKey !== null) {
       return await sendMember(this.#deps, { requester, options });
     }
@@ -79,7 +80,7 @@ export class RoomEngine {
   /** Redacts an event. */
   async redact(
     requester: Requester,
-    options: { roomId: RoomId; eventId: EventId; reason: string | null; txnId: string | null },
+    options: { roomId: RoomId; eventId: EventId; reason: string | null; txnId: string | null; ownOnly?: boolean },
   ): Promise<EventId> {
     if (requester.isShadowBanned) return pretendedEventId();
     return await redactEvent(this.#deps, { requester, ...options });
@@ -128,6 +129,7 @@ export class RoomEngine {
 
   /** Replaces a room by one of another version; returns the new room's id. */
   upgrade(requester: Requester, options: UpgradeOptions): Promise<RoomId> {
+    if (requester.isShadowBanned) return Promise.resolve(`!${randomString(43)}` as RoomId);
     return upgradeRoom(this.#deps, { requester, options });
   }
 

@@ -1,6 +1,6 @@
 /** Sending events as a local user. Spec: client-server API, "Sending events to a room". */
 import { canonicalJson, CanonicalJsonError } from "../protocol/canonical_json.ts";
-import { forbidden, missingParam } from "../protocol/errors.ts";
+import { forbidden, MatrixError, missingParam } from "../protocol/errors.ts";
 import { type EventId, parseEventId, type RoomId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { getActionLevel, getUserLevel } from "../protocol/power_levels.ts";
@@ -58,7 +58,7 @@ export async function sendEvent(
 /** Redacts an event. Users redact their own; for others' they need the power level. */
 export async function redactEvent(
   deps: EngineDeps,
-  { requester, roomId, eventId, reason, txnId, extra = {} }: {
+  { requester, roomId, eventId, reason, txnId, extra = {}, ownOnly = false }: {
     requester: Requester;
     roomId: RoomId;
     eventId: EventId;
@@ -66,6 +66,8 @@ export async function redactEvent(
     txnId: string | null;
     /** Further content, which cannot replace the reason. */
     extra?: JsonObject;
+    /** Refuses to redact what others sent, with `M_USER_SUSPENDED`. */
+    ownOnly?: boolean;
   },
 ): Promise<EventId> {
   const transaction = transactionKey(requester, txnId);
@@ -73,7 +75,7 @@ export async function redactEvent(
   return await deps.queues.run(roomId, async (batch) => {
     const sent = await findSent(deps, { batch, transaction });
     if (sent !== null) return sent;
-    await assertMayRedact(batch, { requester, eventId });
+    await assertMayRedact(batch, { requester, eventId, ownOnly });
     const template = { type: "m.room.redaction", stateKey: null, sender: requester.userId, content, redacts: eventId };
     return (await batch.append(template, transaction)).event.eventId;
   });
@@ -100,12 +102,15 @@ async function sendRedaction(
 /** The authorization rules let any member send a redaction; whether it applies is for the server to say beforehand. */
 async function assertMayRedact(
   batch: RoomBatch,
-  { requester, eventId }: { requester: Requester; eventId: EventId },
+  { requester, eventId, ownOnly }: { requester: Requester; eventId: EventId; ownOnly: boolean },
 ): Promise<void> {
   const target = (await batch.byId([eventId])).get(eventId);
   const isOwn = target !== undefined && target.roomNid === batch.room.roomNid &&
     target.event.sender === requester.userId;
   if (isOwn) return;
+  if (ownOnly) {
+    throw new MatrixError(403, "M_USER_SUSPENDED", "Only own events can be redacted while the account is suspended");
+  }
   const create = await batch.current("m.room.create", "");
   if (create === null) throw forbidden("The room has no create event");
   const levels = { create: create.event, powerLevels: (await batch.current("m.room.power_levels", ""))?.event };

@@ -7,6 +7,7 @@
 import { LruCache } from "../lib/lru.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonValue } from "../protocol/json.ts";
+import { redactPdu } from "../protocol/redaction.ts";
 import type { EventStore } from "./event_store.ts";
 import type { StateReader } from "./state_reader.ts";
 import type { Membership, StoredEvent } from "./types.ts";
@@ -63,12 +64,17 @@ const CACHED_MEMBERSHIPS = 100_000;
 export class Visibility {
   readonly #state: StateReader;
   readonly #events: EventStore;
+  readonly #isErased: (userId: UserId) => boolean;
+  readonly #pruned = new WeakMap<StoredEvent, StoredEvent>();
   readonly #settings = new LruCache<number, HistoryVisibility>({ maxEntries: CACHED_ROOTS });
   readonly #memberships = new LruCache<string, Membership>({ maxEntries: CACHED_MEMBERSHIPS });
 
-  constructor({ state, events }: { state: StateReader; events: EventStore }) {
+  constructor(
+    { state, events, isErased }: { state: StateReader; events: EventStore; isErased: (userId: UserId) => boolean },
+  ) {
     this.#state = state;
     this.#events = events;
+    this.#isErased = isErased;
   }
 
   /** Returns the events that the viewer may see, in the same order. */
@@ -76,9 +82,23 @@ export class Visibility {
     const visible: VisibleEvent[] = [];
     for (const stored of events) {
       const membership = await this.#check(stored, viewer);
-      if (membership !== null) visible.push({ stored, membership });
+      if (membership === null) continue;
+      // Who was there when an erased user spoke has seen it; others see that something was said.
+      const isHidden = membership !== "join" && this.#isErased(stored.event.sender);
+      visible.push({ stored: isHidden ? this.#prune(stored) : stored, membership });
     }
     return visible;
+  }
+
+  #prune(stored: StoredEvent): StoredEvent {
+    let pruned = this.#pruned.get(stored);
+    if (pruned === undefined) {
+      const { event } = stored;
+      const pdu = redactPdu(event.pdu, event.rules);
+      pruned = { ...stored, json: JSON.stringify(pdu), event: { ...event, pdu, content: pdu.content } };
+      this.#pruned.set(stored, pruned);
+    }
+    return pruned;
   }
 
   /** Returns the history visibility in force in a state. */

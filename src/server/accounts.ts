@@ -1,7 +1,7 @@
 /** Accounts, logins, devices and profiles. */
 import { getLogger } from "../lib/log.ts";
 import type { UserId } from "../protocol/ids.ts";
-import { Accounts } from "../services/accounts.ts";
+import { Accounts, type DeactivationListener } from "../services/accounts.ts";
 import { Appservices } from "../services/appservices.ts";
 import { Credentials } from "../services/credentials.ts";
 import { type DeviceListener, Devices } from "../services/devices.ts";
@@ -27,6 +27,7 @@ export interface AccountHooks {
   readonly onRegistered: (user: { userId: UserId; isGuest: boolean }) => Promise<void>;
   readonly userRoomActions: UserRoomActions;
   readonly onProfileChange: (userId: UserId) => void;
+  readonly onDeactivated: DeactivationListener;
 }
 
 /** The account services. */
@@ -80,7 +81,11 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
       loginOptions,
     },
     ...{ profiles, userRooms },
-    accounts: new Accounts({ db, credentials, devices, tokens, wakeDepartures: () => userRooms.wakeDepartures() }),
+    accounts: new Accounts({
+      ...{ db, credentials, devices, tokens },
+      onDeactivated: hooks.onDeactivated,
+      wakeDepartures: () => userRooms.wakeDepartures(),
+    }),
     sharedSecretRegistration: new SharedSecretRegistration({ db, clock, credentials, registration, sharedSecret }),
   };
 }

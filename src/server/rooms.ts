@@ -34,6 +34,8 @@ import { noticesUserOf } from "./server_notices.ts";
 /** What rooms need from the services above them; bound once those exist. */
 export interface RoomHooks {
   readonly profileOf: (userId: UserId) => Promise<MemberProfile | null>;
+  /** Tells whether a user's messages are hidden from newcomers. */
+  readonly isErased: (userId: UserId) => boolean;
   readonly ignoredUsers: (userId: UserId) => Promise<ReadonlySet<string>>;
   /** Run in the transaction that writes events, after the engine's own. */
   readonly onPersist: PersistHandler;
@@ -50,7 +52,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   const { db, clock, notifier, signer, config } = core;
   const stores = buildStores(core);
   const { events, heads, trees, keys, state, timelines, memberships, transactions, allocator } = stores;
-  const visibility = new Visibility({ state, events });
+  const visibility = new Visibility({ state, events, isErased: hooks.isErased });
   const readers = new RoomReaders({ events, state, visibility, memberships, ignoredUsers: hooks.ignoredUsers });
   const renderer = new EventRenderer({ events, state, transactions, clock });
   const members = new MemberLoader({ state });

@@ -10,6 +10,7 @@ import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import {
   type AccountDataRow,
   countAccountData,
+  deleteAccountDataOfUser,
   selectAccountData,
   selectAccountDataBetween,
   upsertAccountData,
@@ -30,6 +31,8 @@ export interface AccountDataDeps {
 const MANAGED_TYPES: ReadonlySet<string> = new Set(["m.fully_read", "m.push_rules"]);
 const MAX_ENTRIES_PER_USER = 10_000;
 const MAX_TAGS_PER_ROOM = 100;
+/** How a deleted piece is kept, so that syncs can tell of it. */
+const DELETED = "{}";
 const IGNORED_USERS = "m.ignored_user_list";
 
 /** Reads and writes account data. */
@@ -62,8 +65,27 @@ export class AccountDataService {
   /** Returns a piece. Throws 404 when it was never set. */
   async get(key: { userId: UserId; roomId: RoomId | null; type: string }): Promise<string> {
     const content = await this.#find(this.#db, key);
-    if (content === null) throw notFound("Account data not found");
+    if (content === null || content === DELETED) throw notFound("Account data not found");
     return content;
+  }
+
+  /** Deletes a piece (MSC3391): to set it to an empty object means the same. */
+  async delete(entry: { userId: UserId; roomId: RoomId | null; type: string }): Promise<void> {
+    await this.set({ ...entry, content: {} });
+  }
+
+  /** Deletes pieces of a user's global account data that are there, within a transaction. */
+  async deleteIn(tx: Tx, { userId, types }: { userId: UserId; types: readonly string[] }): Promise<void> {
+    for (const type of types) {
+      const content = await this.#find(tx, { userId, roomId: null, type });
+      if (content !== null && content !== DELETED) await this.#write(tx, { userId, roomId: "", type, content: {} });
+    }
+  }
+
+  /** Removes all account data of a user, within a transaction. */
+  async deleteAll(tx: Tx, userId: UserId): Promise<void> {
+    await deleteAccountDataOfUser(tx, userId);
+    tx.afterCommit(() => this.#onIgnoreList?.(userId, {}));
   }
 
   /** Returns a piece parsed, or null. */

@@ -1,9 +1,6 @@
 /** What users do with their own account. Spec: client-server API, "Account management". */
 import type { DeviceId, UserId } from "../protocol/ids.ts";
-import { deleteAccountDataOfUser } from "../storage/account_data.ts";
-import { deleteCrossSigningKeys } from "../storage/cross_signing.ts";
-import type { Database } from "../storage/database.ts";
-import { deleteBackupsOfUser } from "../storage/key_backup.ts";
+import type { Database, Tx } from "../storage/database.ts";
 import { insertDeparture, upsertProfile } from "../storage/profiles.ts";
 import {
   deleteThreepid,
@@ -14,6 +11,7 @@ import {
   updateDeactivated,
   updateIsAdmin,
   updateIsLocked,
+  updateIsShadowBanned,
   updateIsSuspended,
   updatePasswordHash,
   type User,
@@ -22,12 +20,16 @@ import type { Credentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
 import type { Tokens } from "./tokens.ts";
 
+/** Runs inside the transaction of a deactivation: what the user keeps with other services goes. */
+export type DeactivationListener = (tx: Tx, user: { userId: UserId; isErased: boolean }) => Promise<void>;
+
 /** What the service is built from. */
 export interface AccountsDeps {
   readonly db: Database;
   readonly credentials: Credentials;
   readonly devices: Devices;
   readonly tokens: Tokens;
+  readonly onDeactivated: DeactivationListener;
   /** Starts the background work that takes a deactivated user out of all rooms. */
   readonly wakeDepartures: () => void;
 }
@@ -71,16 +73,17 @@ export class Accounts {
     });
   }
 
-  /** Closes an account for good: nobody logs in again, its rooms are left, its keys and its data are gone; `erase` hides its messages from newcomers. */
+  /**
+   * Closes an account for good: nobody logs in again, its rooms are left, its keys and its data are gone; `erase` hides
+   * its messages from newcomers.
+   */
   async deactivate(userId: UserId, { erase }: { erase: boolean }): Promise<void> {
     await this.#deps.db.transaction(async (tx) => {
       await updateDeactivated(tx, { userId, erase });
       await deleteThreepids(tx, userId);
       if (erase) await upsertProfile(tx, { userId, displayname: null, avatarUrl: null, fields: "{}" });
       await this.#deps.devices.removeAllIn(tx, { userId, keep: null });
-      await deleteCrossSigningKeys(tx, userId);
-      await deleteBackupsOfUser(tx, userId);
-      await deleteAccountDataOfUser(tx, userId);
+      await this.#deps.onDeactivated(tx, { userId, isErased: erase });
       await insertDeparture(tx, { userId, reason: "" });
       tx.afterCommit(() => {
         this.#deps.tokens.forgetUser(userId);
@@ -92,6 +95,14 @@ export class Accounts {
   /** Logs a user out everywhere. */
   async logOutAll(userId: UserId): Promise<void> {
     await this.#deps.db.transaction((tx) => this.#deps.devices.removeAllIn(tx, { userId, keep: null }));
+  }
+
+  /** Shadow-bans an account, or lifts that. */
+  async setShadowBan(userId: UserId, isShadowBanned: boolean): Promise<void> {
+    await this.#deps.db.transaction(async (tx) => {
+      await updateIsShadowBanned(tx, { userId, isShadowBanned });
+      tx.afterCommit(() => this.#deps.tokens.forgetUser(userId));
+    });
   }
 
   /** Changes what an administrator decides about an account; what is not named stays. */

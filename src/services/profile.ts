@@ -100,6 +100,8 @@ export class Profiles {
       }
       await upsertProfile(tx, { userId, ...next });
       if (next.displayname === current.displayname && next.avatarUrl === current.avatarUrl) return;
+      // The name that a shadow-banned user chooses is seen by nobody in a room.
+      if (requester.isShadowBanned && requester.userId === userId) return;
       await insertProfileUpdate(tx, userId);
       tx.afterCommit(() => this.#deps.onChange(userId));
     });

@@ -19,6 +19,7 @@ import {
 import type { Database, Tx } from "../storage/database.ts";
 import {
   deletePushRule,
+  deletePushRulesOfUser,
   selectPushRuleChanges,
   selectPushRules,
   selectUsersWithPushRules,
@@ -179,6 +180,16 @@ export class PushRulesService {
     if (missing.length === 0 || stored.length + missing.length > MAX_RULES_PER_USER) return;
     await this.#change(userId, async (tx) => {
       for (const rule of missing) await upsertPushRule(tx, { ...rule, userId });
+    });
+  }
+
+  /** Removes all rules of a user, within a transaction. */
+  async deleteAll(tx: Tx, userId: UserId): Promise<void> {
+    await deletePushRulesOfUser(tx, userId);
+    tx.afterCommit(() => {
+      this.#rulesets.delete(userId);
+      this.#customized.delete(userId);
+      this.#changedAt.delete(userId);
     });
   }
 

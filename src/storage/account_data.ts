@@ -41,7 +41,10 @@ export async function selectAccountData(
   return row?.content ?? null;
 }
 
-/** Returns what changed in `(after, upTo]`; with `after` 0 that is everything. Bounded by what one user may store. */
+/**
+ * Returns what changed in `(after, upTo]`; with `after` 0 that is everything but what was deleted. Bounded by what one
+ * user may store.
+ */
 export async function selectAccountDataBetween(
   db: Db,
   { userId, after, upTo }: { userId: UserId; after: number; upTo: number },
@@ -49,6 +52,7 @@ export async function selectAccountDataBetween(
   const rows = await db.all<Row>(sql`
     SELECT room_id, type, content FROM account_data
     WHERE user_id = ${userId} AND position > ${after} AND position <= ${upTo}
+      ${after === 0 ? sql`AND content <> '{}'` : sql``}
     ORDER BY position`);
   return rows.map(toAccountData);
 }
@@ -61,7 +65,7 @@ export async function selectAccountDataOfRooms(
   if (roomIds.length === 0) return [];
   const rows = await db.all<Row>(sql`
     SELECT room_id, type, content FROM account_data
-    WHERE user_id = ${userId} AND ${inList(sql`room_id`, roomIds)}`);
+    WHERE user_id = ${userId} AND content <> '{}' AND ${inList(sql`room_id`, roomIds)}`);
   return rows.map(toAccountData);
 }
 

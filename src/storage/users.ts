@@ -116,12 +116,30 @@ export async function updateDeactivated(tx: Tx, { userId, erase }: { userId: Use
     WHERE user_id = ${userId}`);
 }
 
+/** Returns users who are erased, by user id after `after`, at most `limit`. */
+export async function selectErasedUsers(
+  db: Db,
+  { after, limit }: { after: string; limit: number },
+): Promise<UserId[]> {
+  const rows = await db.all<{ user_id: UserId }>(sql`
+    SELECT user_id FROM users WHERE is_erased AND user_id > ${after} ORDER BY user_id LIMIT ${limit}`);
+  return rows.map((row) => row.user_id);
+}
+
 /** Locks or unlocks an account: a locked one keeps its sessions but can only log out. */
 export async function updateIsLocked(
   tx: Tx,
   { userId, isLocked }: { userId: UserId; isLocked: boolean },
 ): Promise<void> {
   await tx.run(sql`UPDATE users SET is_locked = ${isLocked} WHERE user_id = ${userId}`);
+}
+
+/** Shadow-bans an account, or lifts that: what it sends reaches nobody, and it is not told. */
+export async function updateIsShadowBanned(
+  tx: Tx,
+  { userId, isShadowBanned }: { userId: UserId; isShadowBanned: boolean },
+): Promise<void> {
+  await tx.run(sql`UPDATE users SET is_shadow_banned = ${isShadowBanned} WHERE user_id = ${userId}`);
 }
 
 /** Suspends an account, or lifts the suspension. */

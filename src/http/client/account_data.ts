@@ -26,7 +26,9 @@ export interface AccountDataRoutesDeps {
 const MAX_ACCOUNT_DATA_BYTES = 1_048_576;
 
 /** Registers the account data and tag endpoints. */
-export function accountDataRoutes(app: App, { auth, accountData, pushRulesContent }: AccountDataRoutesDeps): void {
+export function accountDataRoutes(app: App, deps: AccountDataRoutesDeps): void {
+  const { auth, accountData, pushRulesContent } = deps;
+  deletionRoutes(app, deps);
   client(app)
     .put("/user/:userId/account_data/:type", auth.user(), async (c) => {
       const content = await readJsonObject(c, { maxBytes: MAX_ACCOUNT_DATA_BYTES });
@@ -82,4 +84,17 @@ function tagOf(c: Ctx): string {
     throw new MatrixError(400, "M_INVALID_PARAM", "A tag may not exceed 255 bytes");
   }
   return tag;
+}
+
+/** Deletes as MSC3391 has it: the specification has no endpoint for that yet. */
+function deletionRoutes(app: App, { auth, accountData }: AccountDataRoutesDeps): void {
+  client(app, ["unstable/org.matrix.msc3391"])
+    .delete("/user/:userId/account_data/:type", auth.user(), async (c) => {
+      await accountData.delete({ userId: ownUser(c), roomId: null, type: typeOf(c) });
+      return json({});
+    })
+    .delete("/user/:userId/rooms/:roomId/account_data/:type", auth.user(), async (c) => {
+      await accountData.delete({ userId: ownUser(c), roomId: roomOf(c), type: typeOf(c) });
+      return json({});
+    });
 }

@@ -81,6 +81,7 @@ export function receiptRoutes(app: App, deps: ReceiptRoutesDeps): void {
       const body = await readJson(c, TypingBody);
       if (userId !== requester(c).userId) throw forbidden("Cannot set the typing state of another user");
       if (!await isJoined(userId, roomId)) throw forbidden(`User ${userId} is not in room ${roomId}`);
+      if (requester(c).isShadowBanned) return json({});
       await typing.set({
         roomId,
         userId,

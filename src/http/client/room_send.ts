@@ -9,7 +9,7 @@ import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
 import { MAX_STICKY_MS } from "../../protocol/sticky.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
 import type { DelayedEvents, DelayRequest } from "../../services/delayed_events.ts";
-import { type App, client, type Ctx, requester } from "../app.ts";
+import { type App, client, type Ctx, requester, sessionOf } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson, readJsonObject } from "../middleware/body.ts";
 import { delayOf } from "./delayed_events.ts";
@@ -86,7 +86,9 @@ export function roomSendRoutes(
     .put("/rooms/:roomId/redact/:eventId/:txnId", auth.user(), message, async (c) => {
       const { roomId, eventId, txnId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId, txnId: parseTxnId });
       const { reason } = await readJson(c, RedactBody, { allowEmpty: true });
-      return json({ event_id: await engine.redact(requester(c), { roomId, eventId, reason: reason ?? null, txnId }) });
+      const ownOnly = sessionOf(c)?.isSuspended === true;
+      const redaction = { roomId, eventId, reason: reason ?? null, txnId, ownOnly };
+      return json({ event_id: await engine.redact(requester(c), redaction) });
     });
 }
 
