@@ -11,6 +11,7 @@ import type { JsonObject } from "../../src/protocol/json.ts";
 import { getRoomVersion } from "../../src/protocol/room_versions.ts";
 import { hashAndSignEvent, type Signer } from "../../src/protocol/signatures.ts";
 import { addFederationRoutes, buildFederation, type FederationParts } from "../../src/server/federation.ts";
+import { addFederationExchangeRoutes } from "../../src/server/federation_exchange.ts";
 import {
   addFederationRoomRoutes,
   buildFederationRooms,
@@ -49,13 +50,14 @@ export const ALL_VERSIONS = Array.from({ length: 12 }, (_, index) => `ver=${inde
 /** Starts one. */
 export async function startResident(database: TestDatabase, config: Record<string, unknown> = {}): Promise<Resident> {
   const usual = { federation_custom_ca_list: [CA_PATH], ip_range_blacklist: [], trusted_key_servers: [] };
-  const hs = await TestServer.start({ database, config: { ...usual, ...config } });
+  const hs = await TestServer.start({ database, dns: testDns(), config: { ...usual, ...config } });
   const { core } = hs.parts;
   const federation = await buildFederation(core, { dns: testDns() });
   const federationRooms = buildFederationRooms(core, { ...hs.parts, federation });
   const app = createApp();
   addFederationRoutes(app, federation, core);
   addFederationRoomRoutes(app, { core, federation, federationRooms, media: hs.parts.media });
+  addFederationExchangeRoutes(app, { federation, exchange: hs.parts.exchange });
   const handler = createHandler({ app, clock: systemClock, log: getLogger("test") }, {
     ...{ resources: new Set(["federation", "keys", "openid"]), xForwarded: false, requestIdHeader: null, name: "test" },
   });

@@ -1,0 +1,187 @@
+/** Transactions as good and bad servers send them: each event has its own result. */
+import assert from "node:assert/strict";
+import { selectAuthKeys } from "../../src/protocol/auth_events.ts";
+import type { RoomEvent } from "../../src/protocol/event.ts";
+import { pduJson } from "../../src/protocol/event_format.ts";
+import type { EventId, RoomId, UserId } from "../../src/protocol/ids.ts";
+import type { JsonObject } from "../../src/protocol/json.ts";
+import { type Signer, signingKeyFromSeed } from "../../src/protocol/signatures.ts";
+import { buildEvent } from "../../src/protocol/event_builder.ts";
+import { path } from "../harness/client.ts";
+import { testEachServer } from "../harness/server.ts";
+import { type Resident, startResident } from "./resident.ts";
+
+interface Draft {
+  readonly content: JsonObject;
+  readonly type?: string;
+  readonly stateKey?: string;
+  readonly sender?: string;
+  readonly prev?: readonly EventId[];
+  readonly depth?: number;
+  readonly signer?: Signer;
+}
+
+/** Makes an event of the peer's user on the end of the room as the server has it. */
+async function make({ hs, signer }: Resident, roomId: string, draft: Draft): Promise<RoomEvent> {
+  const { engine, state } = hs.parts.rooms;
+  const head = await engine.head(roomId as RoomId);
+  assert(head !== null);
+  const query = {
+    type: draft.type ?? "m.room.message",
+    sender: draft.sender ?? `@bob:${signer.serverName}`,
+    stateKey: draft.stateKey ?? null,
+    content: draft.content,
+  };
+  const auth = await state.getMany(head.stateRoot, selectAuthKeys(head.rules, query));
+  return buildEvent({
+    ...{ rules: head.rules, roomId: roomId as RoomId, ...query, sender: query.sender as UserId },
+    depth: draft.depth ?? 1 + Math.max(...head.extremities.map(({ depth }) => depth)),
+    prevEvents: draft.prev ?? head.extremities.map(({ eventId }) => eventId),
+    authEvents: [...auth.values()].map(({ event }) => event.eventId),
+    originServerTs: Date.now(),
+    ...(draft.signer ?? signer),
+  }).event;
+}
+
+function wire(event: RoomEvent): JsonObject {
+  return JSON.parse(pduJson(event));
+}
+
+let txn = 0;
+// deno-lint-ignore no-explicit-any -- answers are checked where they are used
+async function send(resident: Resident, pdus: readonly JsonObject[], edus: readonly JsonObject[] = []): Promise<any> {
+  const body = { origin: resident.signer.serverName, origin_server_ts: Date.now(), pdus: [...pdus], edus: [...edus] };
+  const answer = await resident.ask(`/v1/send/txn${txn++}`, body);
+  assert.equal(answer.status, 200, JSON.stringify(answer.body));
+  return answer.body.pdus;
+}
+
+async function openRoom(resident: Resident): Promise<{ roomId: string; alice: Awaited<ReturnType<typeof login>> }> {
+  const alice = await login(resident);
+  const roomId = await alice.createRoom({ preset: "public_chat", room_version: "11" });
+  await resident.join(roomId);
+  return { roomId, alice };
+}
+
+async function login({ hs }: Resident) {
+  const [alice] = await hs.register("alice");
+  return alice;
+}
+
+testEachServer("good events arrive, and bad ones beside them do not spoil them", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId, alice } = await openRoom(resident);
+  const good = await make(resident, roomId, { content: { body: "good" } });
+  const forged = await make(resident, roomId, {
+    content: { body: "forged" },
+    signer: { ...resident.signer, key: signingKeyFromSeed("1", new Uint8Array(32).fill(7)) },
+  });
+  const foreign = await make(resident, roomId, { content: { body: "foreign" }, sender: "@eve:elsewhere.test" });
+  const results = await send(resident, [
+    wire(forged),
+    wire(good),
+    wire(foreign),
+    { room_id: roomId, type: 5 } as never,
+  ]);
+  assert.deepEqual(results[good.eventId], {});
+  assert.match(results[forged.eventId].error, /signature/);
+  assert.match(results[foreign.eventId].error, /signature/);
+  assert.equal(Object.keys(results).length, 3);
+  const page = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: "10" });
+  const bodies = page.chunk.flatMap(({ content }: { content: { body?: string } }) => content.body ?? []);
+  assert.deepEqual(bodies, ["good"]);
+});
+
+testEachServer("an event with a wrong hash loses its content", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId, alice } = await openRoom(resident);
+  const event = await make(resident, roomId, { content: { body: "true" } });
+  const results = await send(resident, [{ ...wire(event), content: { body: "changed" } }]);
+  assert.deepEqual(results, { [event.eventId]: {} });
+  const found = await alice.get(path`/rooms/${roomId}/event/${event.eventId}`);
+  assert.deepEqual(found.content, {});
+});
+
+testEachServer("a transaction that is sent again gets the same answer and changes nothing", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId } = await openRoom(resident);
+  const event = await make(resident, roomId, { content: { body: "once" } });
+  const body = { origin: resident.signer.serverName, pdus: [wire(event)], edus: [] };
+  const first = await resident.ask("/v1/send/same", body);
+  const other = await make(resident, roomId, { content: { body: "another" } });
+  const again = await resident.ask("/v1/send/same", { ...body, pdus: [wire(other)] });
+  assert.deepEqual(again, first);
+  assert.equal(await resident.hs.parts.rooms.events.getById(other.eventId), null);
+});
+
+testEachServer("transactions of more than 50 events or 100 EDUs are refused", async (database) => {
+  await using resident = await startResident(database);
+  const many = (count: number) => Array.from({ length: count }, () => ({ room_id: "!a:b" }));
+  for (const body of [{ pdus: many(51), edus: [] }, { pdus: [], edus: many(101) }, { pdus: {}, edus: [] }]) {
+    const answer = await resident.ask("/v1/send/large", body as never);
+    assert.deepEqual([answer.status, answer.body.errcode], [400, "M_BAD_JSON"]);
+  }
+});
+
+testEachServer("an event whose parents its sender does not give is not taken", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId } = await openRoom(resident);
+  const hidden = await make(resident, roomId, { content: { body: "hidden" } });
+  const event = await make(resident, roomId, { content: { body: "child" }, prev: [hidden.eventId], depth: 99 });
+  const results = await send(resident, [wire(event)]);
+  assert.match(results[event.eventId].error, /could not be found/);
+  assert.equal(await resident.hs.parts.rooms.events.getById(event.eventId), null);
+  assert.deepEqual(await send(resident, [wire(hidden), wire(event)]), { [hidden.eventId]: {}, [event.eventId]: {} });
+});
+
+testEachServer("a gap is filled with the events that the sender gives", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId } = await openRoom(resident);
+  const first = await make(resident, roomId, { content: { body: "first" } });
+  const second = await make(resident, roomId, { content: { body: "second" }, prev: [first.eventId], depth: 50 });
+  const third = await make(resident, roomId, { content: { body: "third" }, prev: [second.eventId], depth: 51 });
+  const keys = resident.peer.handler;
+  resident.peer.handler = (request) =>
+    request.url.includes("/get_missing_events/") ? { json: { events: [wire(second), wire(first)] } } : keys(request);
+  assert.deepEqual(await send(resident, [wire(third)]), { [third.eventId]: {} });
+  for (const { eventId } of [first, second, third]) {
+    const stored = await resident.hs.parts.rooms.events.getById(eventId);
+    assert.equal(stored?.isOutlier, false, "each has its place");
+  }
+});
+
+testEachServer("servers that are shut out of a room are not heard in it", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId, alice } = await openRoom(resident);
+  const event = await make(resident, roomId, { content: { body: "too late" } });
+  await alice.setState(roomId, { type: "m.room.server_acl", content: { allow: ["*"], deny: ["peer.test"] } });
+  const typing = { edu_type: "m.typing", content: { room_id: roomId, user_id: event.sender, typing: true } };
+  const results = await send(resident, [wire(event)], [typing]);
+  assert.match(results[event.eventId].error, /banned/);
+  assert.deepEqual(resident.hs.parts.userData.typing.typingIn(roomId as RoomId), []);
+});
+
+testEachServer(
+  "a message to devices is delivered once, and EDUs for others' users are passed over",
+  async (database) => {
+    await using resident = await startResident(database);
+    const { roomId, alice } = await openRoom(resident);
+    const sender = `@bob:${resident.signer.serverName}`;
+    const messages = { [alice.userId]: { "*": { n: 1 } } };
+    const toDevice = (from: string, id: string) => ({
+      edu_type: "m.direct_to_device",
+      content: { sender: from, type: "org.example", message_id: id, messages },
+    });
+    const receipt = { [roomId]: { "m.read": { [alice.userId]: { data: { ts: 1 }, event_ids: ["$x"] } } } };
+    await send(resident, [], [
+      toDevice(sender, "one"),
+      toDevice(sender, "one"),
+      toDevice("@eve:elsewhere.test", "two"),
+      { edu_type: "m.receipt", content: receipt },
+      { edu_type: "org.example.unknown", content: {} },
+    ]);
+    await send(resident, [], [toDevice(sender, "one")]);
+    const sync = await alice.sync();
+    assert.deepEqual(sync.to_device.events, [{ type: "org.example", sender, content: { n: 1 } }]);
+  },
+);
