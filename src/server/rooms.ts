@@ -64,12 +64,12 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ...{ db, events, visibility, readers, renderer, members, streamPosition },
     ...bundle,
   });
-  const outbox = new Outbox({ serverName: config.serverName });
-  const engine = new RoomEngine({
   const stickyEvents = new StickyEvents({
     ...{ db, clock, events },
     isEnabled: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
   });
+  const outbox = new Outbox({ serverName: config.serverName });
+  const engine = new RoomEngine({
     ...{ db, clock, notifier, signer, events, heads, trees, keys },
     serverName: config.serverName,
     eventIds: allocator("event"),
@@ -78,9 +78,9 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
       memberships.onPersist,
       timelines.onPersist,
       transactions.onPersist,
+      stickyEvents.onPersist,
       hooks.onPersist,
       outbox.onPersist,
-      stickyEvents.onPersist,
     ],
     onForgotten: (userId) => memberships.drop(userId),
     profiles: { get: hooks.profileOf },
