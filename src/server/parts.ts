@@ -9,7 +9,6 @@ import type { Requester } from "../rooms/types.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
 import { AutoJoin } from "../services/auto_join.ts";
 import { ErasedUsers } from "../services/erased_users.ts";
-import { ErasedUsers } from "../services/erased_users.ts";
 import type { PushRulesService } from "../services/push_rules.ts";
 import type { ServerNotices } from "../services/server_notices.ts";
 import { deleteConnectionsOfDevice } from "../storage/sliding_sync.ts";
@@ -21,7 +20,6 @@ import { Summaries } from "../sync/summaries.ts";
 import { SyncService } from "../sync/sync.ts";
 import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
-import { forgetUserData } from "./departures.ts";
 import { forgetUserData } from "./departures.ts";
 import { buildPush, buildPushBase, type PushParts } from "./push.ts";
 import { buildServerNotices, noticesProfile, withNotices } from "./server_notices.ts";
@@ -62,21 +60,17 @@ export interface Parts {
 const log = getLogger("synapse.handlers.register");
 /** Account data with which a device says whether it notifies; it goes with the device (MSC3890). */
 const LOCAL_SETTINGS = ["m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings."] as const;
-/** Account data with which a device says whether it notifies; it goes with the device (MSC3890). */
-const LOCAL_SETTINGS = ["m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings."] as const;
 
 /** Builds the parts. Nothing runs by itself yet. */
 export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promise<Parts> {
   const pushBase = await buildPushBase(core, { rooms: () => rooms, push: () => push });
   const { accountData, pushRules, notifications } = pushBase;
   const erased = await ErasedUsers.load(core.db);
-  const erased = await ErasedUsers.load(core.db);
   const decideInvite = withNotices(core.config, buildInviteFilter(accountData));
   const slidingCaches = buildSlidingCaches(core);
   const rooms: RoomParts = buildRooms(core, {
     decideInvite,
     profileOf: (userId) => profileOf(core, { userId, accounts }),
-    isErased: (userId) => erased.has(userId),
     isErased: (userId) => erased.has(userId),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
     onPersist: async (tx, batch) => {
@@ -179,8 +173,6 @@ function accountHooks(
       await push().pushers.deleteOfDevices(tx, { userId, deviceIds });
       const types = deviceIds.flatMap((deviceId) => LOCAL_SETTINGS.map((prefix) => prefix + deviceId));
       await userData().accountData.deleteIn(tx, { userId, types });
-      const types = deviceIds.flatMap((deviceId) => LOCAL_SETTINGS.map((prefix) => prefix + deviceId));
-      await userData().accountData.deleteIn(tx, { userId, types });
       for (const deviceId of deviceIds) {
         await deleteInboxOfDevice(tx, { userId, deviceId });
         await deleteConnectionsOfDevice(tx, { userId, deviceId });
@@ -192,10 +184,6 @@ function accountHooks(
       return autoJoin.joinAll(user);
     },
     onProfileChange: (userId) => social().directoryIndexer.refresh(userId),
-    onDeactivated: async (tx, { userId, isErased }) => {
-      await forgetUserData(tx, { userId, userData: userData(), pushRules, social: social() });
-      if (isErased) tx.afterCommit(() => erased.add(userId));
-    },
     onDeactivated: async (tx, { userId, isErased }) => {
       await forgetUserData(tx, { userId, userData: userData(), pushRules, social: social() });
       if (isErased) tx.afterCommit(() => erased.add(userId));
