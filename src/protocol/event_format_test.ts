@@ -138,7 +138,7 @@ Deno.test("parsePdu() refuses fields of the wrong type", () => {
   const pdu = build("12", { stateKey: "" }).event.pdu;
   assert.equal(reasonOf(pdu, "12"), null);
   const wrong: Record<string, unknown[]> = {
-    type: [undefined, 1, null, "a\u0000", "é".repeat(128)],
+    type: [undefined, 1, null, "a\u0000", "é".repeat(256)],
     state_key: [1, null, "x".repeat(256)],
     sender: [undefined, 1, "a:b", "@a", `@${"a".repeat(255)}:b`],
     content: [undefined, [], "x", null],

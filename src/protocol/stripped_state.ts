@@ -32,7 +32,9 @@ export function stripReceived(value: unknown): JsonObject | null {
   const { type, state_key: stateKey, sender, content } = value;
   if (typeof type !== "string" || typeof stateKey !== "string" || typeof sender !== "string") return null;
   if (parseUserId(sender) === null || !isJsonObject(content)) return null;
-  return { type, state_key: stateKey, sender, content };
+  const { origin_server_ts: ts } = value;
+  const extra: JsonObject = type === "m.room.create" && typeof ts === "number" ? { origin_server_ts: ts } : {};
+  return { ...extra, type, state_key: stateKey, sender, content };
 }
 
 /** Returns the usable entries of `invite_room_state` or `knock_room_state` as received, in stripped form. */

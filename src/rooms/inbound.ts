@@ -115,17 +115,34 @@ export class Inbound {
   ): Promise<ReceiveOutcome> {
     const { eventId } = received.event;
     try {
-      if (missing.authEvents.length > 0) await this.fetchAuthChain(origin, { room, eventId });
       const parentStates = new Map<EventId, readonly EventId[]>();
       for (const parent of missing.parents) {
         parentStates.set(parent, await this.stateAfter(origin, { room, eventId: parent }));
       }
-      return await this.#retry(room, { ...received, parentStates });
+      const placed = { ...received, parentStates };
+      // The states mostly bring what authorizes the event.
+      const outcome = await this.#retry(room, placed);
+      if (outcome.kind !== "missing" || outcome.authEvents.length === 0) return outcome;
+      await this.#fetchAuthEvents(origin, { room, eventId, ids: outcome.authEvents });
+      return await this.#retry(room, placed);
     } catch (error) {
       if (!(error instanceof RemoteError)) throw error;
       const { log } = this.#deps;
       log.info("What an event builds on could not be fetched", { server: origin, eventId, reason: error.message });
       return missing;
+    }
+  }
+
+  /** As `fetchAuthChain`, but one by one from a server that does not give the chain. */
+  async #fetchAuthEvents(
+    origin: ServerName,
+    { room, eventId, ids }: { room: RoomIdentity; eventId: EventId; ids: readonly EventId[] },
+  ): Promise<void> {
+    try {
+      await this.fetchAuthChain(origin, { room, eventId });
+    } catch (error) {
+      if (!(error instanceof RemoteError)) throw error;
+      await this.#deps.engine.storeOutliers(room.roomId, await this.#fetchEach(origin, { room, ids }));
     }
   }
 

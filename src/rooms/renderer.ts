@@ -106,6 +106,14 @@ export class EventRenderer {
     },"type":${JSON.stringify(event.type)}}`;
   }
 
+  /** As `strippedText`, with what makes a create event whole (MSC4311). */
+  strippedCreateText(stored: StoredEvent): string {
+    const { eventId, originServerTs } = stored.event;
+    return `{"event_id":${JSON.stringify(eventId)},"origin_server_ts":${originServerTs},${
+      this.strippedText(stored).slice(1)
+    }`;
+  }
+
   #find(stored: StoredEvent): Rendered | undefined {
     const cached = this.#cache.get(stored.nid);
     return cached?.stored === stored ? cached : undefined;

@@ -2,7 +2,7 @@
 import { domainOf } from "../protocol/auth_rules_context.ts";
 import { badJson, invalidParam, MatrixError } from "../protocol/errors.ts";
 import { parseRoomAlias, type RoomAlias } from "../protocol/ids.ts";
-import type { JsonObject } from "../protocol/json.ts";
+import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import { selectAlias } from "../storage/directory.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventTemplate } from "./build.ts";
@@ -15,8 +15,26 @@ export async function assertStateAllowed(
   deps: Pick<EngineDeps, "db" | "serverName">,
   { batch, template }: { batch: RoomBatch; template: EventTemplate },
 ): Promise<void> {
+  if (template.type === "m.room.create" && template.stateKey !== null) {
+    throw badJson("A room has one create event, which is its first");
+  }
+  if (template.type === "m.room.power_levels" && template.stateKey === "") {
+    await assertNoCreators(batch, template.content);
+  }
   if (template.type === "m.room.canonical_alias" && template.stateKey === "") {
     await assertAliasesLeadHere(deps, { batch, content: template.content });
+  }
+}
+
+/** Since version 12 creators have more power than any number, so that levels for them are a mistake. */
+async function assertNoCreators(batch: RoomBatch, { users }: Readonly<JsonObject>): Promise<void> {
+  if (!batch.rules.privilegedCreators || !isJsonObject(users)) return;
+  const create = (await batch.current("m.room.create", ""))?.event;
+  const others = create?.content["additional_creators"];
+  for (const creator of [create?.sender, ...Array.isArray(others) ? others : []]) {
+    if (typeof creator === "string" && Object.hasOwn(users, creator)) {
+      throw badJson(`"${creator}" created the room and cannot be listed in its power levels`);
+    }
   }
 }
 

@@ -38,6 +38,8 @@ export async function strippedState(
   if (own === null) return "[]";
   const root = own.stateBefore ?? 0;
   const found = await state.getMany(root, [...KEYS, stateKeyOf("m.room.member", own.event.sender)]);
-  const texts = [...found.values()].filter(({ nid }) => nid !== own.nid).map((stored) => renderer.strippedText(stored));
+  const texts = [...found.values()].filter(({ nid }) => nid !== own.nid).map((stored) =>
+    stored.event.type === "m.room.create" ? renderer.strippedCreateText(stored) : renderer.strippedText(stored)
+  );
   return `[${[...texts, renderer.strippedText(own)].join(",")}]`;
 }

@@ -206,7 +206,8 @@ function createContent(
   const { type, "m.federate": federate } = create?.event.content ?? {};
   const [last] = old.extremities;
   const predecessor: JsonObject = { room_id: old.identity.roomId };
-  if (last !== undefined) predecessor["event_id"] = last.event.eventId;
+  // Since version 12 rooms do not name the last event of the one before.
+  if (last !== undefined && !batch.rules.roomIdIsCreateHash) predecessor["event_id"] = last.event.eventId;
   const content: JsonObject = { room_version: batch.rules.id, predecessor };
   if (type !== undefined) content["type"] = type;
   if (federate !== undefined) content["m.federate"] = federate;
