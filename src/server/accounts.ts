@@ -39,22 +39,15 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const { config, db, clock } = core;
   const { serverName, sessions } = config;
   const limits = new RateLimits({ limits: limitsOf(core), clock });
-  const passwords = new Passwords({
-    rounds: config.registration.bcryptRounds,
-    pepper: config.passwords.passwordConfig.pepper,
-  });
   const { passwordConfig } = config.passwords;
+  const passwords = new Passwords({ rounds: config.registration.bcryptRounds, pepper: passwordConfig.pepper });
   const credentials = new Credentials({ db, serverName, passwords, limits, policy: passwordConfig.policy });
   const tokens = new Tokens({ db, clock, lifetimes: sessions });
   const appservices = new Appservices({ db, serverName, tokens, registrations: core.appserviceRegistrations });
   const lastSeen = new LastSeen({ db, clock });
   const devices = new Devices({ db, clock, tokens, onChange: hooks.onDeviceChange });
-  const uia = new Uia({
-    db,
-    clock,
-    stages: uiaStages({ db, clock, credentials }),
-    recentMs: sessions.uiAuth.sessionTimeout,
-  });
+  const stages = uiaStages({ db, clock, credentials });
+  const uia = new Uia({ db, clock, stages, recentMs: sessions.uiAuth.sessionTimeout });
   const registration = new Registration({
     ...{ db, clock, serverName, credentials, devices, tokens, uia, limits },
     options: { ...config.registration, ...config.captcha },

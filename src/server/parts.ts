@@ -1,26 +1,22 @@
 /** Builds every part of the server once, with exactly what it needs. */
 import type { Dns } from "../federation/dns.ts";
-import { getLogger } from "../lib/log.ts";
 import { Media } from "../media/media.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { MemberProfile } from "../rooms/engine_deps.ts";
-import type { Requester } from "../rooms/types.ts";
+import type { PersistHandler } from "../rooms/pending.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
-import { AutoJoin } from "../services/auto_join.ts";
 import { ErasedUsers } from "../services/erased_users.ts";
 import type { PushRulesService } from "../services/push_rules.ts";
 import type { ServerNotices } from "../services/server_notices.ts";
-import { deleteConnectionsOfDevice } from "../storage/sliding_sync.ts";
-import { deleteInboxOfDevice } from "../storage/to_device.ts";
 import { Filters } from "../sync/filters.ts";
 import type { SlidingProviders } from "../sync/sliding/providers.ts";
 import type { SlidingSyncService } from "../sync/sliding/sliding_sync.ts";
 import { Summaries } from "../sync/summaries.ts";
 import { SyncService } from "../sync/sync.ts";
-import { type AccountHooks, type AccountParts, buildAccounts } from "./accounts.ts";
+import { accountHooks } from "./account_hooks.ts";
+import { type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
-import { forgetUserData } from "./departures.ts";
 import { buildPush, buildPushBase, type PushParts } from "./push.ts";
 import { buildServerNotices, noticesProfile, withNotices } from "./server_notices.ts";
 import { buildFederation, type FederationParts } from "./federation.ts";
@@ -30,7 +26,7 @@ import { buildRooms, type RoomParts } from "./rooms.ts";
 import { buildSlidingCaches, buildSlidingSync, type SlidingCaches } from "./sliding_sync.ts";
 import { buildInviteFilter, buildSocial, type SocialParts } from "./social.ts";
 import { buildUserData, type UserDataParts } from "./user_data.ts";
-import { buildUsers, type UserParts } from "./users.ts";
+import { aliasServices, buildUsers, type UserParts } from "./users.ts";
 
 /** All parts of the server. */
 export interface Parts {
@@ -57,10 +53,6 @@ export interface Parts {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const log = getLogger("synapse.handlers.register");
-/** Account data with which a device says whether it notifies; it goes with the device (MSC3890). */
-const LOCAL_SETTINGS = ["m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings."] as const;
-
 /** Builds the parts. Nothing runs by itself yet. */
 export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promise<Parts> {
   const pushBase = await buildPushBase(core, { rooms: () => rooms, push: () => push });
@@ -73,31 +65,15 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     profileOf: (userId) => profileOf(core, { userId, accounts }),
     isErased: (userId) => erased.has(userId),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
-    onPersist: async (tx, batch) => {
-      await pushBase.onPersist(tx, batch);
-      tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
-      await social.onPersist(tx, batch);
-      await users.guestEvictions.onPersist(tx, batch);
-      await slidingCaches.onPersist(tx, batch);
-    },
+    onPersist: persistHandler(() => ({ pushBase, userData, social, users, slidingCaches })),
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });
-  const accounts: AccountParts = buildAccounts(
-    core,
-    accountHooks(core, {
-      ...{ rooms, userData: () => userData, social: () => social, push: () => push },
-      exchange: () => exchange,
-      ...{ pushRules, erased },
-    }),
-  );
+  const later = { userData: () => userData, social: () => social, push: () => push, exchange: () => exchange };
+  const accounts: AccountParts = buildAccounts(core, accountHooks(core, { ...later, rooms, pushRules, erased }));
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
     devices: accounts.devices,
-    services: {
-      assertMayUseAlias: (who, alias) => accounts.appservices.assertMayUseAlias(who, alias),
-      make: (alias) => users.makeAlias(alias),
-      noteChange: (roomId) => users.interest.forget(roomId),
-    },
+    services: aliasServices(() => ({ accounts, users })),
     others: otherServers(() => exchange),
   });
   const push: PushParts = buildPush(core, { ...pushBase, rooms });
@@ -122,13 +98,29 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     stopping,
     async [Symbol.asyncDispose]() {
       const { typing, presence } = userData;
-      for (
-        const part of [exchange, push, users, social, accounts.userRooms, typing, presence, media, accounts.passwords]
-      ) {
-        await part[Symbol.asyncDispose]();
-      }
-      await federation.connections[Symbol.asyncDispose]();
+      const ending = [exchange, push, users, social, accounts.userRooms, typing, presence, media, accounts.passwords];
+      for (const part of [...ending, federation.connections]) await part[Symbol.asyncDispose]();
     },
+  };
+}
+
+/** What the other parts do in the transaction that writes events. */
+function persistHandler(
+  parts: () => {
+    pushBase: { readonly onPersist: PersistHandler };
+    userData: UserDataParts;
+    social: SocialParts;
+    users: UserParts;
+    slidingCaches: SlidingCaches;
+  },
+): PersistHandler {
+  return async (tx, batch) => {
+    const { pushBase, userData, social, users, slidingCaches } = parts();
+    await pushBase.onPersist(tx, batch);
+    tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
+    await social.onPersist(tx, batch);
+    await users.guestEvictions.onPersist(tx, batch);
+    await slidingCaches.onPersist(tx, batch);
   };
 }
 
@@ -143,65 +135,6 @@ async function profileOf(
 function openMedia({ config, db, clock }: Core): Promise<Media> {
   const { serverName, media: settings } = config;
   return Media.open({ ...{ db, clock, serverName, settings }, baseFolder: ".", remote: null });
-}
-
-function accountHooks(
-  { config }: Core,
-  { rooms, userData, social, push, exchange, pushRules, erased }: {
-    pushRules: PushRulesService;
-    erased: ErasedUsers;
-    exchange: () => FederationExchangeParts;
-    rooms: RoomParts;
-    userData: () => UserDataParts;
-    social: () => SocialParts;
-    push: () => PushParts;
-  },
-): AccountHooks {
-  const autoJoin = new AutoJoin({
-    serverName: config.serverName,
-    options: config.registration,
-    rooms: rooms.engine,
-    resolve: (alias) => userData().directory.resolve(alias),
-    log,
-  });
-  return {
-    lookUpProfile: (userId, key) => exchange().lookUps.profile(userId, key),
-    onDeviceChange: async (tx, { userId, deviceIds, kind }) => {
-      // Others see a device's name with its keys.
-      if (kind === "renamed") await userData().deviceLists.noteChange(tx, userId);
-      if (kind !== "removed") return;
-      await push().pushers.deleteOfDevices(tx, { userId, deviceIds });
-      const types = deviceIds.flatMap((deviceId) => LOCAL_SETTINGS.map((prefix) => prefix + deviceId));
-      await userData().accountData.deleteIn(tx, { userId, types });
-      for (const deviceId of deviceIds) {
-        await deleteInboxOfDevice(tx, { userId, deviceId });
-        await deleteConnectionsOfDevice(tx, { userId, deviceId });
-        await userData().deviceKeys.deleteDevice(tx, { userId, deviceId });
-      }
-    },
-    onRegistered: (user) => {
-      social().directoryIndexer.refresh(user.userId);
-      return autoJoin.joinAll(user);
-    },
-    onProfileChange: (userId) => social().directoryIndexer.refresh(userId),
-    onDeactivated: async (tx, { userId, isErased }) => {
-      await forgetUserData(tx, { userId, userData: userData(), pushRules, social: social() });
-      if (isErased) tx.afterCommit(() => erased.add(userId));
-    },
-    userRoomActions: {
-      updateMember: async (roomId, { userId }) => {
-        await rooms.engine.join(plainRequester(userId), { roomId });
-      },
-      leave: async (roomId, { userId, reason }) => {
-        await rooms.engine.leave(plainRequester(userId), { roomId, details: { reason } });
-      },
-    },
-  };
-}
-
-/** The user as the server acts for them. */
-function plainRequester(userId: UserId): Requester {
-  return { userId, deviceId: null, isGuest: false, isAdmin: false, isShadowBanned: false, appserviceId: null };
 }
 
 function buildSync(

@@ -51,7 +51,10 @@ interface Guards {
 /** Builds the router with all endpoints. */
 export function buildApp(parts: Parts): App {
   const app = createApp();
-  const guards = { auth: new Auth({ ...parts.accounts, tracksAppserviceUsers: parts.core.config.api.trackAppserviceUserIps }), limits: new RequestLimits(parts.accounts.limits) };
+  const guards = {
+    auth: new Auth({ ...parts.accounts, tracksAppserviceUsers: parts.core.config.api.trackAppserviceUserIps }),
+    limits: new RequestLimits(parts.accounts.limits),
+  };
   serverRoutes(app, parts, guards);
   accountParts(app, parts, guards);
   roomParts(app, parts, guards);
@@ -158,7 +161,11 @@ function userDataParts(
   toDeviceRoutes(app, { auth, toDevice });
 }
 
-function encryptionParts(app: App, { core: { isLocal }, accounts: { uia }, userData, exchange }: Parts, { auth, limits }: Guards): void {
+function encryptionParts(
+  app: App,
+  { core: { isLocal }, accounts: { uia }, userData, exchange }: Parts,
+  { auth, limits }: Guards,
+): void {
   const { deviceKeys, crossSigning, deviceLists, keyBackup: backups } = userData;
   keyRoutes(app, {
     ...{ auth, limits, deviceKeys, crossSigning, deviceLists, isLocal },

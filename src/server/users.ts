@@ -5,6 +5,7 @@ import type { RoomAlias } from "../protocol/ids.ts";
 import { AppserviceActions } from "../services/appservice_actions.ts";
 import { AppserviceClient } from "../services/appservice_client.ts";
 import { AppserviceInterest } from "../services/appservice_interest.ts";
+import type { DirectoryServices } from "../services/directory.ts";
 import { ThirdPartyService } from "../services/third_party.ts";
 import { AppserviceBatches } from "../workers/appservice_batches.ts";
 import { AppserviceDeviceData } from "../workers/appservice_device_data.ts";
@@ -105,4 +106,13 @@ function buildGuestEvictions({ db, clock }: Core, { rooms }: UsersBase): GuestEv
         { roomId },
       ),
   });
+}
+
+/** What application services have to do with aliases. */
+export function aliasServices(parts: () => { accounts: AccountParts; users: UserParts }): DirectoryServices {
+  return {
+    assertMayUseAlias: (who, alias) => parts().accounts.appservices.assertMayUseAlias(who, alias),
+    make: (alias) => parts().users.makeAlias(alias),
+    noteChange: (roomId) => parts().users.interest.forget(roomId),
+  };
 }

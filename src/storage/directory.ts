@@ -84,11 +84,15 @@ export async function selectPublicRooms(
     backwards
       ? sql`
       SELECT room_nid, room_id, joined_members FROM rooms
-      WHERE ${isListed(list)} AND joined_members > 0 AND (joined_members, room_nid) > (${start.joinedMembers}, ${start.roomNid})
+      WHERE ${
+        isListed(list)
+      } AND joined_members > 0 AND (joined_members, room_nid) > (${start.joinedMembers}, ${start.roomNid})
       ORDER BY joined_members, room_nid LIMIT ${limit}`
       : sql`
       SELECT room_nid, room_id, joined_members FROM rooms
-      WHERE ${isListed(list)} AND joined_members > 0 AND (joined_members, room_nid) < (${start.joinedMembers}, ${start.roomNid})
+      WHERE ${
+        isListed(list)
+      } AND joined_members > 0 AND (joined_members, room_nid) < (${start.joinedMembers}, ${start.roomNid})
       ORDER BY joined_members DESC, room_nid DESC LIMIT ${limit}`,
   );
   return rows.map((row) => ({ roomNid: row.room_nid, roomId: row.room_id, joinedMembers: row.joined_members }));

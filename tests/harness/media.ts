@@ -12,6 +12,7 @@ import { Media } from "../../src/media/media.ts";
 import type { Resolve } from "../../src/media/preview/address_rules.ts";
 import type { RemoteMedia } from "../../src/media/remote_media.ts";
 import type { DeviceId, ServerName, UserId } from "../../src/protocol/ids.ts";
+import { Appservices } from "../../src/services/appservices.ts";
 import { LastSeen } from "../../src/services/last_seen.ts";
 import { type LimitName, type Limits, RateLimits } from "../../src/services/rate_limits.ts";
 import { Tokens } from "../../src/services/tokens.ts";
@@ -127,7 +128,8 @@ export class MediaServer implements AsyncDisposable {
       nonrefreshableAccessTokenLifetime: null,
     };
     const tokens = new Tokens({ db, clock, lifetimes });
-    const auth = new Auth({ tokens, lastSeen: new LastSeen({ db, clock }) });
+    const appservices = new Appservices({ db, serverName: MEDIA_SERVER, registrations: [], tokens });
+    const auth = new Auth({ tokens, lastSeen: new LastSeen({ db, clock }), appservices });
     const limits = new RequestLimits(new RateLimits({ limits: everyLimit(), clock }));
     const app = createApp();
     mediaRoutes(app, { auth, limits, ...media });

@@ -40,18 +40,7 @@ export function deviceRoutes(app: App, deps: DeviceRoutesDeps): void {
     .get("/devices/:deviceId", auth.guestOk(), async (c) => {
       return json(deviceJson(await devices.get(requester(c).userId, deviceIdOf(c))));
     })
-    .put("/devices/:deviceId", auth.guestOk(), async (c) => {
-      const { userId } = requester(c);
-      const deviceId = deviceIdOf(c);
-      const { display_name: displayName } = await readJson(c, DeviceBody);
-      if (requester(c).appserviceId !== null) {
-        const isNew = await devices.create({ userId, deviceId, displayName: displayName ?? null });
-        if (isNew) return json({}, { status: 201 });
-      }
-      if (typeof displayName === "string") await devices.rename({ userId, deviceId, displayName });
-      else await devices.get(userId, deviceId);
-      return json({});
-    })
+    .put("/devices/:deviceId", auth.guestOk(), (c) => update(c, devices))
     .delete("/devices/:deviceId", auth.user(), async (c) => {
       const deviceId = deviceIdOf(c);
       const body = await readJsonObject(c, { allowEmpty: true });
@@ -82,6 +71,20 @@ export function deviceRoutes(app: App, deps: DeviceRoutesDeps): void {
         },
       });
     });
+}
+
+/** Names a device, or makes it where an application service asks. */
+async function update(c: Ctx, devices: Devices): Promise<Response> {
+  const { userId } = requester(c);
+  const deviceId = deviceIdOf(c);
+  const { display_name: displayName } = await readJson(c, DeviceBody);
+  if (requester(c).appserviceId !== null) {
+    const isNew = await devices.create({ userId, deviceId, displayName: displayName ?? null });
+    if (isNew) return json({}, { status: 201 });
+  }
+  if (typeof displayName === "string") await devices.rename({ userId, deviceId, displayName });
+  else await devices.get(userId, deviceId);
+  return json({});
 }
 
 function deviceIdOf(c: Ctx): DeviceId {

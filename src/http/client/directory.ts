@@ -118,7 +118,13 @@ function parseListBody(body: JsonObject): PublicRoomsQuery {
   if (term !== undefined && term !== null && typeof term !== "string") {
     throw badJson('"generic_search_term" must be a string');
   }
-  return { limit: limit ?? null, since: since ?? null, searchTerm: term ?? null, roomTypes: parseRoomTypes(filter), ...parseList(body) };
+  return {
+    limit: limit ?? null,
+    since: since ?? null,
+    searchTerm: term ?? null,
+    roomTypes: parseRoomTypes(filter),
+    ...parseList(body),
+  };
 }
 
 function parseRoomTypes(filter: JsonObject | undefined): (string | null)[] | null {

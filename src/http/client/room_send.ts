@@ -83,13 +83,16 @@ export function roomSendRoutes(
     .put("/rooms/:roomId/state/:eventType", auth.activeGuestOk(), message, putState)
     .put("/rooms/:roomId/state/:eventType/", auth.activeGuestOk(), message, putState)
     .put("/rooms/:roomId/state/:eventType/:stateKey", auth.activeGuestOk(), message, putState)
-    .put("/rooms/:roomId/redact/:eventId/:txnId", auth.user(), message, async (c) => {
-      const { roomId, eventId, txnId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId, txnId: parseTxnId });
-      const { reason } = await readJson(c, RedactBody, { allowEmpty: true });
-      const ownOnly = sessionOf(c)?.isSuspended === true;
-      const redaction = { roomId, eventId, reason: reason ?? null, txnId, ownOnly };
-      return json({ event_id: await engine.redact(requester(c), redaction) });
-    });
+    .put("/rooms/:roomId/redact/:eventId/:txnId", auth.user(), message, (c) => redact(c, engine));
+}
+
+/** A suspended user may redact what is their own. */
+async function redact(c: Ctx, engine: RoomEngine): Promise<Response> {
+  const { roomId, eventId, txnId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId, txnId: parseTxnId });
+  const { reason } = await readJson(c, RedactBody, { allowEmpty: true });
+  const ownOnly = sessionOf(c)?.isSuspended === true;
+  const redaction = { roomId, eventId, reason: reason ?? null, txnId, ownOnly };
+  return json({ event_id: await engine.redact(requester(c), redaction) });
 }
 
 function parseType(text: string): string | null {
