@@ -1,6 +1,8 @@
 /** Builds every part of the server once, with exactly what it needs. */
 import type { Dns } from "../federation/dns.ts";
+import { FederationMedia } from "../media/federation_media.ts";
 import { Media } from "../media/media.ts";
+import type { RemoteMedia } from "../media/remote_media.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { MemberProfile } from "../rooms/engine_deps.ts";
@@ -82,12 +84,12 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const stopping = new AbortController();
   const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
   const users: UserParts = buildUsers(core, { rooms, accounts, userData });
-  const media = await openMedia(core);
+  const federation = await buildFederation(core, dns === undefined ? {} : { dns });
+  const media = await openMedia(core, new FederationMedia(federation.client));
   const sync = buildSync(core, {
     ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },
     stopping: stopping.signal,
   });
-  const federation = await buildFederation(core, dns === undefined ? {} : { dns });
   const federationRooms = buildFederationRooms(core, { federation, rooms, accounts, userData, social });
   const exchange: FederationExchangeParts = buildFederationExchange(core, {
     ...{ federation, federationRooms, rooms, accounts, userData },
@@ -132,9 +134,9 @@ async function profileOf(
   return notices ?? (isLocal(userId) ? await accounts.profiles.memberProfile(userId) : null);
 }
 
-function openMedia({ config, db, clock }: Core): Promise<Media> {
+function openMedia({ config, db, clock }: Core, remote: RemoteMedia): Promise<Media> {
   const { serverName, media: settings } = config;
-  return Media.open({ ...{ db, clock, serverName, settings }, baseFolder: ".", remote: null });
+  return Media.open({ ...{ db, clock, serverName, settings }, baseFolder: ".", remote });
 }
 
 function buildSync(

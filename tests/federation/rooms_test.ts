@@ -173,3 +173,25 @@ testNetwork("history from before a join is fetched when it is asked for", async 
   assert.equal(types.at(-1), "m.room.create");
   assert.deepEqual(await stateOf(two, roomId), await stateOf(one, roomId));
 });
+
+testNetwork("a file is fetched from the server it was uploaded to, with its name", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const bytes = new Uint8Array(300_000).map((_, index) => index % 251);
+  const upload = await fetch(`${one.hs.base}/_matrix/media/v3/upload?filename=${encodeURIComponent("größe.bin")}`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${alice.accessToken}`, "content-type": "application/x-test" },
+    body: bytes,
+  });
+  const { content_uri: uri } = await upload.json();
+  const place = uri.slice("mxc://".length);
+  const headers = { authorization: `Bearer ${bob.accessToken}` };
+  const found = await fetch(`${two.hs.base}/_matrix/client/v1/media/download/${place}`, { headers });
+  assert.equal(found.status, 200);
+  assert.deepEqual(new Uint8Array(await found.arrayBuffer()), bytes);
+  assert.match(found.headers.get("content-disposition") ?? "", /gr%C3%B6%C3%9Fe\.bin/);
+  const absent = `${two.hs.base}/_matrix/client/v1/media/download/${one.name}/absent`;
+  const missing = await fetch(absent, { headers });
+  assert.equal(missing.status, 404);
+  assert.equal((await missing.json()).errcode, "M_NOT_FOUND");
+});
