@@ -69,6 +69,15 @@ export class RemoteUsers {
     return await this.#client.request({ server, method: "POST", path: "/_matrix/federation/v1/publicRooms", body });
   }
 
+  /** Returns a room of a space with its children. */
+  async hierarchy(
+    server: ServerName,
+    { roomId, suggestedOnly }: { roomId: RoomId; suggestedOnly: boolean },
+  ): Promise<JsonObject> {
+    const path = `/_matrix/federation/v1/hierarchy/${encodeURIComponent(roomId)}?suggested_only=${suggestedOnly}`;
+    return await this.#get(server, path);
+  }
+
   async #get(server: ServerName, path: string): Promise<JsonObject> {
     return await this.#client.request({ server, method: "GET", path, retries: "short" });
   }

@@ -82,7 +82,10 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const serverNotices = buildServerNotices(core, { rooms, accountData, accounts: accounts.accounts });
   await userData.presence.restore();
   const stopping = new AbortController();
-  const social: SocialParts = buildSocial(core, { rooms, accounts, userData, stopping: stopping.signal });
+  const social: SocialParts = buildSocial(core, {
+    ...{ rooms, accounts, userData, stopping: stopping.signal },
+    remoteUsers: () => exchange.remoteUsers,
+  });
   const users: UserParts = buildUsers(core, { rooms, accounts, userData });
   const federation = await buildFederation(core, dns === undefined ? {} : { dns });
   const media = await openMedia(core, new FederationMedia(federation.client));

@@ -1,4 +1,5 @@
 /** Relations, search, and what users see and say of each other. */
+import type { RemoteUsers } from "../federation/remote_users.ts";
 import { getLogger } from "../lib/log.ts";
 import { Aggregations } from "../rooms/aggregations.ts";
 import type { DecideInvite } from "../rooms/invite_rules.ts";
@@ -16,6 +17,7 @@ import { OpenId } from "../services/openid.ts";
 import { Reports } from "../services/reports.ts";
 import { RoomPreviews } from "../services/room_previews.ts";
 import { SearchService } from "../services/search.ts";
+import { RemoteSpaces } from "../services/remote_spaces.ts";
 import { SpaceHierarchy } from "../services/space_hierarchy.ts";
 import { ThreadSubscriptions } from "../services/thread_subscriptions.ts";
 import { UserDirectoryService } from "../services/user_directory.ts";
@@ -37,13 +39,15 @@ export interface SocialBase {
   readonly rooms: RoomParts;
   readonly accounts: AccountParts;
   readonly userData: UserDataParts;
+  /** Asks other servers; they can be asked once all parts are there. */
+  readonly remoteUsers: () => RemoteUsers;
   /** Aborts when the server stops. */
   readonly stopping: AbortSignal;
 }
 
 /** Builds the parts. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
-export function buildSocial(core: Core, { rooms, accounts, userData, stopping }: SocialBase) {
+export function buildSocial(core: Core, { rooms, accounts, userData, stopping, remoteUsers }: SocialBase) {
   const { db, clock, notifier, config, isLocal } = core;
   const aggregations = new Aggregations({ db, ...rooms });
   const finding = buildFinding(core, { rooms, accounts, bundle: aggregations.bundle });
@@ -67,7 +71,14 @@ export function buildSocial(core: Core, { rooms, accounts, userData, stopping }:
     accountAdmin: new AccountAdmin({ db, isLocal, ...accounts }),
     notificationList: new NotificationList({ db, ...rooms, bundle: aggregations.bundle }),
     previews,
-    hierarchy: new SpaceHierarchy({ previews, state: rooms.state }),
+    hierarchy: new SpaceHierarchy({
+      ...{ previews, state: rooms.state },
+      remote: new RemoteSpaces({
+        serverName: config.serverName,
+        remote: remoteUsers,
+        isJoined: (userId, roomId) => rooms.facts.isJoined(userId, roomId),
+      }),
+    }),
     dehydratedDevices: new DehydratedDevices({
       ...{ db, clock, devices: accounts.devices, deviceKeys: userData.deviceKeys },
     }),

@@ -5,16 +5,18 @@
  * the same way again and goes on after it, so nothing is kept between requests.
  */
 import { forbidden, invalidParam } from "../protocol/errors.ts";
-import { parseRoomId, type RoomId, type UserId } from "../protocol/ids.ts";
+import { parseRoomId, type RoomId, type ServerName, type UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { StateReader } from "../rooms/state_reader.ts";
 import type { StoredEvent } from "../rooms/types.ts";
+import { type RemoteSpaceCache, type RemoteSpaces, viaOf } from "./remote_spaces.ts";
 import { renderSummary, type RoomPreviews } from "./room_previews.ts";
 
 /** What the service is built from. */
 export interface SpaceHierarchyDeps {
   readonly previews: RoomPreviews;
   readonly state: StateReader;
+  readonly remote: RemoteSpaces;
 }
 
 /** A page as asked for. */
@@ -75,7 +77,8 @@ export class SpaceHierarchy {
   }
 
   async *#walk(userId: UserId, { roomId, suggestedOnly, maxDepth }: HierarchyRequest): AsyncGenerator<JsonObject> {
-    const stack: { roomId: RoomId; depth: number }[] = [{ roomId, depth: 0 }];
+    const stack: { roomId: RoomId; depth: number; via: ServerName[] }[] = [{ roomId, depth: 0, via: [] }];
+    const cache: RemoteSpaceCache = new Map();
     const seen = new Set<RoomId>();
     while (seen.size < MAX_WALKED) {
       const next = stack.pop();
@@ -83,7 +86,17 @@ export class SpaceHierarchy {
       if (seen.has(next.roomId)) continue;
       seen.add(next.roomId);
       const summary = await this.#deps.previews.find(userId, next.roomId);
-      if (summary === null) continue;
+      if (summary === null) {
+        const found = await this.#deps.remote.find(userId, { ...next, suggestedOnly, cache });
+        if (found === null) continue;
+        yield { ...found.room, children_state: [...found.children] };
+        if (maxDepth !== null && next.depth >= maxDepth) continue;
+        for (const { state_key: key, content } of found.children.toReversed()) {
+          const child = parseRoomId(String(key));
+          if (child !== null) stack.push({ roomId: child, depth: next.depth + 1, via: viaOf(content as JsonObject) });
+        }
+        continue;
+      }
       const children = summary.roomType === "m.space"
         ? await childrenOf(this.#deps.state, { roomId: next.roomId, suggestedOnly })
         : [];
@@ -91,7 +104,7 @@ export class SpaceHierarchy {
       if (maxDepth !== null && next.depth >= maxDepth) continue;
       for (const { event } of children.toReversed()) {
         const child = parseRoomId(event.stateKey ?? "");
-        if (child !== null) stack.push({ roomId: child, depth: next.depth + 1 });
+        if (child !== null) stack.push({ roomId: child, depth: next.depth + 1, via: viaOf(event.content) });
       }
     }
   }

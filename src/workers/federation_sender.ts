@@ -4,7 +4,7 @@
  * What is owed is in the database: events in the outbox, messages to devices, changes of device lists; each server has a
  * cursor that moves when a transaction was answered. So nothing is lost by a crash, and what is sent twice because of one
  * is known to the receiver by its ids. One loop for each server that is owed something sends one transaction at a time.
- * A server that fails is left alone by the backoff, without a loop or a timer of its own, until it is due or speaks to us;
+ * A transaction is tried again for some minutes; a server that still fails is left alone by the backoff, without a loop or a timer of its own, until it is due or speaks to us;
  * then it gets the last event of each room and can ask for what lies between.
  */
 import type { Backoff } from "../federation/backoff.ts";
@@ -71,6 +71,7 @@ interface Transaction {
 
 const MAX_PDUS = 50;
 const MAX_EDUS = 100;
+/** How many servers' queues are read at once. Requests are not bounded: a slow server must not hold up others. */
 const MAX_PARALLEL = 100;
 const RETRY_CHECK_MS = 10_000;
 const MAX_WAITING = 20_000;
@@ -168,7 +169,7 @@ export class FederationSender implements AsyncDisposable {
     try {
       while (!this.#stopping.signal.aborted && destination.isDue) {
         destination.isDue = false;
-        const hasMore = await this.#slots.run(() => this.#sendOne(destination));
+        const hasMore = await this.#sendOne(destination);
         if (hasMore) destination.isDue = true;
       }
     } catch (error) {
@@ -186,7 +187,7 @@ export class FederationSender implements AsyncDisposable {
 
   /** Sends one transaction, if anything is owed; tells whether there may be more. */
   async #sendOne(destination: Destination): Promise<boolean> {
-    const transaction = await this.#gather(destination);
+    const transaction = await this.#slots.run(() => this.#gather(destination));
     if (transaction === null) {
       destination.isBehind = false;
       return false;
@@ -242,7 +243,7 @@ export class FederationSender implements AsyncDisposable {
     const bodyText = `{"edus":[${edus.join(",")}],"origin":${JSON.stringify(serverName)},` +
       `"origin_server_ts":${clock.now()},"pdus":[${pdus.join(",")}]}`;
     const path = `/_matrix/federation/v1/send/${clock.now()}${randomString(8)}`;
-    await client.request({ server, method: "PUT", path, bodyText, retries: "none", signal: this.#stopping.signal });
+    await client.request({ server, method: "PUT", path, bodyText, retries: "long", signal: this.#stopping.signal });
   }
 
   async #leaveAlone({ server }: Destination, error: RemoteError): Promise<void> {

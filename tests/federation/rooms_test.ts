@@ -195,3 +195,19 @@ testNetwork("a file is fetched from the server it was uploaded to, with its name
   assert.equal(missing.status, 404);
   assert.equal((await missing.json()).errcode, "M_NOT_FOUND");
 });
+
+testNetwork("a space shows the rooms of its members' servers", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const open = await bob.createRoom({ preset: "public_chat", name: "Open" });
+  const closed = await bob.createRoom({ preset: "private_chat", name: "Closed" });
+  const inner = await bob.createRoom({ preset: "public_chat", creation_content: { type: "m.space" } });
+  const outer = await alice.createRoom({ preset: "public_chat", creation_content: { type: "m.space" } });
+  const content = { via: [two.name] };
+  await bob.setState(inner, { type: "m.space.child", stateKey: open, content });
+  await bob.setState(inner, { type: "m.space.child", stateKey: closed, content });
+  await alice.setState(outer, { type: "m.space.child", stateKey: inner, content });
+  const { rooms } = await alice.get(path`/_matrix/client/v1/rooms/${outer}/hierarchy`);
+  assert.deepEqual(rooms.map(({ room_id: id }: Json) => id), [outer, inner, open]);
+  assert.equal(rooms[2].name, "Open");
+});
