@@ -59,8 +59,11 @@ export class ServerVisibility {
     if (stored.event.stateKey !== null || stored.stateBefore === null) return true;
     const root = stored.stateBefore;
     const setting = await this.#deps.visibility.settingAt(root);
-    if (NEVER_HIDDEN.has(parseHistoryVisibility(setting))) return true;
+    // What erased users said is only for those who were there.
+    const isErased = this.#deps.visibility.isErased(stored.event.sender);
+    if (!isErased && NEVER_HIDDEN.has(parseHistoryVisibility(setting))) return true;
     const { joined, invited } = await this.#presenceAt(root, { server, roomNid: stored.roomNid, members });
+    if (isErased) return joined;
     return joined || (setting === "invited" && invited);
   }
 

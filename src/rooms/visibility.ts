@@ -101,6 +101,11 @@ export class Visibility {
     return pruned;
   }
 
+  /** Tells whether what a user said is hidden from those who were not there. */
+  isErased(userId: UserId): boolean {
+    return this.#isErased(userId);
+  }
+
   /** Returns the history visibility in force in a state. */
   async settingAt(root: number): Promise<HistoryVisibility> {
     const cached = this.#settings.get(root);

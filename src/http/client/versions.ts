@@ -31,9 +31,11 @@ const SPEC_VERSIONS = [
 
 /** Features under the names they had before they were in the specification. */
 const STABLE_FEATURES: Readonly<Record<string, boolean>> = {
+  "fi.mau.msc2659.stable": true,
   "org.matrix.e2e_cross_signing": true,
   "org.matrix.label_based_filtering": true,
   "org.matrix.msc2432": true,
+  "org.matrix.msc3391": true,
   "org.matrix.msc4222": true,
   "uk.tcpip.msc4133": true,
   "uk.tcpip.msc4133.stable": true,
