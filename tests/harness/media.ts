@@ -129,7 +129,6 @@ export class MediaServer implements AsyncDisposable {
     };
     const tokens = new Tokens({ db, clock, lifetimes });
     const appservices = new Appservices({ db, serverName: MEDIA_SERVER, registrations: [], tokens });
-    const appservices = new Appservices({ db, serverName, registrations: [], tokens });
     const auth = new Auth({ tokens, lastSeen: new LastSeen({ db, clock }), appservices });
     const limits = new RequestLimits(new RateLimits({ limits: everyLimit(), clock }));
     const app = createApp();
