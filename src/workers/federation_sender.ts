@@ -4,7 +4,8 @@
  * What is owed is in the database: events in the outbox, messages to devices, changes of device lists; each server has a
  * cursor that moves when a transaction was answered. So nothing is lost by a crash, and what is sent twice because of one
  * is known to the receiver by its ids. One loop for each server that is owed something sends one transaction at a time.
- * A transaction is tried again for some minutes; a server that still fails is left alone by the backoff, without a loop or a timer of its own, until it is due or speaks to us;
+ * A transaction is tried again for some minutes; a server that still fails is left alone by the backoff, without a loop or
+ * a timer of its own, until it is due or speaks to us;
  * then it gets the last event of each room and can ask for what lies between.
  */
 import type { Backoff } from "../federation/backoff.ts";

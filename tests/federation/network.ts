@@ -59,6 +59,7 @@ async function startOne(database: TestDatabase, host: string): Promise<NetworkSe
       federation_custom_ca_list: [CA_PATH],
       ip_range_blacklist: [],
       trusted_key_servers: [],
+      allow_public_rooms_over_federation: true,
       listeners: [
         { port: 0, bind_addresses: ["127.0.0.1"], resources: [{ names: ["client"] }] },
         { port, tls: true, bind_addresses: ["127.0.0.1"], resources: [{ names: ["federation"] }] },

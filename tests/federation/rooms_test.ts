@@ -211,3 +211,54 @@ testNetwork("a space shows the rooms of its members' servers", async ({ servers:
   assert.deepEqual(rooms.map(({ room_id: id }: Json) => id), [outer, inner, open]);
   assert.equal(rooms[2].name, "Open");
 });
+
+testNetwork("keys of users of another server are found, claimed once, and their changes told", async ({ servers }) => {
+  const [one, two] = servers;
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await bob.sync();
+  const keysOf = (name: string) => ({
+    user_id: alice.userId,
+    device_id: alice.deviceId,
+    algorithms: ["m.olm.v1.curve25519-aes-sha2"],
+    keys: { [`ed25519:${alice.deviceId}`]: name },
+    signatures: { [alice.userId]: { [`ed25519:${alice.deviceId}`]: "sig" } },
+  });
+  const oneTime = { "signed_curve25519:AAAA": { key: "one", signatures: {} } };
+  await alice.post("/keys/upload", { device_keys: keysOf("first"), one_time_keys: oneTime });
+  const isChanged = (sync: Json) => (sync.device_lists?.changed ?? []).includes(alice.userId);
+  await bob.syncUntil(isChanged);
+  const query = async () => {
+    const answer = await bob.post("/keys/query", { device_keys: { [alice.userId]: [] } });
+    assert.deepEqual(answer.failures, {});
+    return answer.device_keys[alice.userId]?.[alice.deviceId]?.keys?.[`ed25519:${alice.deviceId}`];
+  };
+  assert.equal(await query(), "first");
+  const claim = async () =>
+    (await bob.post("/keys/claim", {
+      one_time_keys: { [alice.userId]: { [alice.deviceId]: "signed_curve25519" } },
+    })).one_time_keys;
+  assert.deepEqual((await claim())[alice.userId], { [alice.deviceId]: oneTime });
+  assert.deepEqual((await claim())[alice.userId] ?? {}, {});
+  await alice.post("/keys/upload", { device_keys: keysOf("second") });
+  await bob.syncUntil(isChanged);
+  assert.equal(await query(), "second");
+});
+
+testNetwork("profiles, aliases and public rooms of another server are looked up", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  await alice.put(path`/profile/${alice.userId}/displayname`, { displayname: "Alice A." });
+  const options = { preset: "public_chat", visibility: "public", room_alias_name: "here", name: "Here" };
+  const roomId = await alice.createRoom(options);
+  assert.deepEqual(await bob.get(path`/profile/${alice.userId}`), { displayname: "Alice A." });
+  const found = await bob.get(path`/directory/room/${`#here:${one.name}`}`);
+  assert.equal(found.room_id, roomId);
+  assert.ok(found.servers.includes(one.name));
+  const list = await bob.get("/publicRooms", { server: one.name });
+  assert.deepEqual(list.chunk.map(({ room_id: id }: Json) => id), [roomId]);
+  await bob.post(path`/join/${`#here:${one.name}`}`);
+  await bob.fails("GET", path`/directory/room/${`#nowhere:${one.name}`}`, { status: 404, errcode: "M_NOT_FOUND" });
+});
