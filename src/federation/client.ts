@@ -125,7 +125,8 @@ export class FederationClient {
         if (request.signal?.aborted) throw failure;
         if (failure.transient && attempt < retries.count) {
           await clock.sleep(this.#delayMs({ attempt, failure, ...retries }), request.signal);
-          if (!request.signal?.aborted) continue;
+          if (request.signal?.aborted) throw failure;
+          continue;
         }
         await this.#noteOutcome(failure, startedAt);
         throw failure;

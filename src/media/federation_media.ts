@@ -107,7 +107,8 @@ function fileNameOf(disposition: string | null): string | null {
   return plain[1]?.replace(/\\(.)/g, "$1") ?? plain[2] ?? null;
 }
 
+/** Tells whether the server does not know the endpoint; old ones answer in their own ways. */
 function isUnknownEndpoint(error: unknown): boolean {
-  return error instanceof RemoteError && (error.status === 404 || error.status === 405) &&
+  return error instanceof RemoteError && (error.status === 400 || error.status === 404 || error.status === 405) &&
     (error.errcode === null || error.errcode === "M_UNRECOGNIZED");
 }
