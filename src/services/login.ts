@@ -76,10 +76,11 @@ export class Login {
 
   /** Logs in on a device. */
   async logIn(request: LoginRequest): Promise<LoggedIn> {
-    this.#deps.limits.check("rc_login.address", request.clientIp);
+    const isLimited = this.#isLimited(request);
+    if (isLimited) this.#deps.limits.check("rc_login.address", request.clientIp);
     const user = await this.#authenticate(request);
     if (user.isDeactivated) throw new MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated");
-    this.#deps.limits.check("rc_login.account", user.userId);
+    if (isLimited) this.#deps.limits.check("rc_login.account", user.userId);
     const deviceId = chooseDeviceId(request.deviceId);
     const tokens = await this.#deps.db.transaction((tx) =>
       this.#deps.devices.logIn(tx, {
@@ -90,6 +91,12 @@ export class Login {
       })
     );
     return { userId: user.userId, deviceId, tokens };
+  }
+
+  /** Application services that are registered so log in as often as they like. */
+  #isLimited({ type, accessToken }: LoginRequest): boolean {
+    if (type !== "m.login.application_service" || accessToken === null) return true;
+    return this.#deps.appservices.byToken(accessToken)?.isRateLimited ?? true;
   }
 
   async #authenticate(request: LoginRequest): Promise<User> {

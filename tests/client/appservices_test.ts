@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { AS_TOKEN, HS_TOKEN, TestAppservice } from "../harness/appservice.ts";
 import { type Caller, type Failure, type Json, path, type RequestOptions } from "../harness/client.ts";
+import { freePort } from "../harness/ports.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
 const BOT = "@bridgebot:hs.test";
@@ -314,6 +316,51 @@ testEachServer("rate limits hold for a service unless it is registered without",
       const body = { msgtype: "m.text", body: "x" };
       const target = path`/rooms/${roomId}/send/m.room.message/${count}`;
       statuses.push((await hs.anyone.request("PUT", target, { token: AS_TOKEN, body })).status);
+    }
+    assert.equal(statuses.includes(429), isLimited, String(statuses));
+  }
+});
+
+testEachServer("a service that manages its devices does not log in (MSC4190)", async (database) => {
+  await using service = await TestAppservice.start({ "io.element.msc4190": true });
+  await using hs = await TestServer.start({ database, config: service.config });
+  const { anyone } = hs;
+  const body = { type: "m.login.application_service", username: "bridge_one" };
+  const refused = { token: AS_TOKEN, status: 400, errcode: "M_APPSERVICE_LOGIN_UNSUPPORTED" };
+  await anyone.fails("POST", "/register", { ...refused, body });
+  const registered = await anyone.ok("POST", "/register", { token: AS_TOKEN, body: { ...body, inhibit_login: true } });
+  assert.deepEqual([registered.user_id, registered.access_token], [PUPPET, undefined]);
+  const identifier = { type: "m.id.user", user: "bridge_one" };
+  await anyone.fails("POST", "/login", { ...refused, body: { type: "m.login.application_service", identifier } });
+  await anyone.request("PUT", "/devices/BRIDGE", as(PUPPET, { body: {} }));
+  const { x = "" } = generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" });
+  const key = x.replaceAll("-", "+").replaceAll("_", "/");
+  const master = { user_id: PUPPET, usage: ["master"], keys: { [`ed25519:${key}`]: key } };
+  const query = { device_id: "BRIDGE" };
+  await anyone.ok("POST", "/keys/device_signing/upload", as(PUPPET, { query, body: { master_key: master } }));
+});
+
+testEachServer("a ping says why a service cannot be reached", async (database) => {
+  const ping = "/_matrix/client/v1/appservice/bridge/ping";
+  await using silent = await TestAppservice.start({ url: null });
+  await using hs = await TestServer.start({ database, config: silent.config });
+  await hs.anyone.fails("POST", ping, { token: AS_TOKEN, body: {}, status: 400, errcode: "M_URL_NOT_SET" });
+  await using gone = await TestAppservice.start({ url: `http://127.0.0.1:${freePort()}` });
+  await hs.restart(gone.config);
+  await hs.anyone.fails("POST", ping, { token: AS_TOKEN, body: {}, status: 502, errcode: "M_CONNECTION_FAILED" });
+});
+
+testEachServer("logins of a service are limited unless it is registered without", async (database) => {
+  const bucket = { per_second: 0.01, burst_count: 1 };
+  const limits = { rc_login: { address: bucket, account: bucket, failed_attempts: bucket } };
+  for (const isLimited of [true, false]) {
+    await using service = await TestAppservice.start({ rate_limited: isLimited });
+    await using hs = await TestServer.start({ database, config: { ...service.config, ...limits } });
+    if (isLimited) await registerPuppet(hs.anyone);
+    const body = { type: "m.login.application_service", identifier: { type: "m.id.user", user: "bridge_one" } };
+    const statuses: number[] = [];
+    for (let count = 0; count < 3; count++) {
+      statuses.push((await hs.anyone.request("POST", "/login", { token: AS_TOKEN, body })).status);
     }
     assert.equal(statuses.includes(429), isLimited, String(statuses));
   }
