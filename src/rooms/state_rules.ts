@@ -1,5 +1,6 @@
 /** State that a local user may not set although the authorization rules let it pass. Spec: "m.room.canonical_alias". */
 import { domainOf } from "../protocol/auth_rules_context.ts";
+import { canonicalJson, CanonicalJsonError } from "../protocol/canonical_json.ts";
 import { badJson, invalidParam, MatrixError } from "../protocol/errors.ts";
 import { parseRoomAlias, type RoomAlias } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
@@ -19,10 +20,21 @@ export async function assertStateAllowed(
     throw badJson("A room has one create event, which is its first");
   }
   if (template.type === "m.room.power_levels" && template.stateKey === "") {
+    assertCanonical(template.content);
     await assertNoCreators(batch, template.content);
   }
   if (template.type === "m.room.canonical_alias" && template.stateKey === "") {
     await assertAliasesLeadHere(deps, { batch, content: template.content });
+  }
+}
+
+/** Numbers that no event may hold are bad JSON, before they are bad levels. */
+function assertCanonical(content: Readonly<JsonObject>): void {
+  try {
+    canonicalJson(content as JsonObject);
+  } catch (error) {
+    if (error instanceof CanonicalJsonError) throw badJson(error.message);
+    throw error;
   }
 }
 
