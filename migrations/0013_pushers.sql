@@ -22,7 +22,7 @@ CREATE TABLE pushers (
   retry_ts BIGINT,
   PRIMARY KEY (user_id, app_id, pushkey)
 );
-CREATE INDEX pushers_key ON pushers (app_id, pushkey);
+CREATE INDEX pushers_app ON pushers (app_id, pushkey);
 
 -- Replaced rooms whose members' rules and tags are on their way to the new room; a row stays until that is done.
 CREATE TABLE room_successions (

@@ -69,19 +69,7 @@ export function buildFederationExchange(
     outOfBand: invites.turnAway.bind(invites),
     receiveEdu: edus.receive.bind(edus),
   });
-  const outbound: OutboundEdus = new OutboundEdus({
-    ...{ db, serverName: config.serverName, hosts },
-    sender: () => sender,
-    presence: () => userData.presence,
-    deviceKeys: () => userData.deviceKeys,
-    deviceIds: async (userId) => (await accounts.devices.list(userId)).map(({ deviceId }) => deviceId),
-    allowDeviceNames: config.federation.allowDeviceNameLookupOverFederation,
-  });
-  const sender = new FederationSender({
-    ...{ db, clock, notifier, client, events, serverName: config.serverName },
-    ...{ backoff: federation.backoff, isAllowed: federation.isAllowed, deviceLists: outbound.deviceLists },
-    log: getLogger("synapse.federation.sender"),
-  });
+  const { outbound, sender } = buildSending(core, { accounts, events, federation, hosts, userData });
   const backfill = new Backfill({
     ...{ db, engine, events, remote: remoteEvents, checks, inbound, hosts, log },
     serverName: config.serverName,
@@ -99,6 +87,35 @@ export function buildFederationExchange(
       await sender[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Builds what sends to other servers. */
+function buildSending(
+  { db, clock, notifier, config }: Core,
+  { accounts, events, federation, hosts, userData }: {
+    accounts: AccountParts;
+    events: RoomParts["events"];
+    federation: FederationParts;
+    hosts: FederationRoomParts["hosts"];
+    userData: UserDataParts;
+  },
+): { outbound: OutboundEdus; sender: FederationSender } {
+  const { serverName } = config;
+  const outbound: OutboundEdus = new OutboundEdus({
+    ...{ db, serverName, hosts },
+    sender: () => sender,
+    presence: () => userData.presence,
+    deviceKeys: () => userData.deviceKeys,
+    deviceIds: async (userId) => (await accounts.devices.list(userId)).map(({ deviceId }) => deviceId),
+    allowDeviceNames: config.federation.allowDeviceNameLookupOverFederation,
+  });
+  const { client, backoff, isAllowed } = federation;
+  const sender = new FederationSender({
+    ...{ db, clock, notifier, client, events, serverName, backoff, isAllowed },
+    deviceLists: outbound.deviceLists,
+    log: getLogger("synapse.federation.sender"),
+  });
+  return { outbound, sender };
 }
 
 /** Wakes the sender when the devices or keys of a local user change. */

@@ -97,16 +97,20 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const exchange: FederationExchangeParts = buildFederationExchange(core, {
     ...{ federation, federationRooms, rooms, accounts, userData },
   });
-  return {
+  const parts = {
     ...{ core, rooms, accounts, pushRules, push, serverNotices, userData, social, users, sync, media },
-    ...{ federation, federationRooms, exchange },
-    stopping,
-    async [Symbol.asyncDispose]() {
-      const { typing, presence } = userData;
-      const ending = [exchange, push, users, social, accounts.userRooms, typing, presence, media, accounts.passwords];
-      for (const part of [...ending, federation.connections]) await part[Symbol.asyncDispose]();
-    },
+    ...{ federation, federationRooms, exchange, stopping },
   };
+  return { ...parts, [Symbol.asyncDispose]: () => endParts(parts) };
+}
+
+/** Ends what runs by itself, those who use others first. */
+async function endParts(
+  { exchange, push, users, social, accounts, userData, media, federation }: Omit<Parts, typeof Symbol.asyncDispose>,
+): Promise<void> {
+  const { typing, presence } = userData;
+  const ending = [exchange, push, users, social, accounts.userRooms, typing, presence, media, accounts.passwords];
+  for (const part of [...ending, federation.connections]) await part[Symbol.asyncDispose]();
 }
 
 /** What the other parts do in the transaction that writes events. */

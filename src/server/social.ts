@@ -71,14 +71,7 @@ export function buildSocial(core: Core, { rooms, accounts, userData, stopping, r
     accountAdmin: new AccountAdmin({ db, isLocal, ...accounts }),
     notificationList: new NotificationList({ db, ...rooms, bundle: aggregations.bundle }),
     previews,
-    hierarchy: new SpaceHierarchy({
-      ...{ previews, state: rooms.state },
-      remote: new RemoteSpaces({
-        serverName: config.serverName,
-        remote: remoteUsers,
-        isJoined: (userId, roomId) => rooms.facts.isJoined(userId, roomId),
-      }),
-    }),
+    hierarchy: buildHierarchy(core, { rooms, previews, remoteUsers }),
     dehydratedDevices: new DehydratedDevices({
       ...{ db, clock, devices: accounts.devices, deviceKeys: userData.deviceKeys },
     }),
@@ -98,6 +91,19 @@ export function buildSocial(core: Core, { rooms, accounts, userData, stopping, r
       await finding.stop();
     },
   };
+}
+
+/** Builds what walks spaces, here and elsewhere. */
+function buildHierarchy(
+  { config }: Core,
+  { rooms, previews, remoteUsers }: Pick<SocialBase, "rooms" | "remoteUsers"> & { previews: RoomPreviews },
+): SpaceHierarchy {
+  const remote = new RemoteSpaces({
+    serverName: config.serverName,
+    remote: remoteUsers,
+    isJoined: (userId, roomId) => rooms.facts.isJoined(userId, roomId),
+  });
+  return new SpaceHierarchy({ previews, state: rooms.state, remote });
 }
 
 /** Builds what finds messages and users, with what keeps the indexes. */
