@@ -4,7 +4,7 @@ import { rendezvousModes } from "./rendezvous.ts";
 
 /** Returns the features whose being there depends on the configuration. */
 export function configuredFeatures(config: Core["config"]): Record<string, boolean> {
-  const { experimental: { experimentalFeatures }, rooms, server } = config;
+  const { experimental: { experimentalFeatures }, rooms, server, sessions } = config;
   const { msc4108, msc4388 } = rendezvousModes(config);
   const encrypted = rooms.encryptionEnabledByDefaultForRoomType;
   return {
@@ -12,6 +12,7 @@ export function configuredFeatures(config: Core["config"]): Record<string, boole
     "io.element.e2ee_forced.public": encrypted === "all",
     "io.element.e2ee_forced.trusted_private": encrypted !== "off",
     "io.element.msc4388": msc4388 !== null,
+    "org.matrix.msc3882": sessions.loginViaExistingSession.enabled,
     "org.matrix.msc4108": msc4108 !== null,
     "org.matrix.msc4140": server.maxEventDelayDuration !== null,
     "org.matrix.msc4354": experimentalFeatures.isEnabled("msc4354_enabled"),

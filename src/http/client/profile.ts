@@ -22,7 +22,7 @@ export interface ProfileRoutesDeps {
 
 /** Registers the endpoints. */
 export function profileRoutes(app: App, { auth, limits, profiles }: ProfileRoutesDeps): void {
-  client(app)
+  client(app, ["v3", "r0", "unstable/uk.tcpip.msc4133"])
     .get("/profile/:userId", auth.optional(), async (c) => {
       const { userId } = pathIds(c, { userId: parseUserId });
       return json(await profiles.get(sessionOf(c)?.requester ?? null, userId));
