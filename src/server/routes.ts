@@ -40,6 +40,7 @@ import type { Parts } from "./parts.ts";
 import { configuredFeatures } from "./features.ts";
 import { rendezvousParts } from "./rendezvous.ts";
 import { socialRoutes } from "./social_routes.ts";
+import { redactRelated } from "../services/related_redactions.ts";
 import { parseSyncToken } from "../streams/tokens.ts";
 
 /** The guards that routes share. */
@@ -114,7 +115,7 @@ function accountParts(app: App, { core: { config }, accounts }: Parts, { auth, l
 
 function roomParts(
   app: App,
-  { core: { config }, rooms, accounts, userData, social, sync, exchange }: Parts,
+  { core: { config, db }, rooms, accounts, userData, social, sync, exchange }: Parts,
   { auth, limits }: Guards,
 ): void {
   const { engine } = rooms;
@@ -129,6 +130,9 @@ function roomParts(
   membershipRoutes(app, { auth, limits, rateLimits: accounts.limits, engine, directory });
   roomSendRoutes(app, {
     ...{ auth, limits, engine, delayedEvents: social.delayedEvents },
+    redactRelated: config.experimental.experimentalFeatures.isEnabled("msc3912_enabled")
+      ? (related) => redactRelated(db, related)
+      : null,
     allowsSticky: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
   });
   roomReadRoutes(app, { auth, ...rooms });

@@ -39,6 +39,7 @@ const ENDPOINTS: Readonly<Record<string, readonly [string, string]>> = {
 const WITHOUT_ENDPOINT: readonly RegExp[] = [
   /e2ee_forced/,
   /label_based_filtering/,
+  /msc3912/,
   /msc4155/,
   /msc4222/,
   /msc4354/,

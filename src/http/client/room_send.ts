@@ -5,7 +5,7 @@
  *   PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}
  */
 import { z } from "zod";
-import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
+import { type EventId, parseEventId, parseRoomId } from "../../protocol/ids.ts";
 import { MAX_STICKY_MS } from "../../protocol/sticky.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
 import type { DelayedEvents, DelayRequest } from "../../services/delayed_events.ts";
@@ -25,9 +25,22 @@ export interface RoomSendRoutesDeps {
   readonly delayedEvents: DelayedEvents;
   /** Clients may send sticky events (MSC4354). */
   readonly allowsSticky: boolean;
+  /** Redacts what relates to an event (MSC3912); null where it is not offered. */
+  readonly redactRelated: RedactRelated | null;
 }
 
-const RedactBody = z.looseObject({ reason: z.string().nullish() });
+const MAX_REL_TYPES = 50;
+const RedactBody = z.looseObject({
+  reason: z.string().nullish(),
+  "org.matrix.msc3912.with_relations": z.array(z.string()).max(MAX_REL_TYPES).nullish(),
+});
+
+/** Redacts by `redact` what relates to an event by one of the types, or by any. */
+export type RedactRelated = (related: {
+  eventId: EventId;
+  relTypes: ReadonlySet<string> | null;
+  redact: (eventId: EventId) => Promise<unknown>;
+}) => Promise<void>;
 const TimestampQuery = z.object({ ts: intParam().optional() });
 const STICKY_PARAM = "org.matrix.msc4354.sticky_duration_ms";
 const StickyQuery = z.object({ [STICKY_PARAM]: intParam({ max: MAX_STICKY_MS }).optional() });
@@ -36,10 +49,8 @@ const MAX_TYPE_LENGTH = 255;
 const MAX_TXN_ID_LENGTH = 255;
 
 /** Registers the endpoints. */
-export function roomSendRoutes(
-  app: App,
-  { auth, limits, engine, delayedEvents, allowsSticky }: RoomSendRoutesDeps,
-): void {
+export function roomSendRoutes(app: App, deps: RoomSendRoutesDeps): void {
+  const { auth, limits, engine, delayedEvents, allowsSticky } = deps;
   /** Keeps the event for later when the request says so (MSC4140); null for an event to be sent at once. */
   async function delay(c: Ctx, event: Omit<DelayRequest, "delayMs" | "readContent">): Promise<Response | null> {
     const delayMs = delayOf(c);
@@ -83,16 +94,28 @@ export function roomSendRoutes(
     .put("/rooms/:roomId/state/:eventType", auth.activeGuestOk(), message, putState)
     .put("/rooms/:roomId/state/:eventType/", auth.activeGuestOk(), message, putState)
     .put("/rooms/:roomId/state/:eventType/:stateKey", auth.activeGuestOk(), message, putState)
-    .put("/rooms/:roomId/redact/:eventId/:txnId", auth.user(), message, (c) => redact(c, engine));
+    .put("/rooms/:roomId/redact/:eventId/:txnId", auth.user(), message, (c) => redact(c, deps));
 }
 
 /** A suspended user may redact what is their own. */
-async function redact(c: Ctx, engine: RoomEngine): Promise<Response> {
+async function redact(
+  c: Ctx,
+  { engine, redactRelated }: Pick<RoomSendRoutesDeps, "engine" | "redactRelated">,
+): Promise<Response> {
   const { roomId, eventId, txnId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId, txnId: parseTxnId });
-  const { reason } = await readJson(c, RedactBody, { allowEmpty: true });
+  const body = await readJson(c, RedactBody, { allowEmpty: true });
   const ownOnly = sessionOf(c)?.isSuspended === true;
-  const redaction = { roomId, eventId, reason: reason ?? null, txnId, ownOnly };
-  return json({ event_id: await engine.redact(requester(c), redaction) });
+  const redaction = { roomId, eventId, reason: body.reason ?? null, txnId, ownOnly };
+  const redactionId = await engine.redact(requester(c), redaction);
+  const relTypes = body["org.matrix.msc3912.with_relations"] ?? [];
+  if (redactRelated !== null && relTypes.length > 0) {
+    await redactRelated({
+      eventId,
+      relTypes: relTypes.includes("*") ? null : new Set(relTypes),
+      redact: (related) => engine.redact(requester(c), { ...redaction, eventId: related, txnId: null }),
+    });
+  }
+  return json({ event_id: redactionId });
 }
 
 function parseType(text: string): string | null {
