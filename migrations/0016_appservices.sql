@@ -32,6 +32,9 @@ CREATE INDEX appservice_room_list_room ON appservice_room_list (room_id);
 -- To find what services are to get: other readers ask by device.
 CREATE INDEX to_device_messages_position ON to_device_messages (position);
 
+-- To find what users are told of rooms that this server is not in.
+CREATE INDEX local_memberships_stream ON local_memberships (position);
+
 -- Rooms that guests may no longer be in; a row stays until all of them are out.
 CREATE TABLE guest_evictions (
   room_id TEXT NOT NULL PRIMARY KEY

@@ -78,7 +78,10 @@ export async function deleteTransaction(
   await tx.run(sql`DELETE FROM appservice_transactions WHERE service_id = ${serviceId} AND txn_id = ${txnId}`);
 }
 
-/** Returns the events in `(after, upTo]` of the stream, oldest first, at most `limit`. */
+/**
+ * Returns the events in `(after, upTo]` of the stream, oldest first, at most `limit`; with the invitations of local users
+ * to rooms that this server is not in, which have a place in the stream though their events have none.
+ */
 export async function selectEventsBetween(
   db: Db,
   { after, upTo, limit }: { after: number; upTo: number; limit: number },
@@ -86,6 +89,10 @@ export async function selectEventsBetween(
   const rows = await db.all<{ event_nid: number; position: number }>(sql`
     SELECT event_nid, position FROM events
     WHERE position > ${after} AND position <= ${upTo} AND NOT is_rejected AND NOT is_soft_failed
+    UNION ALL
+    SELECT m.event_nid, m.position FROM local_memberships m
+    JOIN events e ON e.event_nid = m.event_nid
+    WHERE m.position > ${after} AND m.position <= ${upTo} AND e.position IS NULL
     ORDER BY position
     LIMIT ${limit}`);
   return rows.map((row) => ({ nid: row.event_nid, position: row.position }));
