@@ -1,4 +1,5 @@
 /** What we exchange with other servers about rooms: events, memberships, EDUs. */
+import type { UserId } from "../protocol/ids.ts";
 import { RemoteEvents } from "../federation/remote_events.ts";
 import { RemoteMembership } from "../federation/remote_membership.ts";
 import { RemoteUsers } from "../federation/remote_users.ts";
@@ -54,14 +55,8 @@ export function buildFederationExchange(
   const remote = new RemoteMembership(client);
   engine.connect((deps) => new PerformMemberships({ engine: deps, remote, checks, inbound, signatures, hosts, log }));
   const remoteDevices = new RemoteDevices({ db, notifier, remote: remoteUsers, log });
-  const invites = engine.withDeps((deps) =>
-    new HandleInvites({
-      engine: deps,
-      checks: signatures,
-      acls,
-      isActive: async (userId) => (await selectUser(db, userId))?.isDeactivated === false,
-    })
-  );
+  const isActive = async (userId: UserId) => (await selectUser(db, userId))?.isDeactivated === false;
+  const invites = engine.withDeps((deps) => new HandleInvites({ engine: deps, checks: signatures, acls, isActive }));
   const edus = new InboundEdus({ ...{ db, clock, events, state, acls, remoteDevices }, ...userData });
   const inbox = new FederationInbox({
     ...{ db, clock, log, events, inbound, checks, acls },
@@ -70,11 +65,9 @@ export function buildFederationExchange(
     receiveEdu: edus.receive.bind(edus),
   });
   const { outbound, sender } = buildSending(core, { accounts, events, federation, hosts, userData });
-  const backfill = new Backfill({
-    ...{ db, engine, events, remote: remoteEvents, checks, inbound, hosts, log },
-    serverName: config.serverName,
-  });
-  rooms.fetchOlder.current = backfill.fetchOlder;
+  const { serverName } = config;
+  const sources = { db, engine, events, remote: remoteEvents, checks, inbound, hosts, log, serverName };
+  rooms.fetchOlder.current = new Backfill(sources).fetchOlder;
   // Servers that come to share a room with the user start to follow their devices.
   rooms.outbox.onLocalJoin((tx, userId) => userData.deviceLists.noteChange(tx, userId));
   rooms.outbox.onWork((servers) => sender.wake(servers));

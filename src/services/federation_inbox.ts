@@ -85,7 +85,6 @@ export class FederationInbox {
     return Object.assign({}, ...results);
   }
 
-  // deno-lint-ignore synapse-ts/max-positional -- who, where, what
   async #receiveRoom(origin: ServerName, roomId: RoomId, pdus: readonly JsonValue[]): Promise<Results> {
     const { events, checks, acls, localJoinedUsers, log } = this.#deps;
     const room = await events.roomById(roomId);

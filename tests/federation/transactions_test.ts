@@ -22,7 +22,7 @@ interface Draft {
 }
 
 /** Makes an event of the peer's user on the end of the room as the server has it. */
-async function make({ hs, signer }: Resident, roomId: string, draft: Draft): Promise<RoomEvent> {
+async function make({ hs, signer }: Resident, { roomId, ...draft }: Draft & { roomId: string }): Promise<RoomEvent> {
   const { engine, state } = hs.parts.rooms;
   const head = await engine.head(roomId as RoomId);
   assert(head !== null);
@@ -47,9 +47,14 @@ function wire(event: RoomEvent): JsonObject {
   return JSON.parse(pduJson(event));
 }
 
+interface Transaction {
+  readonly pdus?: readonly JsonObject[];
+  readonly edus?: readonly JsonObject[];
+}
+
 let txn = 0;
 // deno-lint-ignore no-explicit-any -- answers are checked where they are used
-async function send(resident: Resident, pdus: readonly JsonObject[], edus: readonly JsonObject[] = []): Promise<any> {
+async function send(resident: Resident, { pdus = [], edus = [] }: Transaction): Promise<any> {
   const body = { origin: resident.signer.serverName, origin_server_ts: Date.now(), pdus: [...pdus], edus: [...edus] };
   const answer = await resident.ask(`/v1/send/txn${txn++}`, body);
   assert.equal(answer.status, 200, JSON.stringify(answer.body));
@@ -71,18 +76,21 @@ async function login({ hs }: Resident) {
 testEachServer("good events arrive, and bad ones beside them do not spoil them", async (database) => {
   await using resident = await startResident(database);
   const { roomId, alice } = await openRoom(resident);
-  const good = await make(resident, roomId, { content: { body: "good" } });
-  const forged = await make(resident, roomId, {
+  const good = await make(resident, { roomId, content: { body: "good" } });
+  const forged = await make(resident, {
+    roomId,
     content: { body: "forged" },
     signer: { ...resident.signer, key: signingKeyFromSeed("1", new Uint8Array(32).fill(7)) },
   });
-  const foreign = await make(resident, roomId, { content: { body: "foreign" }, sender: "@eve:elsewhere.test" });
-  const results = await send(resident, [
-    wire(forged),
-    wire(good),
-    wire(foreign),
-    { room_id: roomId, type: 5 } as never,
-  ]);
+  const foreign = await make(resident, { roomId, content: { body: "foreign" }, sender: "@eve:elsewhere.test" });
+  const results = await send(resident, {
+    pdus: [
+      wire(forged),
+      wire(good),
+      wire(foreign),
+      { room_id: roomId, type: 5 } as never,
+    ],
+  });
   assert.deepEqual(results[good.eventId], {});
   assert.match(results[forged.eventId].error, /signature/);
   assert.match(results[foreign.eventId].error, /signature/);
@@ -95,8 +103,8 @@ testEachServer("good events arrive, and bad ones beside them do not spoil them",
 testEachServer("an event with a wrong hash loses its content", async (database) => {
   await using resident = await startResident(database);
   const { roomId, alice } = await openRoom(resident);
-  const event = await make(resident, roomId, { content: { body: "true" } });
-  const results = await send(resident, [{ ...wire(event), content: { body: "changed" } }]);
+  const event = await make(resident, { roomId, content: { body: "true" } });
+  const results = await send(resident, { pdus: [{ ...wire(event), content: { body: "changed" } }] });
   assert.deepEqual(results, { [event.eventId]: {} });
   const found = await alice.get(path`/rooms/${roomId}/event/${event.eventId}`);
   assert.deepEqual(found.content, {});
@@ -105,10 +113,10 @@ testEachServer("an event with a wrong hash loses its content", async (database) 
 testEachServer("a transaction that is sent again gets the same answer and changes nothing", async (database) => {
   await using resident = await startResident(database);
   const { roomId } = await openRoom(resident);
-  const event = await make(resident, roomId, { content: { body: "once" } });
+  const event = await make(resident, { roomId, content: { body: "once" } });
   const body = { origin: resident.signer.serverName, pdus: [wire(event)], edus: [] };
   const first = await resident.ask("/v1/send/same", body);
-  const other = await make(resident, roomId, { content: { body: "another" } });
+  const other = await make(resident, { roomId, content: { body: "another" } });
   const again = await resident.ask("/v1/send/same", { ...body, pdus: [wire(other)] });
   assert.deepEqual(again, first);
   assert.equal(await resident.hs.parts.rooms.events.getById(other.eventId), null);
@@ -126,24 +134,27 @@ testEachServer("transactions of more than 50 events or 100 EDUs are refused", as
 testEachServer("an event whose parents its sender does not give is not taken", async (database) => {
   await using resident = await startResident(database);
   const { roomId } = await openRoom(resident);
-  const hidden = await make(resident, roomId, { content: { body: "hidden" } });
-  const event = await make(resident, roomId, { content: { body: "child" }, prev: [hidden.eventId], depth: 99 });
-  const results = await send(resident, [wire(event)]);
+  const hidden = await make(resident, { roomId, content: { body: "hidden" } });
+  const event = await make(resident, { roomId, content: { body: "child" }, prev: [hidden.eventId], depth: 99 });
+  const results = await send(resident, { pdus: [wire(event)] });
   assert.match(results[event.eventId].error, /could not be found/);
   assert.equal(await resident.hs.parts.rooms.events.getById(event.eventId), null);
-  assert.deepEqual(await send(resident, [wire(hidden), wire(event)]), { [hidden.eventId]: {}, [event.eventId]: {} });
+  assert.deepEqual(await send(resident, { pdus: [wire(hidden), wire(event)] }), {
+    [hidden.eventId]: {},
+    [event.eventId]: {},
+  });
 });
 
 testEachServer("a gap is filled with the events that the sender gives", async (database) => {
   await using resident = await startResident(database);
   const { roomId } = await openRoom(resident);
-  const first = await make(resident, roomId, { content: { body: "first" } });
-  const second = await make(resident, roomId, { content: { body: "second" }, prev: [first.eventId], depth: 50 });
-  const third = await make(resident, roomId, { content: { body: "third" }, prev: [second.eventId], depth: 51 });
+  const first = await make(resident, { roomId, content: { body: "first" } });
+  const second = await make(resident, { roomId, content: { body: "second" }, prev: [first.eventId], depth: 50 });
+  const third = await make(resident, { roomId, content: { body: "third" }, prev: [second.eventId], depth: 51 });
   const keys = resident.peer.handler;
   resident.peer.handler = (request) =>
     request.url.includes("/get_missing_events/") ? { json: { events: [wire(second), wire(first)] } } : keys(request);
-  assert.deepEqual(await send(resident, [wire(third)]), { [third.eventId]: {} });
+  assert.deepEqual(await send(resident, { pdus: [wire(third)] }), { [third.eventId]: {} });
   for (const { eventId } of [first, second, third]) {
     const stored = await resident.hs.parts.rooms.events.getById(eventId);
     assert.equal(stored?.isOutlier, false, "each has its place");
@@ -153,10 +164,10 @@ testEachServer("a gap is filled with the events that the sender gives", async (d
 testEachServer("servers that are shut out of a room are not heard in it", async (database) => {
   await using resident = await startResident(database);
   const { roomId, alice } = await openRoom(resident);
-  const event = await make(resident, roomId, { content: { body: "too late" } });
+  const event = await make(resident, { roomId, content: { body: "too late" } });
   await alice.setState(roomId, { type: "m.room.server_acl", content: { allow: ["*"], deny: ["peer.test"] } });
   const typing = { edu_type: "m.typing", content: { room_id: roomId, user_id: event.sender, typing: true } };
-  const results = await send(resident, [wire(event)], [typing]);
+  const results = await send(resident, { pdus: [wire(event)], edus: [typing] });
   assert.match(results[event.eventId].error, /banned/);
   assert.deepEqual(resident.hs.parts.userData.typing.typingIn(roomId as RoomId), []);
 });
@@ -173,14 +184,16 @@ testEachServer(
       content: { sender: from, type: "org.example", message_id: id, messages },
     });
     const receipt = { [roomId]: { "m.read": { [alice.userId]: { data: { ts: 1 }, event_ids: ["$x"] } } } };
-    await send(resident, [], [
-      toDevice(sender, "one"),
-      toDevice(sender, "one"),
-      toDevice("@eve:elsewhere.test", "two"),
-      { edu_type: "m.receipt", content: receipt },
-      { edu_type: "org.example.unknown", content: {} },
-    ]);
-    await send(resident, [], [toDevice(sender, "one")]);
+    await send(resident, {
+      edus: [
+        toDevice(sender, "one"),
+        toDevice(sender, "one"),
+        toDevice("@eve:elsewhere.test", "two"),
+        { edu_type: "m.receipt", content: receipt },
+        { edu_type: "org.example.unknown", content: {} },
+      ],
+    });
+    await send(resident, { edus: [toDevice(sender, "one")] });
     const sync = await alice.sync();
     assert.deepEqual(sync.to_device.events, [{ type: "org.example", sender, content: { n: 1 } }]);
   },
