@@ -81,13 +81,15 @@ export class PostgresDatabase implements Database {
     await Promise.all(readers.map((reader) => reader.status === "fulfilled" ? reader.value.close() : null));
   }
 
-  /** Reads are repeated once when the connection breaks under them. */
-  async #read(query: Sql): Promise<readonly unknown[]> {
-    try {
-      return await (await this.#reader()).query(query);
-    } catch (error) {
-      if (!(error instanceof DatabaseError) || error.kind !== "connection" || this.#isClosed) throw error;
-      return await (await this.#reader()).query(query);
+  /** Reads are repeated when the connection breaks under them; all of them may have broken at once. */
+  async #read(query: Sql): Promise<Awaited<ReturnType<PostgresConnection["query"]>>> {
+    for (let attempt = 0;; attempt++) {
+      try {
+        return await (await this.#reader()).query(query);
+      } catch (error) {
+        const isBroken = error instanceof DatabaseError && error.kind === "connection";
+        if (!isBroken || this.#isClosed || attempt >= this.#maxReaders) throw error;
+      }
     }
   }
 
