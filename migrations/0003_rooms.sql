@@ -108,9 +108,11 @@ CREATE TABLE event_transactions (
   user_id TEXT NOT NULL,
   device_id TEXT NOT NULL,
   room_nid BIGINT NOT NULL,
+  -- Of the event: a transaction id holds for one endpoint, and the type is part of its path.
+  type TEXT NOT NULL,
   txn_id TEXT NOT NULL,
   created_ts BIGINT NOT NULL,
-  UNIQUE (user_id, device_id, room_nid, txn_id)
+  UNIQUE (user_id, device_id, room_nid, txn_id, type)
 );
 
 -- Immutable nodes of the state tree.

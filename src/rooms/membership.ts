@@ -67,7 +67,7 @@ export async function setMembership(deps: EngineDeps, change: MembershipChange):
       sender: requester.userId,
       content: { ...content, ...extra },
     };
-    return (await batch.append(template, transactionKey(requester, txnId))).event.eventId;
+    return (await batch.append(template, transactionKey(requester, { type: template.type, txnId }))).event.eventId;
   });
 }
 

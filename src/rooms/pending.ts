@@ -17,6 +17,8 @@ export interface StateDelta {
 
 /** Under which transaction id a device sends an event. */
 export interface TransactionKey {
+  /** Of the event. Spec: a transaction id holds for one endpoint, and the type is part of its path. */
+  readonly type: string;
   readonly userId: UserId;
   readonly deviceId: string;
   readonly txnId: string;

@@ -35,7 +35,7 @@ export async function sendEvent(
 ): Promise<EventId> {
   const { roomId, type, stateKey, content, originServerTs, stickyMs } = options;
   if (type === "m.room.redaction" && stateKey === null) return await sendRedaction(deps, { requester, options });
-  const transaction = transactionKey(requester, options.txnId);
+  const transaction = transactionKey(requester, options);
   const template: EventTemplate = {
     type,
     stateKey,
@@ -70,7 +70,7 @@ export async function redactEvent(
     ownOnly?: boolean;
   },
 ): Promise<EventId> {
-  const transaction = transactionKey(requester, txnId);
+  const transaction = transactionKey(requester, { type: "m.room.redaction", txnId });
   const content = reason === null ? extra : { ...extra, reason };
   return await deps.queues.run(roomId, async (batch) => {
     const sent = await findSent(deps, { batch, transaction });
@@ -120,11 +120,14 @@ async function assertMayRedact(
 }
 
 /** Returns the key under which a device's request is remembered; null when it cannot be repeated. */
-export function transactionKey(requester: Requester, txnId: string | null): TransactionKey | null {
+export function transactionKey(
+  requester: Requester,
+  { type, txnId }: { type: string; txnId: string | null },
+): TransactionKey | null {
   if (txnId === null) return null;
   // Application services have no device; their user stands for one.
   const deviceId = requester.deviceId ?? (requester.appserviceId === null ? null : `as:${requester.appserviceId}`);
-  return deviceId === null ? null : { userId: requester.userId, deviceId, txnId };
+  return deviceId === null ? null : { userId: requester.userId, deviceId, type, txnId };
 }
 
 async function findSent(
@@ -132,10 +135,10 @@ async function findSent(
   { batch, transaction }: { batch: RoomBatch; transaction: TransactionKey | null },
 ): Promise<EventId | null> {
   if (transaction === null) return null;
-  const { userId, deviceId, txnId } = transaction;
+  const { userId, deviceId, type, txnId } = transaction;
   const pending = batch.pending.find((event) =>
     event.transaction !== null && event.transaction.txnId === txnId && event.transaction.userId === userId &&
-    event.transaction.deviceId === deviceId
+    event.transaction.deviceId === deviceId && event.transaction.type === type
   );
   if (pending !== undefined) return pending.stored.event.eventId;
   return await selectEventOfTransaction(deps.db, { ...transaction, roomNid: batch.room.roomNid });

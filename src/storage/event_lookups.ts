@@ -8,11 +8,18 @@ const MAX_REDACTIONS_OF_ONE = 100;
 /** Returns the event that a device sent to a room under a transaction id, or null. */
 export async function selectEventOfTransaction(
   db: Db,
-  { userId, deviceId, roomNid, txnId }: { userId: UserId; deviceId: string; roomNid: number; txnId: string },
+  { userId, deviceId, roomNid, type, txnId }: {
+    userId: UserId;
+    deviceId: string;
+    roomNid: number;
+    type: string;
+    txnId: string;
+  },
 ): Promise<EventId | null> {
   const row = await db.get<{ event_id: EventId }>(sql`
     SELECT e.event_id FROM event_transactions t JOIN events e ON e.event_nid = t.event_nid
-    WHERE t.user_id = ${userId} AND t.device_id = ${deviceId} AND t.room_nid = ${roomNid} AND t.txn_id = ${txnId}`);
+    WHERE t.user_id = ${userId} AND t.device_id = ${deviceId} AND t.room_nid = ${roomNid} AND t.txn_id = ${txnId}
+      AND t.type = ${type}`);
   return row === null ? null : row.event_id;
 }
 

@@ -122,14 +122,15 @@ export async function insertEventTransactions(
     readonly userId: UserId;
     readonly deviceId: string;
     readonly roomNid: number;
+    readonly type: string;
     readonly txnId: string;
     readonly createdTs: number;
   }[],
 ): Promise<void> {
   await tx.runMany(rows.map((row) =>
     sql`
-    INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, txn_id, created_ts)
-    VALUES (${row.eventNid}, ${row.userId}, ${row.deviceId}, ${row.roomNid}, ${row.txnId}, ${row.createdTs})`
+    INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
+    VALUES (${row.eventNid}, ${row.userId}, ${row.deviceId}, ${row.roomNid}, ${row.type}, ${row.txnId}, ${row.createdTs})`
   ));
 }
 
