@@ -71,7 +71,7 @@ function postgresKind(code: string): DatabaseErrorKind {
   if (code === "53100") return "full";
   if (
     code.startsWith("08") || code.startsWith("57P") ||
-    /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|ENOTFOUND|ENOENT)/.test(code)
+    /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|ENOTFOUND|ENOENT|EPIPE|ETIMEDOUT|EHOSTUNREACH)/.test(code)
   ) {
     return "connection";
   }

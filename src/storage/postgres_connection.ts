@@ -39,7 +39,7 @@ export class PostgresConnection {
     this.#reserved = reserved;
     this.#lost = closed.then(() => {
       this.#isLost = true;
-      throw new DatabaseError("connection", "PostgreSQL: the connection was lost");
+      throw lostError();
     });
     this.#lost.catch(() => {});
   }
@@ -89,19 +89,32 @@ export class PostgresConnection {
     await this.#client.end({ timeout: 1 });
   }
 
+  /** A failed write may tell of the loss before the driver does; nobody must be given this connection again. */
+  #giveUp(): void {
+    if (this.#isLost) return;
+    this.#isLost = true;
+    this.#client.end({ timeout: 0 }).catch(() => {});
+  }
+
   async #send(
     start: () => postgres.PendingQuery<postgres.Row[]>,
   ): Promise<postgres.RowList<postgres.Row[]>> {
-    if (this.#isLost) await this.#lost;
+    if (this.#isLost) throw lostError();
     this.inFlight++;
     try {
       return await Promise.race([start(), this.#lost]);
-    } catch (error) {
-      throw postgresError(error);
+    } catch (cause) {
+      const error = postgresError(cause);
+      if (error.kind === "connection") this.#giveUp();
+      throw error;
     } finally {
       this.inFlight--;
     }
   }
+}
+
+function lostError(): DatabaseError {
+  return new DatabaseError("connection", "PostgreSQL: the connection was lost");
 }
 
 const toNumber = (text: string): number => Number(text);
