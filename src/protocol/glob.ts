@@ -1,11 +1,15 @@
-/** Globs over names of servers. Spec: appendices, "Glob-style matching". */
+/** Globs over names. Spec: appendices, "Glob-style matching". */
+
+/** Tells whether a glob covers the whole of `text`, regardless of case. */
+export function matchesGlob(text: string, glob: string): boolean {
+  return matchesGlobExactly(text.toLowerCase(), glob.toLowerCase());
+}
 
 /**
- * Tells whether a glob covers the whole of `text`, regardless of case. Never takes more than the product of both
- * lengths: only the last star is ever tried again.
+ * Tells whether a glob covers the whole of `name`, in the same case. Never takes more than the product of both lengths:
+ * only the last star is ever tried again.
  */
-export function matchesGlob(text: string, glob: string): boolean {
-  const [name, pattern] = [text.toLowerCase(), glob.toLowerCase()];
+export function matchesGlobExactly(name: string, pattern: string): boolean {
   let at = 0;
   let inPattern = 0;
   let star = -1;

@@ -9,7 +9,7 @@ import { LastSeen } from "../services/last_seen.ts";
 import { Login } from "../services/login.ts";
 import { Passwords } from "../services/passwords.ts";
 import { type MemberProfile, Profiles } from "../services/profile.ts";
-import { type Limits, RateLimits } from "../services/rate_limits.ts";
+import { limitsOf, RateLimits } from "../services/rate_limits.ts";
 import { Registration } from "../services/registration.ts";
 import { SharedSecretRegistration } from "../services/shared_secret_registration.ts";
 import { Tokens } from "../services/tokens.ts";
@@ -38,7 +38,7 @@ export type AccountParts = ReturnType<typeof buildAccounts>;
 export function buildAccounts(core: Core, hooks: AccountHooks) {
   const { config, db, clock } = core;
   const { serverName, sessions } = config;
-  const limits = new RateLimits({ limits: limitsOf(core), clock });
+  const limits = new RateLimits({ limits: limitsOf(config.ratelimits), clock });
   const { passwordConfig } = config.passwords;
   const passwords = new Passwords({ rounds: config.registration.bcryptRounds, pepper: passwordConfig.pepper });
   const credentials = new Credentials({ db, serverName, passwords, limits, policy: passwordConfig.policy });
@@ -104,32 +104,4 @@ function buildProfiles({ config, db, clock }: Core, hooks: AccountHooks) {
     memberProfile,
   });
   return { profiles, userRooms };
-}
-
-function limitsOf({ config }: Core): Limits {
-  const { ratelimits } = config;
-  const { rcLogin, rcJoins, rcInvites } = ratelimits;
-  return {
-    "rc_admin_redaction": ratelimits.rcAdminRedaction ?? ratelimits.rcMessage,
-    "rc_delayed_event_mgmt": ratelimits.rcDelayedEventMgmt,
-    "rc_invites.per_issuer": rcInvites.perIssuer,
-    "rc_invites.per_room": rcInvites.perRoom,
-    "rc_invites.per_user": rcInvites.perUser,
-    "rc_joins.local": rcJoins.local,
-    "rc_joins.remote": rcJoins.remote,
-    "rc_joins_per_room": ratelimits.rcJoinsPerRoom,
-    "rc_key_requests": ratelimits.rcKeyRequests,
-    "rc_login.account": rcLogin.account,
-    "rc_login.address": rcLogin.address,
-    "rc_login.failed_attempts": rcLogin.failedAttempts,
-    "rc_media_create": ratelimits.rcMediaCreate,
-    "rc_message": ratelimits.rcMessage,
-    "rc_presence.per_user": ratelimits.rcPresence.perUser,
-    "rc_profile": ratelimits.rcProfile,
-    "rc_registration": ratelimits.rcRegistration,
-    "rc_registration_token_validity": ratelimits.rcRegistrationTokenValidity,
-    "rc_reports": ratelimits.rcReports,
-    "rc_room_creation": ratelimits.rcRoomCreation,
-    "rc_user_directory": ratelimits.rcUserDirectory,
-  };
 }

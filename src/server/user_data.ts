@@ -1,5 +1,6 @@
 /** What users keep with the server and tell each other outside of rooms: data, receipts, presence, keys, directory. */
 import type { Config } from "../config/config.ts";
+import { matchesGlobExactly } from "../protocol/glob.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import { AccountDataService } from "../services/account_data.ts";
 import { CrossSigningService } from "../services/cross_signing.ts";
@@ -140,13 +141,10 @@ type DirectoryRules = Config["rooms"]["aliasCreationRules"];
 function isAllowed(rules: DirectoryRules, { userId, roomId, aliases }: DirectoryRuleQuery): boolean {
   if (rules === null) return true;
   for (const rule of rules) {
-    const fitsAlias = rule.alias === "*" || aliases.some((alias) => fits(rule.alias, alias));
-    if (fits(rule.userId, userId) && fits(rule.roomId, roomId) && fitsAlias) return rule.action === "allow";
+    const fitsAlias = rule.alias === "*" || aliases.some((alias) => matchesGlobExactly(alias, rule.alias));
+    if (matchesGlobExactly(userId, rule.userId) && matchesGlobExactly(roomId, rule.roomId) && fitsAlias) {
+      return rule.action === "allow";
+    }
   }
   return rules.length === 0;
-}
-
-function fits(glob: string, text: string | UserId): boolean {
-  const pattern = glob.replace(/[\\^$.+()|[\]{}]/g, "\\$&").replaceAll(/\*+/g, "[^]*").replaceAll("?", "[^]");
-  return new RegExp(`^${pattern}$`).test(text);
 }

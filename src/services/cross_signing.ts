@@ -1,7 +1,6 @@
 /**
  * Cross-signing keys and signatures on keys. Spec: client-server API, "Cross-signing".
  */
-import { canonicalJson } from "../protocol/canonical_json.ts";
 import { badJson, type Errcode, MatrixError } from "../protocol/errors.ts";
 import { type DeviceId, isStorable, parseUserId, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
@@ -18,6 +17,7 @@ import type { Database, Tx } from "../storage/database.ts";
 import { selectDeviceKeyJson, selectDeviceKeys } from "../storage/device_keys.ts";
 import { publicKeyOf } from "./device_keys.ts";
 import type { DeviceListsService } from "./device_lists.ts";
+import { canonicalKeyText, parseKeyObject } from "./key_json.ts";
 
 /** What the service is built from. */
 export interface CrossSigningDeps {
@@ -76,7 +76,7 @@ export class CrossSigningService {
       if (replacesMaster) await deleteCrossSigningKeys(tx, userId);
       for (const usage of USAGES) {
         const key = upload[usage];
-        if (key) await upsertCrossSigningKey(tx, { userId, usage, keyJson: canonicalText(key) });
+        if (key) await upsertCrossSigningKey(tx, { userId, usage, keyJson: canonicalKeyText(key) });
       }
       await this.#deps.deviceLists.noteChange(tx, userId);
     });
@@ -106,7 +106,7 @@ export class CrossSigningService {
 
   async #keys(db: Database | Tx, userId: UserId): Promise<Keys> {
     const keys: Keys = {};
-    for (const { usage, keyJson } of await selectCrossSigningKeys(db, [userId])) keys[usage] = parseObject(keyJson);
+    for (const { usage, keyJson } of await selectCrossSigningKeys(db, [userId])) keys[usage] = parseKeyObject(keyJson);
     return keys;
   }
 
@@ -149,7 +149,7 @@ export class CrossSigningService {
     { target, key }: { target: UserId; key: string },
   ): Promise<{ object: JsonObject; isMaster: boolean } | null> {
     const device = await selectDeviceKeyJson(tx, { userId: target, deviceId: key as DeviceId });
-    if (device !== null) return { object: parseObject(device), isMaster: false };
+    if (device !== null) return { object: parseKeyObject(device), isMaster: false };
     const { master } = await this.#keys(tx, target);
     return master && publicKeyOf(master) === key ? { object: master, isMaster: true } : null;
   }
@@ -170,7 +170,7 @@ export class CrossSigningService {
       return signers;
     }
     // One's own master key is signed by one's devices.
-    for (const device of await selectDeviceKeys(tx, [signer])) addKeys(signers, parseObject(device.keyJson));
+    for (const device of await selectDeviceKeys(tx, [signer])) addKeys(signers, parseKeyObject(device.keyJson));
     return signers;
   }
 }
@@ -178,7 +178,7 @@ export class CrossSigningService {
 function uploadKind(upload: CrossSigningUpload, stored: Keys): UploadKind {
   const changes = USAGES.filter((usage) => {
     const key = upload[usage];
-    return key !== undefined && (!stored[usage] || canonicalText(key) !== canonicalText(stored[usage]));
+    return key !== undefined && (!stored[usage] || canonicalKeyText(key) !== canonicalKeyText(stored[usage]));
   });
   if (changes.length === 0) return "nothing";
   return stored.master ? "auth" : "no_auth";
@@ -215,19 +215,6 @@ function addKeys(into: Map<string, string>, key: JsonObject): void {
   }
 }
 
-function parseObject(text: string): JsonObject {
-  const value: JsonValue = JSON.parse(text);
-  return isJsonObject(value) ? value : {};
-}
-
-function canonicalText(value: JsonValue): string {
-  try {
-    return canonicalJson(value);
-  } catch {
-    throw badJson("Keys must be canonical JSON");
-  }
-}
-
 function refusal(errcode: Errcode, error: string): JsonObject {
   return { errcode, error };
 }
@@ -238,7 +225,7 @@ function assertKeyShape(key: JsonObject, { userId, usage }: { userId: UserId; us
   const isOneKey = entries.length === 1 && keyId.startsWith("ed25519:") && typeof value === "string" &&
     parseVerifyKey(value) !== null;
   const hasUsage = Array.isArray(key.usage) && key.usage.includes(usage);
-  if (key.user_id !== userId || !isOneKey || !hasUsage || canonicalText(key).length > MAX_KEY_BYTES) {
+  if (key.user_id !== userId || !isOneKey || !hasUsage || canonicalKeyText(key).length > MAX_KEY_BYTES) {
     throw new MatrixError(400, "M_INVALID_PARAM", `Invalid ${usage} key`);
   }
 }
@@ -262,7 +249,7 @@ function withoutSignatures({ signatures: _signatures, unsigned: _unsigned, ...re
 }
 
 function isSameKey(a: JsonObject, b: JsonObject): boolean {
-  return canonicalText(withoutSignatures(a)) === canonicalText(withoutSignatures(b));
+  return canonicalKeyText(withoutSignatures(a)) === canonicalKeyText(withoutSignatures(b));
 }
 
 function hasSignature(

@@ -32,6 +32,7 @@ import {
 } from "../storage/device_keys.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import type { DeviceListsService } from "./device_lists.ts";
+import { canonicalKeyText, parseKeyObject } from "./key_json.ts";
 
 /** What the service is built from. */
 export interface DeviceKeysDeps {
@@ -113,7 +114,7 @@ export class DeviceKeysService {
     for (const { userId, deviceId, keyJson, displayName } of devices) {
       const only = wanted.get(userId) ?? [];
       if (only.length > 0 && !only.includes(deviceId)) continue;
-      const key = withSignatures(parseObject(keyJson), { userId, target: deviceId, signatures, viewer: requester });
+      const key = withSignatures(parseKeyObject(keyJson), { userId, target: deviceId, signatures, viewer: requester });
       if (displayName !== null) key.unsigned = { device_display_name: displayName };
       deviceKeys.get(userId)?.push([deviceId, key]);
     }
@@ -191,7 +192,7 @@ export class DeviceKeysService {
 
   async #setDeviceKeys(tx: Tx, { device, deviceKeys }: { device: DeviceRef; deviceKeys: JsonObject }): Promise<void> {
     const { unsigned: _unsigned, ...keys } = deviceKeys;
-    const keyJson = canonicalText(keys);
+    const keyJson = canonicalKeyText(keys);
     const stored = await selectDeviceKeyJson(tx, device);
     if (keyJson === stored) return;
     // Signatures on other keys of the device do not hold for these.
@@ -205,7 +206,7 @@ export class DeviceKeysService {
 function isSameKey(a: string, b: string): boolean {
   if (a === b) return true;
   const bare = (text: string) => {
-    const { signatures: _signatures, unsigned: _unsigned, ...rest } = parseObject(text);
+    const { signatures: _signatures, unsigned: _unsigned, ...rest } = parseKeyObject(text);
     return canonicalJson(rest);
   };
   return a.startsWith("{") && b.startsWith("{") && bare(a) === bare(b);
@@ -213,19 +214,6 @@ function isSameKey(a: string, b: string): boolean {
 
 function stockId({ userId, deviceId }: DeviceRef): string {
   return `${userId}\n${deviceId}`;
-}
-
-function parseObject(text: string): JsonObject {
-  const value: JsonValue = JSON.parse(text);
-  return isJsonObject(value) ? value : {};
-}
-
-function canonicalText(value: JsonValue): string {
-  try {
-    return canonicalJson(value);
-  } catch {
-    throw badJson("Keys must be canonical JSON");
-  }
 }
 
 /** Parses `{"algorithm:id": key}`. */
@@ -238,7 +226,7 @@ function parseKeys(keys: JsonObject | undefined): PublishedKey[] {
       throw badJson(`Invalid key id "${name.slice(0, 255)}"`);
     }
     if (typeof key !== "string" && !isJsonObject(key)) throw badJson(`Key "${name}" is neither a string nor an object`);
-    const keyJson = canonicalText(key);
+    const keyJson = canonicalKeyText(key);
     if (keyJson.length > MAX_KEY_BYTES) throw new MatrixError(413, "M_TOO_LARGE", `Key "${name}" is too large`);
     return { algorithm, keyId, keyJson };
   });
@@ -251,7 +239,7 @@ function assertOwnDeviceKeys({ userId, deviceId }: DeviceRef, keys: JsonObject):
   if (!Array.isArray(keys.algorithms) || !isJsonObject(keys.keys) || !isJsonObject(keys.signatures)) {
     throw badJson("Device keys need algorithms, keys and signatures");
   }
-  if (canonicalText(keys).length > MAX_KEY_BYTES) {
+  if (canonicalKeyText(keys).length > MAX_KEY_BYTES) {
     throw new MatrixError(413, "M_TOO_LARGE", "Device keys are too large");
   }
 }
@@ -287,7 +275,7 @@ function renderCrossSigning(keys: readonly CrossSigningKey[], view: SignatureVie
   const places = { master, self_signing: selfSigning, user_signing: userSigning };
   for (const { userId, usage, keyJson } of keys) {
     if (usage === "user_signing" && userId !== view.viewer) continue;
-    const key = parseObject(keyJson);
+    const key = parseKeyObject(keyJson);
     places[usage][userId] = withSignatures(key, { ...view, userId, target: publicKeyOf(key) });
   }
   return { master_keys: master, self_signing_keys: selfSigning, user_signing_keys: userSigning };

@@ -16,7 +16,8 @@ export interface LocalMembership {
   readonly strippedState: string | null;
 }
 
-interface Row {
+/** A row with the columns of `LOCAL_MEMBERSHIP_COLUMNS`. */
+export interface LocalMembershipColumns {
   room_nid: number;
   room_id: RoomId;
   membership: string;
@@ -27,7 +28,8 @@ interface Row {
   stripped_state: string | null;
 }
 
-const COLUMNS: Sql =
+/** The columns, of `local_memberships m` joined with `rooms r`. */
+export const LOCAL_MEMBERSHIP_COLUMNS: Sql =
   sql`m.room_nid, r.room_id, m.membership, m.event_nid, m.sender, m.position, m.forgotten, m.stripped_state`;
 
 /** Returns a user's membership in a room, or null when there never was one. */
@@ -35,8 +37,8 @@ export async function selectLocalMembership(
   db: Db,
   { userId, roomId }: { userId: UserId; roomId: RoomId },
 ): Promise<LocalMembership | null> {
-  const row = await db.get<Row>(sql`
-    SELECT ${COLUMNS} FROM rooms r JOIN local_memberships m ON m.room_nid = r.room_nid
+  const row = await db.get<LocalMembershipColumns>(sql`
+    SELECT ${LOCAL_MEMBERSHIP_COLUMNS} FROM rooms r JOIN local_memberships m ON m.room_nid = r.room_nid
     WHERE r.room_id = ${roomId} AND m.user_id = ${userId}`);
   return row === null ? null : toLocalMembership(row);
 }
@@ -51,7 +53,8 @@ export async function updateForgotten(
   );
 }
 
-function toLocalMembership(row: Row): LocalMembership {
+/** Turns a row into a membership. */
+export function toLocalMembership(row: LocalMembershipColumns): LocalMembership {
   return {
     roomNid: row.room_nid,
     roomId: row.room_id,

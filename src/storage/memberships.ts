@@ -1,31 +1,17 @@
 /** Reading who is in which room. The rows of `local_memberships` are written with the membership events themselves. */
-import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { UserId } from "../protocol/ids.ts";
 import type { Db } from "./database.ts";
+import {
+  LOCAL_MEMBERSHIP_COLUMNS,
+  type LocalMembership,
+  type LocalMembershipColumns,
+  toLocalMembership,
+} from "./local_memberships.ts";
 import { sql } from "./sql.ts";
 
 /** A local user's membership of a room, with the room's last position. */
-export interface LocalMembershipRow {
-  readonly roomNid: number;
-  readonly roomId: RoomId;
-  readonly membership: string;
-  readonly eventNid: number;
-  readonly sender: UserId;
-  readonly position: number;
-  readonly forgotten: boolean;
-  readonly strippedState: string | null;
+export interface LocalMembershipRow extends LocalMembership {
   readonly roomLastPosition: number;
-}
-
-interface Row {
-  room_nid: number;
-  room_id: RoomId;
-  membership: string;
-  event_nid: number;
-  sender: UserId;
-  position: number;
-  forgotten: boolean;
-  stripped_state: string | null;
-  last_position: number;
 }
 
 const PAGE = 5_000;
@@ -35,33 +21,18 @@ export async function selectMembershipsOfUser(db: Db, userId: UserId): Promise<L
   const found: LocalMembershipRow[] = [];
   let after = -1;
   while (true) {
-    const rows = await db.all<Row>(sql`
-      SELECT m.room_nid, r.room_id, m.membership, m.event_nid, m.sender, m.position, m.forgotten, m.stripped_state,
-        r.last_position
+    const rows = await db.all<LocalMembershipColumns & { last_position: number }>(sql`
+      SELECT ${LOCAL_MEMBERSHIP_COLUMNS}, r.last_position
       FROM local_memberships m
       JOIN rooms r ON r.room_nid = m.room_nid
       WHERE m.user_id = ${userId} AND m.room_nid > ${after}
       ORDER BY m.room_nid
       LIMIT ${PAGE}`);
-    for (const row of rows) found.push(toMembership(row));
+    for (const row of rows) found.push({ ...toLocalMembership(row), roomLastPosition: row.last_position });
     const last = rows[rows.length - 1];
     if (rows.length < PAGE || last === undefined) return found;
     after = last.room_nid;
   }
-}
-
-function toMembership(row: Row): LocalMembershipRow {
-  return {
-    roomNid: row.room_nid,
-    roomId: row.room_id,
-    membership: row.membership,
-    eventNid: row.event_nid,
-    sender: row.sender,
-    position: row.position,
-    forgotten: row.forgotten,
-    strippedState: row.stripped_state,
-    roomLastPosition: row.last_position,
-  };
 }
 
 /** Returns how many are joined and invited, or null for an unknown room. */

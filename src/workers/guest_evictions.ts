@@ -5,6 +5,7 @@
  * by themselves, which needs nobody's power.
  */
 import { describeError } from "../lib/describe_error.ts";
+import { ChoreRunner } from "../lib/chore_runner.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { MatrixError } from "../protocol/errors.ts";
@@ -35,12 +36,19 @@ const RETRY_DELAY_MS = 10_000;
 /** Puts guests out. */
 export class GuestEvictions implements AsyncDisposable {
   readonly #deps: GuestEvictionsDeps;
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | null = null;
-  #again = false;
+  readonly #runner: ChoreRunner;
 
   constructor(deps: GuestEvictionsDeps) {
     this.#deps = deps;
+    const { db, clock, log } = deps;
+    this.#runner = new ChoreRunner({
+      clock,
+      work: async (signal) => {
+        for (const roomId of await selectGuestEvictions(db)) await this.#evict(roomId, signal);
+      },
+      onFailure: (error) => log.error("Guests could not be put out of a room, trying again later", { error }),
+      retryDelayMs: RETRY_DELAY_MS,
+    });
   }
 
   /** Notes rooms whose guests have to leave: runs in the transaction that writes events. */
@@ -58,36 +66,18 @@ export class GuestEvictions implements AsyncDisposable {
 
   /** Goes on with what is noted. */
   wake(): void {
-    this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-    });
+    this.#runner.wake();
   }
 
   /** Stops after the guests under way. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+    await this.#runner[Symbol.asyncDispose]();
   }
 
-  async #run(): Promise<void> {
-    const { db, clock, log } = this.#deps;
-    while (this.#again && !this.#stopping.signal.aborted) {
-      this.#again = false;
-      try {
-        for (const roomId of await selectGuestEvictions(db)) await this.#evict(roomId);
-      } catch (error) {
-        log.error("Guests could not be put out of a room, trying again later", { error });
-        this.#again = true;
-        await clock.sleep(RETRY_DELAY_MS, this.#stopping.signal);
-      }
-    }
-  }
-
-  async #evict(roomId: RoomId): Promise<void> {
+  async #evict(roomId: RoomId, signal: AbortSignal): Promise<void> {
     const { db, allowsGuests } = this.#deps;
     let after = "";
-    while (!this.#stopping.signal.aborted) {
+    while (!signal.aborted) {
       const guests = await allowsGuests(roomId)
         ? []
         : await selectGuestsInRoom(db, { roomId, after, limit: GUESTS_AT_ONCE });
