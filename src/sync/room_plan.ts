@@ -114,7 +114,9 @@ async function placeLeft(
   const since = view.since?.events ?? null;
   const isNew = since !== null && entry.position > since;
   // A room that is left is news once, even if it was forgotten meanwhile: other devices must learn of it.
-  if (!isNew && (!view.filter.room.includeLeave || entry.forgotten)) return;
+  // Who was put out learns of it in an initial sync too, as from Synapse; Complement's TestUnbanViaInvite counts on it.
+  const wasPutOut = since === null && entry.sender !== view.requester.userId;
+  if (!isNew && (entry.forgotten || !view.filter.room.includeLeave && !wasPutOut)) return;
   const stay = await deps.readers.stay(view.requester.userId, entry.eventNid);
   if (stay === null) {
     if (isNew || since === null) plan.left.push({ entry, part: null });

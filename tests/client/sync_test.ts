@@ -318,3 +318,19 @@ testEachServer("wrong parameters of sync are refused", async (database) => {
   await alice.fails("GET", "/sync", { query: { filter }, status: 400, errcode: "M_BAD_JSON" });
   await hs.anyone.fails("GET", "/sync", { status: 401, errcode: "M_MISSING_TOKEN" });
 });
+
+testEachServer("an initial sync tells who was put out of a room, but not who left", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob, carol] = await hs.register("alice", "bob", "carol");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  await bob.join(roomId);
+  await carol.join(roomId);
+  await alice.post(path`/rooms/${roomId}/ban`, { user_id: bob.userId });
+  await carol.leave(roomId);
+  const banned: Json = (await bob.sync()).rooms.leave[roomId].timeline.events.at(-1);
+  assert.equal(banned.state_key, bob.userId);
+  assert.equal(banned.content.membership, "ban");
+  assert.equal((await carol.sync()).rooms?.leave?.[roomId], undefined);
+  await bob.post(path`/rooms/${roomId}/forget`, {});
+  assert.equal((await bob.sync()).rooms?.leave?.[roomId], undefined);
+});
