@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
 import type { Logger } from "../lib/log.ts";
 import { describeError } from "../lib/describe_error.ts";
@@ -36,9 +36,11 @@ const MAX_HEADER_BYTES = 65_536;
 export class TlsListener implements Listener {
   readonly #server: Server;
   readonly #hostname: string;
+  readonly #connections: Connections;
 
   /** Opens the socket. */
   static async listen({ handler, hostname, port, certificate, log }: TlsListenerOptions): Promise<TlsListener> {
+    const connections = new Connections();
     const server = createServer({
       cert: certificate.cert,
       key: certificate.key,
@@ -48,11 +50,15 @@ export class TlsListener implements Listener {
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
     }, (request, response) => {
+      connections.addRequest(response);
       serve(handler, { request, response }).catch((error) => {
         log.error("Answer could not be sent", { error: describeError(error) });
         response.destroy();
       });
     });
+    // Typed as any stream; a server of sockets gives sockets.
+    server.on("connection", (socket) => connections.add(socket as Socket));
+    server.on("secureConnection", (socket) => connections.add(socket));
     // A failed handshake is the client's affair.
     server.on("tlsClientError", () => {});
     await new Promise<void>((resolve, reject) => {
@@ -63,12 +69,13 @@ export class TlsListener implements Listener {
       });
     });
     server.on("error", (error) => log.error("Listener failed", { error }));
-    return new TlsListener(server, hostname);
+    return new TlsListener(server, { hostname, connections });
   }
 
-  private constructor(server: Server, hostname: string) {
+  private constructor(server: Server, { hostname, connections }: { hostname: string; connections: Connections }) {
     this.#server = server;
     this.#hostname = hostname;
+    this.#connections = connections;
   }
 
   /** The port it listens on. */
@@ -90,10 +97,52 @@ export class TlsListener implements Listener {
   /** Stops accepting, waits up to `graceMs` for running requests, then closes every connection. */
   async stop(graceMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeIdleConnections();
-    const timer = setTimeout(() => this.#server.closeAllConnections(), graceMs);
+    const timer = setTimeout(() => this.#connections.closeAll(), graceMs);
+    this.#connections.closeWhenUnused();
     await closed;
     clearTimeout(timer);
+  }
+}
+
+/**
+ * The open connections and the requests that are being answered. Kept here because under Deno neither
+ * `closeIdleConnections` nor `closeAllConnections` knows a connection on which nothing was asked yet.
+ */
+class Connections {
+  readonly #sockets = new Set<Socket>();
+  #running = 0;
+  #isClosing = false;
+
+  /** Keeps a connection until it closes. */
+  add(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    if (this.#isClosing && this.#running === 0) this.closeAll();
+  }
+
+  /** Counts a request until its answer is sent or its client gone. */
+  addRequest(response: ServerResponse): void {
+    this.#running++;
+    let isRunning = true;
+    const end = () => {
+      if (!isRunning) return;
+      isRunning = false;
+      this.#running--;
+      if (this.#isClosing && this.#running === 0) this.closeAll();
+    };
+    response.once("finish", end);
+    response.once("close", end);
+  }
+
+  /** Closes all connections as soon as no request is running. */
+  closeWhenUnused(): void {
+    this.#isClosing = true;
+    if (this.#running === 0) this.closeAll();
+  }
+
+  /** Closes all connections. What was written is still sent. */
+  closeAll(): void {
+    for (const socket of this.#sockets) socket.destroySoon();
   }
 }
 

@@ -267,6 +267,33 @@ Deno.test("a TLS connection goes on after a streamed answer of known length", as
   }
 });
 
+Deno.test("a TLS listener stops with its last request, whatever connections are open and unused", async () => {
+  const app = createApp();
+  const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  plain(app).get("/slow", async () => {
+    enter();
+    await released;
+    return json({ done: true });
+  });
+  const server = await listen(app, { tls: true });
+  const caCerts = [CERTIFICATE.cert];
+  const port = Number(new URL(server.base).port);
+  const unused = await Deno.connectTls({ hostname: "localhost", port, caCerts });
+  await unused.handshake();
+  const client = Deno.createHttpClient({ caCerts });
+  const pending = fetch(`${server.base.replace("127.0.0.1", "localhost")}/slow`, { client });
+  await entered;
+  const hour = 3_600_000;
+  const stopped = server.listeners.stop(hour);
+  release();
+  const answer = await pending;
+  assert.deepEqual(await answer.json(), { done: true });
+  await stopped;
+  unused.close();
+  client.close();
+});
+
 Deno.test("stopping lets a running request finish and refuses new ones", async () => {
   const app = createApp();
   const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
