@@ -4,6 +4,7 @@ import { loadLogConfig } from "../config/log_config.ts";
 import type { Config } from "../config/config.ts";
 import { reasonOf } from "../config/source.ts";
 import { flushLogs, getLogger, setLogRoutes } from "../lib/log.ts";
+import { ServiceManager } from "../lib/service_manager.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { Terminal } from "../lib/terminal.ts";
 import { VERSION } from "../lib/version.ts";
@@ -35,7 +36,7 @@ export const serveCommand: Command = {
   run: serve,
 };
 
-async function serve(given: Given, { terminal, env }: CommandContext): Promise<number> {
+async function serve(given: Given, { terminal, env, clock }: CommandContext): Promise<number> {
   if (given.words.length > 0) throw new UsageError(`unexpected ${JSON.stringify(given.words[0])}`);
   const paths = given.flags["config-path"];
   if (paths === undefined) {
@@ -49,7 +50,8 @@ async function serve(given: Given, { terminal, env }: CommandContext): Promise<n
   for (const warning of warnings) terminal.err(`Warning: ${warning}\n`);
   await applyLogConfig(config, terminal);
   if (hasFlag(given, "print-pidfile") && config.server.pidFile !== null) terminal.out(`${config.server.pidFile}\n`);
-  const code = await runServer(config, { terminal, paths });
+  using manager = new ServiceManager({ clock, env });
+  const code = await runServer(config, { terminal, paths, manager });
   await flushLogs();
   return code;
 }
@@ -62,19 +64,24 @@ async function applyLogConfig(config: Config, terminal: Terminal): Promise<void>
 
 async function runServer(
   config: Config,
-  { terminal, paths }: { terminal: Terminal; paths: readonly string[] },
+  { terminal, paths, manager }: { terminal: Terminal; paths: readonly string[]; manager: ServiceManager },
 ): Promise<number> {
   const log = getLogger("synapse.app");
   // Before the start, so that a signal in the midst of it stops the server in order too.
   const stopped = waitForStop({
-    onReload: () =>
-      applyLogConfig(config, terminal).catch((error) => log.error("Cannot reload the log config", { error })),
+    onReload: async () => {
+      await manager.reloading();
+      await applyLogConfig(config, terminal).catch((error) => log.error("Cannot reload the log config", { error }));
+      await manager.reloaded();
+    },
   });
   const server = await start(config);
   await writePidFile(config.server.pidFile, terminal);
   log.info("Server started", { version: VERSION, server_name: config.serverName });
   announce(config, { terminal, addresses: server.addresses, paths });
+  await manager.ready();
   const signal = await stopped;
+  await manager.stopping();
   log.info("Server stopping", { signal });
   const isStopped = await Promise.race([
     server.stop().then(() => true),

@@ -20,10 +20,26 @@ listeners: [{ port: ${port}, bind_addresses: [127.0.0.1], resources: [{ names: [
   );
 }
 
-function serve(folder: CommandFolder): RunningProcess {
+function serve(folder: CommandFolder, env: Record<string, string> = {}): RunningProcess {
   const args = programArgs(["serve", "-c", "homeserver.yaml", "-c", "test.yaml"]);
-  return new RunningProcess(Deno.execPath(), { args, cwd: folder.path, env: { NO_COLOR: "1" } });
+  return new RunningProcess(Deno.execPath(), { args, cwd: folder.path, env: { NO_COLOR: "1", ...env } });
 }
+
+Deno.test("serve tells the service manager when it is ready, reloads and stops", async () => {
+  await using folder = await commandFolder();
+  await generate(folder, { port: freePort() });
+  const socket = Deno.listenDatagram({ transport: "unixpacket", path: `${folder.path}/notify` });
+  const next = async () => new TextDecoder().decode((await socket.receive())[0]).split("\n")[0];
+  await using server = serve(folder, { NOTIFY_SOCKET: `${folder.path}/notify` });
+  assert.equal(await next(), "READY=1", server.stderr);
+  server.signal("SIGHUP");
+  assert.equal(await next(), "RELOADING=1");
+  assert.equal(await next(), "READY=1");
+  server.signal("SIGTERM");
+  assert.equal(await next(), "STOPPING=1");
+  assert.equal(await server.exited, 0);
+  socket.close();
+});
 
 Deno.test("serve says where it listens, answers, survives SIGHUP, and ends with 0 on SIGTERM", async () => {
   await using folder = await commandFolder();
