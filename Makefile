@@ -1,6 +1,7 @@
 # Everything a developer or a CI does. On a fresh machine only Node >= 20, npm and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast bench build fmt lint check ok complement register test-executable
+.PHONY: help run test test-fast bench build fmt lint check ok complement register test-executable deb \
+	test-deb docker release
 
 # The Deno that package-lock.json pins. `make build DENO=PATH` compiles with another one.
 PINNED := ./node_modules/deno/deno
@@ -43,6 +44,18 @@ build: $(SETUP) ## Compile dist/synapse-ts; DENO=PATH compiles with another Deno
 
 test-executable: $(SETUP) ## Test dist/synapse-ts in an empty folder, without Deno
 	@exec $(TOOL) tests/run.ts tests/executable/
+
+deb: ## Make a Debian package of dist/synapse-ts
+	@packaging/deb.sh
+
+test-deb: $(SETUP) ## Install, start, upgrade and remove the Debian package in a clean root (root, debootstrap)
+	@exec $(TOOL) tests/run.ts tests/packages/
+
+docker: ## Build a container image of dist/synapse-ts
+	docker build -f packaging/Dockerfile -t synapse-ts .
+
+release: $(SETUP) ## Compile for every system into dist/release, with checksums and a list of what is inside (TARGETS)
+	@exec $(TOOL) packaging/release.ts $(if $(DENO),--deno $(DENO)) $(TARGETS)
 
 fmt: $(SETUP) ## Format all sources
 	@$(PINNED) fmt --quiet

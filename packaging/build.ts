@@ -1,7 +1,7 @@
 /**
  * Compiles the executable: `make build`.
  *
- *   build.ts [--deno PATH] [--output dist/synapse-ts]
+ *   build.ts [--deno PATH] [--output dist/synapse-ts] [--target TRIPLE]
  *
  * `deno compile` embeds the whole node_modules of the tree it works in, development packages included (Deno itself is
  * one of them). So it works in a copy of the tree with only what the product needs, whose packages are kept between
@@ -83,16 +83,21 @@ async function main(): Promise<void> {
     options: {
       deno: { type: "string", default: Deno.execPath() },
       output: { type: "string", default: "dist/synapse-ts" },
+      target: { type: "string" },
     },
   });
   const work = await Deno.makeTempDir({ prefix: "synapse-ts-build-" });
   try {
     await copyTree(work, await productPackages());
     const includes = (await workerModules(`${work}/src`)).flatMap((path) => ["--include", path]);
-    const args = ["compile", "--quiet", "--no-check", ...PERMISSIONS, ...includes, "--output", "synapse-ts", "main.ts"];
+    const target = values.target === undefined ? [] : ["--target", values.target];
+    const output = ["--output", "synapse-ts", "main.ts"];
+    const args = ["compile", "--quiet", "--no-check", ...target, ...PERMISSIONS, ...includes, ...output];
     await step(await Deno.realPath(values.deno), { args, cwd: work });
     await Deno.mkdir(values.output.replace(/\/?[^/]*$/, "") || ".", { recursive: true });
-    await step("mv", { args: ["-f", `${work}/synapse-ts`, values.output] });
+    // For Windows the compiler adds its suffix.
+    const made = await exists(`${work}/synapse-ts.exe`) ? "synapse-ts.exe" : "synapse-ts";
+    await step("mv", { args: ["-f", `${work}/${made}`, values.output] });
   } finally {
     await Deno.remove(work, { recursive: true });
   }

@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 import { endChildrenOnSignals, runProcess } from "./harness/process.ts";
 import { type Cases, parseJunit } from "./junit.ts";
-import { EXECUTABLE_GROUP, GROUPS, planTasks, type Task } from "./tasks.ts";
+import { GROUPS, ON_DEMAND_GROUPS, planTasks, type Task } from "./tasks.ts";
 
 const TASK_TIMEOUT_MS = 600_000;
 
@@ -78,7 +78,7 @@ function summarize(outcomes: readonly Outcome[], extra: readonly string[]): numb
   const sum = (list: readonly Outcome[], key: "passed" | "failed" | "ignored") =>
     list.reduce((total, outcome) => total + outcome[key], 0);
   console.log(`\n${"group".padEnd(14)}${"passed".padStart(8)}${"failed".padStart(8)}${"ignored".padStart(9)}`);
-  for (const group of [...GROUPS, EXECUTABLE_GROUP]) {
+  for (const group of [...GROUPS, ...ON_DEMAND_GROUPS]) {
     const list = outcomes.filter((outcome) => outcome.task.group === group);
     if (list.length === 0) continue;
     const [passed, failed, ignored] = [sum(list, "passed"), sum(list, "failed"), sum(list, "ignored")].map(String);

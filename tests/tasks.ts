@@ -30,8 +30,8 @@ export const PERMISSIONS: readonly string[] = ["net", "read", "write", "env", "s
 
 /** The groups of a full run, in the order of the summary. An empty one is a failure. */
 export const GROUPS: readonly string[] = ["set-up", "unit", "storage", "integration", "command line", "clients"];
-/** The group that needs `make build` first, so that it runs only when it is asked for. */
-export const EXECUTABLE_GROUP = "executable";
+/** The groups that need `make build` and more first, so that they run only when they are asked for. */
+export const ON_DEMAND_GROUPS: readonly string[] = ["executable", "packages"];
 
 const SLOW_GROUPS: ReadonlySet<string> = new Set(["command line", "clients"]);
 const GROUP_OF_FOLDER: ReadonlyMap<string, string> = new Map([
@@ -41,9 +41,10 @@ const GROUP_OF_FOLDER: ReadonlyMap<string, string> = new Map([
   ["storage", "storage"],
   ["cli", "command line"],
   ["clients", "clients"],
-  ["executable", EXECUTABLE_GROUP],
+  ["executable", "executable"],
+  ["packages", "packages"],
 ]);
-const WITHOUT_POSTGRES: ReadonlySet<string> = new Set(["unit", EXECUTABLE_GROUP]);
+const WITHOUT_POSTGRES: ReadonlySet<string> = new Set(["unit", ...ON_DEMAND_GROUPS]);
 
 /** Returns the test files below a folder, sorted; none when the folder does not exist. */
 export async function testFiles(folder: string): Promise<string[]> {
@@ -87,7 +88,7 @@ export async function planTasks({ fast, only }: Selection): Promise<Task[]> {
   for (const file of files) {
     const folder = /^tests\/([^/]+)\//.exec(file)?.[1] ?? "";
     const group = folder === "" ? "unit" : GROUP_OF_FOLDER.get(folder) ?? "integration";
-    const wanted = only.length === 0 ? group !== EXECUTABLE_GROUP : only.some((part) => file.includes(part));
+    const wanted = only.length === 0 ? !ON_DEMAND_GROUPS.includes(group) : only.some((part) => file.includes(part));
     if (!wanted || (fast && SLOW_GROUPS.has(group))) continue;
     if (group === "unit") units.push(file);
     else tasks.push(testTask(group, { title: file, files: [file] }));
