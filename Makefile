@@ -1,6 +1,6 @@
 # Everything a developer or a CI does. On a fresh machine only Node >= 20, npm and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast bench build fmt lint check ok complement register test-executable deb \
+.PHONY: help run test test-fast bench build docs fmt lint check ok complement register test-executable deb \
 	test-deb docker release
 
 # The Deno that package-lock.json pins. `make build DENO=PATH` compiles with another one.
@@ -56,6 +56,9 @@ docker: ## Build a container image of dist/synapse-ts
 
 release: $(SETUP) ## Compile for every system into dist/release, with checksums and a list of what is inside (TARGETS)
 	@exec $(TOOL) packaging/release.ts $(if $(DENO),--deno $(DENO)) $(TARGETS)
+
+docs: $(SETUP) ## Write docs/configuration.md from the table of options
+	@$(TOOL) packaging/configuration_docs.ts
 
 fmt: $(SETUP) ## Format all sources
 	@$(PINNED) fmt --quiet

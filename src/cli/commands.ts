@@ -4,6 +4,7 @@ import { StartupError } from "../lib/startup_error.ts";
 import { Interrupted } from "../lib/terminal.ts";
 import { VERSION } from "../lib/version.ts";
 import { type Command, type CommandContext, helpText, parseCommandLine, UsageError } from "./command.ts";
+import { configCommand } from "./config.ts";
 import { exportSigningKeyCommand } from "./export_signing_key.ts";
 import { generateConfigCommand } from "./generate_config.ts";
 import { generateLogConfigCommand } from "./generate_log_config.ts";
@@ -16,6 +17,7 @@ import { serveCommand } from "./serve.ts";
 const COMMANDS: readonly Command[] = [
   generateConfigCommand,
   serveCommand,
+  configCommand,
   registerUserCommand,
   hashPasswordCommand,
   generateSigningKeyCommand,

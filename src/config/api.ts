@@ -95,17 +95,17 @@ export const SIGNING_KEY_OPTIONS = {
     works("File with the signing key; `SERVER_NAME.signing.key` beside the configuration where it is not set."),
   ),
   signing_key: option(nullable(secret), null, works("The signing key itself, in place of a file.")),
-  old_signing_keys: option(record(object(OLD_KEY)), {}, notYet("Keys used in the past, with the time they ended.")),
-  key_refresh_interval: option(duration, "1d", notYet("How long other servers may keep our keys.")),
+  old_signing_keys: option(record(object(OLD_KEY)), {}, works("Keys used in the past, with the time they ended.")),
+  key_refresh_interval: option(duration, "1d", works("How long other servers may keep our keys.")),
   trusted_key_servers: option(
     list(object(KEY_SERVER)),
     [{ server_name: "matrix.org" }],
-    notYet("Servers asked for the keys of other servers; with none the servers themselves are asked."),
+    works("Servers asked for the keys of other servers; with none the servers themselves are asked."),
   ),
   suppress_key_server_warning: option(
     boolean,
     false,
     noEffect("Do not warn about matrix.org as key server.", "there is no such warning"),
   ),
-  key_server_signing_keys_path: option(nullable(string), null, notYet("Key that signs as a key server.")),
+  key_server_signing_keys_path: option(nullable(string), null, works("Key that signs as a key server.")),
 };

@@ -21,6 +21,7 @@ const EMAIL = {
   smtp_port: option(nullable(integer({ min: 1, max: 65535 })), null),
   smtp_user: option(nullable(string), null),
   smtp_pass: option(nullable(secret), null),
+  smtp_pass_path: option(nullable(string), null),
   force_tls: option(boolean, false),
   require_transport_security: option(boolean, false),
   enable_tls: option(boolean, true),

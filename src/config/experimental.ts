@@ -3,7 +3,7 @@
  *
  * Wild configurations carry switches of proposals long merged, so unknown ones are accepted without a word.
  */
-import { anything, type Effect, mapped, noEffect, option, record, type Schema } from "./schema.ts";
+import { type About, anything, mapped, noEffect, option, record, type Schema } from "./schema.ts";
 
 /** The switches of Synapse 1.157, which are accepted. Sorted. */
 export const EXPERIMENTAL_FEATURES: readonly string[] = [
@@ -71,7 +71,7 @@ const features: Schema<ExperimentalConfig> = mapped(record(anything), (given) =>
   isEnabled: (feature) => given[feature] === true || (given[feature] === undefined && ON_BY_DEFAULT.has(feature)),
 }));
 
-const NO_SWITCH: { readonly effect: Effect; readonly doc: string } = noEffect(
+const NO_SWITCH: About = noEffect(
   "Switches of proposals. Unknown ones are ignored, as in Synapse.",
   "what this server supports of them it always offers",
 );

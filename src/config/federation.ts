@@ -19,18 +19,18 @@ import { serverName } from "./values.ts";
 export const TLS_OPTIONS = {
   tls_certificate_path: option(nullable(string), null, works("Certificate chain of the listeners with `tls`.")),
   tls_private_key_path: option(nullable(string), null, works("Private key of the certificate.")),
-  federation_verify_certificates: option(boolean, true, notYet("Check the certificates of other servers.")),
+  federation_verify_certificates: option(boolean, true, works("Check the certificates of other servers.")),
   federation_client_minimum_tls_version: option(
     oneOf(["1", "1.1", "1.2", "1.3", 1, 1.1, 1.2, 1.3]),
     "1",
-    notYet("The oldest TLS version towards other servers; less than 1.2 means 1.2 here."),
+    works("The oldest TLS version towards other servers; less than 1.2 means 1.2 here."),
   ),
   federation_certificate_verification_whitelist: option(
     list(string),
     [],
-    notYet("Servers whose certificates are not checked."),
+    works("Servers whose certificates are not checked."),
   ),
-  federation_custom_ca_list: option(list(string), [], notYet("Files with the authorities to trust.")),
+  federation_custom_ca_list: option(list(string), [], works("Files with the authorities to trust.")),
 };
 
 const FEDERATION = {
@@ -49,11 +49,11 @@ export const FEDERATION_OPTIONS = {
   federation_domain_whitelist: option(
     nullable(list(serverName)),
     null,
-    notYet("The only servers to talk to; unset is all, an empty list is none."),
+    works("The only servers to talk to; unset is all, an empty list is none."),
   ),
   federation_whitelist_endpoint_enabled: option(boolean, false, notYet("Show that list to users.")),
   federation_metrics_domains: option(list(serverName), [], notYet("Servers with metrics of their own.")),
-  allow_profile_lookup_over_federation: option(boolean, true, notYet("Show profiles to other servers.")),
-  allow_device_name_lookup_over_federation: option(boolean, false, notYet("Show names of devices to other servers.")),
-  federation: option(object(FEDERATION), {}, notYet("Timeouts and retries of requests to other servers.")),
+  allow_profile_lookup_over_federation: option(boolean, true, works("Show profiles to other servers.")),
+  allow_device_name_lookup_over_federation: option(boolean, false, works("Show names of devices to other servers.")),
+  federation: option(object(FEDERATION), {}, works("Timeouts and retries of requests to other servers.")),
 };

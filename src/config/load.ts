@@ -24,6 +24,8 @@ export class ConfigError extends StartupError {
 export interface LoadedConfig {
   readonly config: Config;
   readonly warnings: readonly string[];
+  /** The options as the files have them, in present names and with secrets from their files. */
+  readonly given: Readonly<Record<string, unknown>>;
 }
 
 /** Where the configuration comes from. */
@@ -129,7 +131,7 @@ function build(
       report.warning([name], "has no effect in this version yet");
     }
   }
-  return { config, warnings };
+  return { config, warnings, given: raw };
 }
 
 function collector(

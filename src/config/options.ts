@@ -59,10 +59,24 @@ export interface ListedOption {
   readonly expects: string;
   /** In YAML form; `undefined` where the option must be given. */
   readonly fallback: unknown;
+  readonly isSecret: boolean;
   readonly doc: string;
   readonly effect: Effect;
+  /** The version that first knew it. */
+  readonly since: string;
   /** Names of the options inside, relative to this one. */
   readonly inner: readonly string[];
+  /** The options inside, those of lists and maps too. */
+  readonly parts: readonly ListedPart[];
+}
+
+/** An option within another. */
+export interface ListedPart {
+  readonly name: string;
+  readonly kind: string;
+  readonly expects: string;
+  readonly fallback: unknown;
+  readonly isSecret: boolean;
 }
 
 /** Returns all top-level options, in the order of the manual. */
@@ -81,20 +95,15 @@ function toListed(
   { schema, fallback, about }: Option<unknown>,
   { section, name }: { section: string; name: string },
 ): ListedOption {
-  return {
-    section,
-    name,
-    kind: schema.kind,
-    expects: schema.expects,
-    fallback,
-    doc: about.doc,
-    effect: about.effect,
-    inner: listInner(schema.options ?? {}),
-  };
+  const { kind, expects, secret = false } = schema;
+  const parts = listParts(schema.options ?? {});
+  return { section, name, kind, expects, fallback, isSecret: secret, ...about, inner: parts.map((p) => p.name), parts };
 }
 
-function listInner(options: Options): readonly string[] {
-  return Object.entries(options).flatMap((
-    [name, { schema }],
-  ) => [name, ...listInner(schema.options ?? {}).map((inner) => `${name}.${inner}`)]);
+function listParts(options: Options): readonly ListedPart[] {
+  return Object.entries(options).flatMap(([name, { schema, fallback }]) => {
+    const { kind, expects, secret = false } = schema;
+    const inner = listParts(schema.options ?? {}).map((part) => ({ ...part, name: `${name}.${part.name}` }));
+    return [{ name, kind, expects, fallback, isSecret: secret }, ...inner];
+  });
 }

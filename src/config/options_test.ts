@@ -6,6 +6,8 @@ import { toCamel } from "./schema.ts";
 const READ_HERE: ReadonlySet<string> = new Set([
   "enable_registration_without_verification",
   "registration_shared_secret_path",
+  "turn_password_path",
+  "turn_shared_secret_path",
 ]);
 
 async function readSources(folder: string): Promise<string> {

@@ -56,7 +56,7 @@ export const RATELIMIT_OPTIONS = {
     notYet("Invites by e-mail. Synapse's manual says 0.2 and 10; its code, followed here, 0.0025 and 5."),
   ),
   rc_media_create: option(rateLimit, { per_second: 10, burst_count: 50 }, works("Reserved media ids, by user.")),
-  rc_federation: option(object(FEDERATION), {}, notYet("Requests of one server: when to delay and when to refuse.")),
+  rc_federation: option(object(FEDERATION), {}, works("Requests of one server: when to delay and when to refuse.")),
   rc_presence: option(
     object({ per_user: option(rateLimit, { per_second: 0.1, burst_count: 1 }) }),
     {},

@@ -38,7 +38,7 @@ export const REGISTRATION_OPTIONS = {
     notYet("Identifiers that accounts may have."),
   ),
   enable_3pid_lookup: option(boolean, true, notYet("Look identifiers up at identity servers.")),
-  registration_requires_token: option(boolean, false, notYet("Ask for a registration token.")),
+  registration_requires_token: option(boolean, false, works("Ask for a registration token.")),
   registration_shared_secret: option(
     nullable(secret),
     null,
@@ -61,14 +61,14 @@ export const REGISTRATION_OPTIONS = {
   enable_set_avatar_url: option(boolean, true, works("Let users change their avatar.")),
   enable_3pid_changes: option(boolean, true, notYet("Let users change their identifiers.")),
   auto_join_rooms: option(list(string), [], works("Aliases of rooms that new users join.")),
-  autocreate_auto_join_rooms: option(boolean, true, notYet("Create those rooms when the first user registers.")),
-  autocreate_auto_join_rooms_federated: option(boolean, true, notYet("Let other servers into the created rooms.")),
+  autocreate_auto_join_rooms: option(boolean, true, works("Create those rooms when the first user registers.")),
+  autocreate_auto_join_rooms_federated: option(boolean, true, works("Let other servers into the created rooms.")),
   autocreate_auto_join_room_preset: option(
     oneOf(["public_chat", "private_chat", "trusted_private_chat"]),
     "public_chat",
-    notYet("Preset of the created rooms."),
+    works("Preset of the created rooms."),
   ),
-  auto_join_mxid_localpart: option(nullable(string), null, notYet("User that creates those rooms and invites.")),
+  auto_join_mxid_localpart: option(nullable(string), null, works("User that creates those rooms and invites.")),
   auto_join_rooms_for_guests: option(boolean, true, works("Whether guests join those rooms too.")),
   inhibit_user_in_use_error: option(boolean, false, works("Do not tell whether a user name is taken.")),
   allow_underscore_prefixed_registration: option(

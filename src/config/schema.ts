@@ -43,10 +43,11 @@ export type Effect =
   | { readonly status: "not yet" }
   | { readonly status: "accepted, no effect"; readonly because: string };
 
-/** What an option does, and its effect. */
+/** What an option does, its effect, and the version that first knew it. */
 export interface About {
   readonly doc: string;
   readonly effect: Effect;
+  readonly since: string;
 }
 
 /** One option of the table. */
@@ -78,11 +79,12 @@ export class Mismatch extends Error {
   }
 }
 
-const PART: About = { doc: "", effect: { status: "works" } };
+const FIRST_VERSION = "0.1.0";
+const PART: About = { doc: "", effect: { status: "works" }, since: FIRST_VERSION };
 
 /** Declares an option with its default in YAML form. */
-export function option<T>(schema: Schema<T>, fallback: unknown, { doc, effect }: About = PART): Option<T> {
-  return { schema, fallback, about: { doc, effect } };
+export function option<T>(schema: Schema<T>, fallback: unknown, { doc, effect, since }: About = PART): Option<T> {
+  return { schema, fallback, about: { doc, effect, since } };
 }
 
 /** Declares an option that must be given. */
@@ -91,18 +93,18 @@ export function required<T>(schema: Schema<T>, about: About = PART): Option<T> {
 }
 
 /** Describes an option that does what it says. */
-export function works(doc: string): About {
-  return { doc, effect: { status: "works" } };
+export function works(doc: string, { since = FIRST_VERSION }: { since?: string } = {}): About {
+  return { doc, effect: { status: "works" }, since };
 }
 
 /** Describes an option that is checked and will have an effect in a later version. */
 export function notYet(doc: string): About {
-  return { doc, effect: { status: "not yet" } };
+  return { doc, effect: { status: "not yet" }, since: FIRST_VERSION };
 }
 
 /** Describes an option that is checked and deliberately changes nothing. */
 export function noEffect(doc: string, because: string): About {
-  return { doc, effect: { status: "accepted, no effect", because } };
+  return { doc, effect: { status: "accepted, no effect", because }, since: FIRST_VERSION };
 }
 
 /** Returns `name` in camelCase, by the rule of the type `Camel`. */

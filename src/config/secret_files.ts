@@ -12,13 +12,18 @@ const SECRETS = [
   "recaptcha_private_key",
   "recaptcha_public_key",
   "registration_shared_secret",
+  "turn_password",
   "turn_shared_secret",
   "worker_replication_secret",
 ];
 
-/** Secrets within other options. Sorted. */
+/** Secrets within other options, or within each item of a list. Sorted. */
 const INNER_SECRETS: readonly (readonly [string, string])[] = [
+  ["email", "smtp_pass"],
+  ["jwt_config", "secret"],
   ["matrix_authentication_service", "secret"],
+  ["oidc_providers", "client_secret"],
+  ["password_config", "pepper"],
   ["redis", "password"],
 ];
 
@@ -31,12 +36,24 @@ export async function resolveSecretFiles(
   for (const name of SECRETS) await resolve(result, { name, within: [], ...context });
   for (const [parent, name] of INNER_SECRETS) {
     const options = result[parent];
-    if (!isMap(options)) continue;
-    const copy = { ...options };
-    await resolve(copy, { name, within: [parent], ...context });
-    result[parent] = copy;
+    if (Array.isArray(options)) {
+      result[parent] = await Promise.all(options.map((item) => resolveInner(item, { name, parent, ...context })));
+    } else {
+      result[parent] = await resolveInner(options, { name, parent, ...context });
+    }
+    if (result[parent] === undefined) delete result[parent];
   }
   return result;
+}
+
+async function resolveInner(
+  options: unknown,
+  { parent, ...context }: { name: string; parent: string; readonly report: Report; readonly mayBeMissing: boolean },
+): Promise<unknown> {
+  if (!isMap(options)) return options;
+  const copy = { ...options };
+  await resolve(copy, { within: [parent], ...context });
+  return copy;
 }
 
 async function resolve(

@@ -118,7 +118,7 @@ export const SERVER_OPTIONS = {
   ),
   include_profile_data_on_invite: option(boolean, true, notYet("Put the inviter's idea of the profile into invites.")),
   allow_public_rooms_without_auth: option(boolean, false, works("Let anyone read the public room directory.")),
-  allow_public_rooms_over_federation: option(boolean, false, notYet("Let servers read the public room directory.")),
+  allow_public_rooms_over_federation: option(boolean, false, works("Let servers read the public room directory.")),
   default_room_version: option(
     string,
     "12",
@@ -136,14 +136,14 @@ export const SERVER_OPTIONS = {
   ip_range_blacklist: option(
     list(ipRange),
     PRIVATE_IP_RANGES,
-    notYet("Addresses that outbound requests on behalf of users may not reach."),
+    works("Addresses that outbound requests on behalf of users may not reach."),
   ),
-  ip_range_whitelist: option(list(ipRange), [], notYet("Exceptions from `ip_range_blacklist`.")),
+  ip_range_whitelist: option(list(ipRange), [], works("Exceptions from `ip_range_blacklist`.")),
   manhole: option(nullable(integer({ max: 65535 })), null, noEffect("Port of a Python shell.", PYTHON_ONLY)),
   manhole_settings: option(object(MANHOLE), {}, noEffect("Login of the Python shell.", PYTHON_ONLY)),
   http_proxy: option(nullable(string), null, notYet("Proxy for outbound HTTP requests.")),
-  https_proxy: option(nullable(string), null, notYet("Proxy for outbound HTTPS requests.")),
-  no_proxy_hosts: option(list(string), [], notYet("Hosts reached without the proxy.")),
+  https_proxy: option(nullable(string), null, works("Proxy for outbound HTTPS requests.")),
+  no_proxy_hosts: option(list(string), [], works("Hosts reached without the proxy.")),
   matrix_authentication_service: option(
     object(AUTHENTICATION_SERVICE),
     {},

@@ -95,6 +95,7 @@ const CAS = {
 const JWT = {
   enabled: option(boolean, false),
   secret: option(nullable(secret), null),
+  secret_path: option(nullable(string), null),
   algorithm: option(nullable(string), null),
   subject_claim: option(string, "sub"),
   display_name_claim: option(nullable(string), null),
@@ -115,6 +116,7 @@ const PASSWORD = {
   enabled: option(oneOf([true, false, "only_for_reauth"]), true),
   localdb_enabled: option(boolean, true),
   pepper: option(nullable(secret), null),
+  pepper_path: option(nullable(string), null),
   policy: option(object(PASSWORD_POLICY), {}),
 };
 
