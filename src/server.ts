@@ -12,6 +12,7 @@ import { type Clock, systemClock } from "./lib/clock.ts";
 import { getLogger } from "./lib/log.ts";
 import { StartupError } from "./lib/startup_error.ts";
 import { openCore } from "./server/core.ts";
+import { startGauges } from "./server/gauges.ts";
 import { buildParts, type Parts } from "./server/parts.ts";
 import { buildApp } from "./server/routes.ts";
 import { startTimers } from "./server/timers.ts";
@@ -46,8 +47,14 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     const log = getLogger("synapse.access.http");
     const certificate = await readCertificate(config);
     const app = buildApp(parts);
-    const listeners = await Listeners.open({ app, clock, log }, { listeners: config.listeners, certificate });
+    const { hooks } = core.meters;
+    const observers = hooks === null ? {} : { onAnswered: hooks.onAnswered };
+    const listeners = await Listeners.open({ app, clock, log, ...observers }, {
+      listeners: config.listeners,
+      certificate,
+    });
     const timers = startTimers(parts);
+    if (hooks !== null) startGauges(parts);
     await parts.accounts.userRooms.start();
     await parts.social.start();
     await parts.users.start();

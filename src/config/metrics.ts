@@ -33,7 +33,11 @@ const BACKGROUND_UPDATES = {
 
 /** The table of the sections. */
 export const METRICS_OPTIONS = {
-  enable_metrics: option(boolean, false, notYet("Collect metrics, for listeners that serve them.")),
+  enable_metrics: option(
+    boolean,
+    false,
+    works("Collect metrics, for listeners with the resource `metrics` or the type `metrics`."),
+  ),
   sentry: option(
     nullable(object({ dsn: option(nullable(string), null), environment: option(nullable(string), null) })),
     null,

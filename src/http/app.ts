@@ -26,6 +26,8 @@ export interface RequestInfo {
   readonly clientIp: string;
   /** The access token and the account behind it, once an `auth` guard has passed. */
   session: Session | null;
+  /** The path of the endpoint that answers, with the names of its parameters; null where none does. */
+  route: string | null;
   /** The response of a request that failed for no fault of the client carries its cause to the log here. */
   failure: unknown;
 }
@@ -95,11 +97,11 @@ export function createApp(): App {
   return app;
 }
 
-function runSteps(steps: Steps): Handler {
+function runSteps(steps: Steps, route: string): Handler {
   const guards = steps.slice(0, -1) as Guard[];
   const handler = steps[steps.length - 1] as Handler;
-  if (guards.length === 0) return handler;
   return async (c) => {
+    c.env.route = route;
     for (const guard of guards) {
       const pending = guard(c);
       if (pending !== undefined) await pending;
@@ -111,8 +113,7 @@ function runSteps(steps: Steps): Handler {
 function registrar(app: App, prefixes: readonly string[]): Registrar {
   function add(method: Method): (path: string, ...steps: Steps) => Registrar {
     return (path, ...steps) => {
-      const handler = runSteps(steps);
-      for (const prefix of prefixes) app.on(method, prefix + path, handler);
+      for (const prefix of prefixes) app.on(method, prefix + path, runSteps(steps, prefix + path));
       return self;
     };
   }

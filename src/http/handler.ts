@@ -8,7 +8,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { invalidParam, unrecognized } from "../protocol/errors.ts";
 import { type App, rawPath, type RequestInfo } from "./app.ts";
-import { logRequest } from "./middleware/access_log.ts";
+import { type AnsweredRequest, logRequest } from "./middleware/access_log.ts";
 import { renderError } from "./middleware/errors.ts";
 import { addCors, preflight } from "./middleware/responses.ts";
 
@@ -20,6 +20,8 @@ export interface HandlerDeps {
   readonly app: App;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Told of each request that was answered. */
+  readonly onAnswered?: (answered: AnsweredRequest) => void;
 }
 
 /** What one listener does with requests. */
@@ -55,6 +57,7 @@ const RESOURCE_OF_PREFIX: readonly (readonly [string, ResourceName])[] = [
   ["/_synapse/admin/", "client"],
   ["/_synapse/client/", "client"],
   ["/_synapse/metrics", "metrics"],
+  ["/metrics", "metrics"],
 ];
 
 /** Tells whether a listener with these resources answers this path; paths of no resource (`/health`) always. */
@@ -76,7 +79,7 @@ function clientIpOf(request: Request, remoteAddress: string): string {
 }
 
 /** Makes the handler of one listener. */
-export function createHandler({ app, clock, log }: HandlerDeps, options: HandlerOptions): RequestHandler {
+export function createHandler({ app, clock, log, onAnswered }: HandlerDeps, options: HandlerOptions): RequestHandler {
   const { resources, xForwarded, requestIdHeader, name } = options;
   let count = 0;
 
@@ -86,6 +89,7 @@ export function createHandler({ app, clock, log }: HandlerDeps, options: Handler
       requestId: given?.slice(0, MAX_REQUEST_ID_LENGTH) ?? `${request.method}-${count++}`,
       clientIp: xForwarded ? clientIpOf(request, remoteAddress) : remoteAddress,
       session: null,
+      route: null,
       failure: null,
     };
   }
@@ -108,7 +112,9 @@ export function createHandler({ app, clock, log }: HandlerDeps, options: Handler
     const path = rawPath(request);
     const response = await answer(request, { path, info });
     if (path !== "/health") {
-      logRequest(log, { request, path, response, info, durationMs: clock.monotonic() - started, listener: name });
+      const answered = { request, path, response, info, durationMs: clock.monotonic() - started, listener: name };
+      logRequest(log, answered);
+      onAnswered?.(answered);
     }
     return response;
   };

@@ -10,6 +10,7 @@ import type { Database } from "../storage/database.ts";
 import { type DatabaseOptions, openDatabase } from "../storage/open_database.ts";
 import { selectStreamPositions } from "../storage/streams.ts";
 import { Notifier } from "../streams/notifier.ts";
+import { type Meters, openMeters } from "./metrics.ts";
 
 /** The parts that all others share. */
 export interface Core {
@@ -18,6 +19,7 @@ export interface Core {
   readonly db: Database;
   readonly notifier: Notifier;
   readonly signer: Signer;
+  readonly meters: Meters;
   /** What the files of `app_service_config_files` say. */
   readonly appserviceRegistrations: readonly AppserviceRegistration[];
   readonly isLocal: (userId: UserId) => boolean;
@@ -29,10 +31,13 @@ export async function openCore(
 ): Promise<Core> {
   const signer = { serverName: config.serverName, key: await loadSigningKey(config) };
   const appserviceRegistrations = await loadAppservices(config.api.appServiceConfigFiles);
-  const db = database ?? await openDatabase(databaseOptions(config.database), { serverName: config.serverName });
+  const { serverName } = config;
+  const meters = await openMeters({ isEnabled: config.metrics.enableMetrics, serverName, clock });
+  const opened = database ?? await openDatabase(databaseOptions(config.database), { serverName });
+  const db = meters.hooks?.timed(opened) ?? opened;
   const notifier = new Notifier(await startPositions(db, clock));
-  const isLocal = (userId: UserId) => serverNameOf(userId) === config.serverName;
-  return { config, clock, db, notifier, signer, appserviceRegistrations, isLocal };
+  const isLocal = (userId: UserId) => serverNameOf(userId) === serverName;
+  return { config, clock, db, notifier, signer, meters, appserviceRegistrations, isLocal };
 }
 
 async function loadSigningKey(config: Config): Promise<SigningKey> {

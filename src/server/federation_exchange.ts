@@ -63,6 +63,7 @@ export function buildFederationExchange(
     localJoinedUsers: (roomId) => engine.localJoinedUsers(roomId),
     outOfBand: invites.turnAway.bind(invites),
     receiveEdu: edus.receive.bind(edus),
+    ...(core.meters.hooks === null ? {} : { onReceived: core.meters.hooks.onReceived }),
   });
   const { outbound, sender } = buildSending(core, { accounts, events, federation, hosts, userData });
   const { serverName } = config;
@@ -84,7 +85,7 @@ export function buildFederationExchange(
 
 /** Builds what sends to other servers. */
 function buildSending(
-  { db, clock, notifier, config }: Core,
+  { db, clock, notifier, config, meters: { hooks } }: Core,
   { accounts, events, federation, hosts, userData }: {
     accounts: AccountParts;
     events: RoomParts["events"];
@@ -107,6 +108,7 @@ function buildSending(
     ...{ db, clock, notifier, client, events, serverName, backoff, isAllowed },
     deviceLists: outbound.deviceLists,
     log: getLogger("synapse.federation.sender"),
+    ...(hooks === null ? {} : { onSent: hooks.onSent }),
   });
   return { outbound, sender };
 }

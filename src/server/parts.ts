@@ -67,7 +67,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     profileOf: (userId) => profileOf(core, { userId, accounts }),
     isErased: (userId) => erased.has(userId),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
-    onPersist: persistHandler(() => ({ pushBase, userData, social, users, slidingCaches })),
+    onPersist: persistHandler(core, () => ({ pushBase, userData, social, users, slidingCaches })),
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });
   const later = { userData: () => userData, social: () => social, push: () => push, exchange: () => exchange };
@@ -115,6 +115,7 @@ async function endParts(
 
 /** What the other parts do in the transaction that writes events. */
 function persistHandler(
+  { meters: { hooks } }: Core,
   parts: () => {
     pushBase: { readonly onPersist: PersistHandler };
     userData: UserDataParts;
@@ -130,6 +131,7 @@ function persistHandler(
     await social.onPersist(tx, batch);
     await users.guestEvictions.onPersist(tx, batch);
     await slidingCaches.onPersist(tx, batch);
+    await hooks?.onPersist(tx, batch);
   };
 }
 

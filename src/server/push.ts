@@ -103,7 +103,7 @@ function buildPool(
   core: Core,
   { rooms, notifications }: { rooms: RoomParts; notifications: NotificationsService },
 ): PushPool {
-  const { db, clock, notifier, config: { server, push: { push } } } = core;
+  const { db, clock, notifier, meters: { hooks }, config: { server, push: { push } } } = core;
   const gateways = new PushGateways({
     dns: systemDns(),
     ipPolicy: new IpPolicy({ denied: server.ipRangeBlacklist, allowed: server.ipRangeWhitelist }),
@@ -112,7 +112,8 @@ function buildPool(
   const log = getLogger("synapse.push.httppusher");
   const badges = new Badges({ ...rooms, notifications, byRoom: push.groupUnreadCountByRoom });
   const delivery = new PushDelivery({
-    ...{ db, clock, log, ...rooms, notifications, badges, gateways },
+    ...{ db, clock, log, ...rooms, notifications, badges },
+    gateways: hooks === null ? gateways : counted(gateways, hooks.onPush),
     payloads: new PushPayloads({ db, ...rooms, includeContent: push.includeContent }),
     random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
     jitterMs: push.jitterDelay,
@@ -124,4 +125,23 @@ function buildPool(
       return room === null ? new Set() : await rooms.engine.localJoinedUsers(room.roomId);
     },
   });
+}
+
+/** Counts what gateways take and what they do not. */
+function counted(
+  gateways: PushGateways,
+  onPush: (isTaken: boolean) => void,
+): { notify: PushGateways["notify"] } {
+  return {
+    async notify(url, notification) {
+      let isTaken = false;
+      try {
+        const rejected = await gateways.notify(url, notification);
+        isTaken = true;
+        return rejected;
+      } finally {
+        onPush(isTaken);
+      }
+    },
+  };
 }

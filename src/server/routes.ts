@@ -26,6 +26,7 @@ import { adminRegisterRoutes } from "../http/admin/register.ts";
 import { serverNoticeRoutes } from "../http/admin/server_notices.ts";
 import { type App, createApp } from "../http/app.ts";
 import { healthRoutes } from "../http/health.ts";
+import { metricsRoutes } from "../http/metrics.ts";
 import { Auth } from "../http/middleware/auth.ts";
 import { RequestLimits } from "../http/middleware/rate_limit.ts";
 import { requirePassword } from "../http/middleware/uia.ts";
@@ -70,10 +71,11 @@ export function buildApp(parts: Parts): App {
   return app;
 }
 
-function serverRoutes(app: App, { core: { config } }: Parts, { auth }: Guards): void {
+function serverRoutes(app: App, { core: { config, meters } }: Parts, { auth }: Guards): void {
   const roomVersions = Object.fromEntries(
     listRoomVersions().map(({ id, stable }) => [id, stable ? "stable" as const : "unstable" as const]),
   );
+  metricsRoutes(app, meters);
   healthRoutes(app, { webClientLocation: config.server.webClientLocation });
   wellKnownRoutes(app, { serverName: config.serverName, options: wellKnownOptions(config) });
   versionRoutes(app, { unstableFeatures: configuredFeatures(config) });

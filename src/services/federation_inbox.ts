@@ -34,6 +34,8 @@ export interface FederationInboxDeps {
     origin: ServerName,
     edu: { readonly type: string; readonly content: JsonObject },
   ) => Promise<void>;
+  /** Told of each transaction that was new. */
+  readonly onReceived?: (size: { readonly pdus: number; readonly edus: number }) => void;
 }
 
 /** Spec: "Transactions may be limited in size". */
@@ -63,6 +65,7 @@ export class FederationInbox {
       const before = await selectReceivedTransaction(db, { origin, txnId });
       if (before !== null) return before;
       const [results] = await Promise.all([this.#receivePdus(origin, pdus), this.#receiveEdus(origin, edus)]);
+      this.#deps.onReceived?.({ pdus: pdus.length, edus: edus.length });
       const response = JSON.stringify({ pdus: results });
       const row = { origin, txnId, response, receivedTs: clock.now() };
       await db.transaction((tx) => insertReceivedTransaction(tx, row));

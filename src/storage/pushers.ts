@@ -141,3 +141,9 @@ export async function deletePushersOfDevices(
   return await tx.run(sql`
     DELETE FROM pushers WHERE user_id = ${userId} AND ${inList(sql`device_id`, deviceIds)}`) > 0;
 }
+
+/** Counts the pushers of each kind. */
+export async function countPushers(db: Db): Promise<{ kind: string; count: number }[]> {
+  return await db.all<{ kind: string; count: number }>(sql`
+    SELECT kind, COUNT(*) AS count FROM pushers GROUP BY kind LIMIT 100`);
+}

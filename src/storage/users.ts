@@ -197,3 +197,10 @@ export async function deleteThreepid(
 export async function deleteThreepids(tx: Tx, userId: UserId): Promise<void> {
   await tx.run(sql`DELETE FROM user_threepids WHERE user_id = ${userId}`);
 }
+
+/** Counts the accounts that are in use, by the application service they belong to; null stands for none. */
+export async function countActiveUsers(db: Db): Promise<{ appserviceId: string | null; count: number }[]> {
+  const rows = await db.all<{ appservice_id: string | null; count: number }>(sql`
+    SELECT appservice_id, COUNT(*) AS count FROM users WHERE NOT is_deactivated GROUP BY appservice_id LIMIT 1000`);
+  return rows.map(({ appservice_id: appserviceId, count }) => ({ appserviceId, count }));
+}

@@ -83,6 +83,13 @@ export class Notifier {
     return subscription;
   }
 
+  /** How many readers listen. */
+  get waiting(): number {
+    let count = 0;
+    for (const set of this.#subscriptions.values()) count += set.size;
+    return count;
+  }
+
   /** Ends every wait, as when the server stops. */
   wakeAll(): void {
     for (const user of [...this.#subscriptions.keys()]) this.#wake(user);

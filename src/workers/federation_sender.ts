@@ -48,6 +48,14 @@ export interface FederationSenderDeps {
     server: ServerName,
     range: { after: number; upTo: number; limit: number },
   ) => Promise<{ edus: readonly string[]; upTo: number }>;
+  /** Told of each transaction that a server took. */
+  readonly onSent?: (size: TransactionSize) => void;
+}
+
+/** What a transaction held. */
+export interface TransactionSize {
+  readonly pdus: number;
+  readonly edus: number;
 }
 
 /** One server's queue. */
@@ -92,6 +100,16 @@ export class FederationSender implements AsyncDisposable {
 
   constructor(deps: FederationSenderDeps) {
     this.#deps = deps;
+  }
+
+  /** How many servers something is being sent to. */
+  get activeServers(): number {
+    return this.#destinations.size;
+  }
+
+  /** How many servers are owed something and left alone for now. */
+  get waitingServers(): number {
+    return this.#waiting.size;
   }
 
   /** Goes on with what was owed when the server stopped, and follows what comes. */
@@ -198,6 +216,7 @@ export class FederationSender implements AsyncDisposable {
     if (pdus.length > 0 || all.length > 0) {
       try {
         await this.#send(destination.server, { pdus, edus: all });
+        this.#deps.onSent?.({ pdus: pdus.length, edus: all.length });
       } catch (error) {
         destination.ephemeral.putBack(ephemeral);
         throw error;

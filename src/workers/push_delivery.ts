@@ -32,7 +32,7 @@ export interface PushDeliveryDeps {
   readonly notifications: Pick<NotificationsService, "readUpTo">;
   readonly badges: Badges;
   readonly payloads: PushPayloads;
-  readonly gateways: PushGateways;
+  readonly gateways: Pick<PushGateways, "notify">;
   /** Synapse's `push.jitter_delay`: pushes are put off by up to so many milliseconds from the event. */
   readonly jitterMs: number;
 }
