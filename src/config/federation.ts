@@ -51,7 +51,7 @@ export const FEDERATION_OPTIONS = {
     null,
     works("The only servers to talk to; unset is all, an empty list is none."),
   ),
-  federation_whitelist_endpoint_enabled: option(boolean, false, notYet("Show that list to users.")),
+  federation_whitelist_endpoint_enabled: option(boolean, false, works("Show that list to users.")),
   federation_metrics_domains: option(list(serverName), [], notYet("Servers with metrics of their own.")),
   allow_profile_lookup_over_federation: option(boolean, true, works("Show profiles to other servers.")),
   allow_device_name_lookup_over_federation: option(boolean, false, works("Show names of devices to other servers.")),

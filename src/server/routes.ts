@@ -5,6 +5,7 @@ import { capabilityRoutes } from "../http/client/capabilities.ts";
 import { createRoomRoutes } from "../http/client/create_room.ts";
 import { deviceRoutes } from "../http/client/devices.ts";
 import { directoryRoutes } from "../http/client/directory.ts";
+import { federationWhitelistRoutes } from "../http/client/federation_whitelist.ts";
 import { keyBackupRoutes } from "../http/client/key_backup.ts";
 import { keyRoutes } from "../http/client/keys.ts";
 import { loginRoutes } from "../http/client/login.ts";
@@ -79,6 +80,9 @@ function serverRoutes(app: App, { core: { config, meters } }: Parts, { auth }: G
   healthRoutes(app, { webClientLocation: config.server.webClientLocation });
   wellKnownRoutes(app, { serverName: config.serverName, options: wellKnownOptions(config) });
   versionRoutes(app, { unstableFeatures: configuredFeatures(config) });
+  if (config.federation.federationWhitelistEndpointEnabled) {
+    federationWhitelistRoutes(app, { auth, whitelist: config.federation.federationDomainWhitelist });
+  }
   capabilityRoutes(app, {
     auth,
     options: { ...config.registration, ...config.passwords, ...config.sessions },

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../src/protocol/json.ts";
 import type { TestClient } from "../harness/client.ts";
-import { SERVER_NAME, testEachServer } from "../harness/server.ts";
+import { SERVER_NAME, testEachServer, TestServer } from "../harness/server.ts";
 import { enc, type Resident, startResident } from "./resident.ts";
 
 async function get(resident: Resident, path: string): Promise<[number, string | undefined]> {
@@ -153,4 +153,17 @@ testEachServer("an OpenID token tells who a user is, without a signature", async
   assert.deepEqual(await ask(`?access_token=${enc(token.access_token)}`), [200, alice.userId]);
   assert.deepEqual(await ask("?access_token=nonsense"), [401, "M_UNKNOWN_TOKEN"]);
   assert.deepEqual(await ask(""), [401, "M_MISSING_TOKEN"]);
+});
+
+testEachServer("users see whom the server talks to where that is switched on", async (database) => {
+  await using hs = await TestServer.start({
+    database,
+    config: { federation_domain_whitelist: ["friend.test"], federation_whitelist_endpoint_enabled: true },
+  });
+  const [alice] = await hs.register("alice");
+  const target = "/_synapse/client/v1/config/federation_whitelist";
+  await hs.anyone.fails("GET", target, { status: 401, errcode: "M_MISSING_TOKEN" });
+  assert.deepEqual(await alice.get(target), { whitelist_enabled: true, whitelist: ["friend.test"] });
+  await hs.restart({ federation_whitelist_endpoint_enabled: false });
+  await hs.anyone.fails("GET", target, { status: 404, errcode: "M_UNRECOGNIZED" });
 });
