@@ -12,6 +12,7 @@ import { forbidden } from "../protocol/errors.ts";
 import type { BuiltEvent } from "../protocol/event_builder.ts";
 import { type RoomEvent, splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import { MAX_PREV_EVENTS } from "../protocol/event_format.ts";
+import { hasPolicySignature, isPolicyEvent } from "../protocol/policy_server.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import { verifyThirdPartyInvite } from "../protocol/membership_invite_signature.ts";
 import type { RoomVersionRules } from "../protocol/room_versions.ts";
@@ -25,6 +26,8 @@ import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { ExtraWrite, PendingEvent, StateDelta, TransactionKey } from "./pending.ts";
 import { currentDeltas } from "./deltas.ts";
 import { mayRedact } from "./redaction_rules.ts";
+import { policyServerOf, PolicySignatureNeeded } from "./policy.ts";
+import { takeSigned } from "./policy_places.ts";
 import { type ResolveDeps, resolveRoots } from "./resolve.ts";
 import { ABSENT, type RoomCopy } from "./room_heads.ts";
 import type { StoredEvent } from "./types.ts";
@@ -96,6 +99,8 @@ export class RoomBatch {
   }
 
   readonly #newRoomId: RoomId | null = null;
+  /** Events of the task at hand that the room's policy server has signed: `append` takes them from here. */
+  signedByPolicy: BuiltEvent[] = [];
 
   /** The copy it started from; null for a new room. */
   get copy(): RoomCopy | null {
@@ -266,12 +271,21 @@ export class RoomBatch {
 
   /**
    * Builds an event on the ends of the room's graph, authorizes it against the current state and adds it.
-   * Throws `M_FORBIDDEN` when the rules refuse it.
+   * Throws `M_FORBIDDEN` when the rules refuse it, `PolicySignatureNeeded` when the policy server has not seen it.
    */
   async append(template: EventTemplate, transaction: TransactionKey | null = null): Promise<StoredEvent> {
     const { place, create, before } = await this.plan(template);
-    const { event, json } = buildAt(template, place);
-    return await this.#addBuilt({ event, json, prev: place.prev, auth: place.auth, create, before, transaction });
+    const policy = isPolicyEvent(template) ? null : await policyServerOf(this);
+    if (policy === null) {
+      const built = buildAt(template, place);
+      return await this.#addBuilt({ ...built, prev: place.prev, auth: place.auth, create, before, transaction });
+    }
+    const signed = await takeSigned(this, template);
+    if (signed === null || !hasPolicySignature(signed.event, policy)) {
+      throw new PolicySignatureNeeded(buildAt(template, place), policy);
+    }
+    const state = await this.#stateBefore(signed.prev);
+    return await this.#addBuilt({ ...signed, create, before: state, transaction });
   }
 
   /** Finds the place of an event on the ends of the graph and authorizes it there, without adding it. */
@@ -314,9 +328,10 @@ export class RoomBatch {
     return buildAt(template, { rules: this.rules, roomId, prev: [parent], auth: [parent], now: clock.now(), signer });
   }
 
-  /** The current state, but for a room with more ends than an event may have parents. */
+  /** The current state, but for events that are not behind all ends of the room. */
   async #stateBefore(prev: readonly StoredEvent[]): Promise<number> {
-    if (prev.length === this.#extremities.length) return this.#root;
+    const ends = new Set(this.#extremities.map(({ nid }) => nid));
+    if (prev.length === ends.size && prev.every(({ nid }) => ends.has(nid))) return this.#root;
     return await resolveRoots(this.deps, { batch: this, roots: prev.map(({ stateAfter }) => stateAfter ?? 0) });
   }
 
@@ -354,7 +369,8 @@ export class RoomBatch {
   ): Promise<StoredEvent> {
     const { auth } = built;
     const stored = await this.#makeStored(built);
-    const extremities = [stored, ...this.#extremities.slice(MAX_PREV_EVENTS)];
+    const behind = new Set(prev.map(({ nid }) => nid));
+    const extremities = [stored, ...this.#extremities.filter(({ nid }) => !behind.has(nid))];
     const redacts = stored.event.redacts === null ? null : await this.#redactionTarget(stored, create);
     const pending = { stored, prev, missingPrev: [], auth, wasOutlier: false, transaction, redacts };
     if (extremities.length > 1) {

@@ -18,12 +18,17 @@ export async function mergeExtremities(deps: EngineDeps, roomId: RoomId): Promis
   const { dummyEventsThreshold: threshold } = deps.options;
   const copy = await deps.heads.load(roomId);
   if (copy === null || copy.extremities.length <= threshold) return;
-  await deps.queues.run(roomId, async (batch) => {
-    for (let before = Infinity; batch.extremities.length > threshold && batch.extremities.length < before;) {
-      before = batch.extremities.length;
-      await appendDummy(batch);
-    }
+  await deps.queues.run(roomId, (batch) => appendDummies(batch, threshold)).catch((error) => {
+    // The policy server of the room may not sign one; then the room keeps its ends.
+    if (!(error instanceof MatrixError)) throw error;
   });
+}
+
+async function appendDummies(batch: RoomBatch, threshold: number): Promise<void> {
+  for (let before = Infinity; batch.extremities.length > threshold && batch.extremities.length < before;) {
+    before = batch.extremities.length;
+    await appendDummy(batch);
+  }
 }
 
 async function appendDummy(batch: RoomBatch): Promise<void> {

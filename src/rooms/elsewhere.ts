@@ -12,6 +12,7 @@ import type { EngineDeps } from "./engine_deps.ts";
 import { memberContent, type MemberDetails, profileFor } from "./member_content.ts";
 import { joinRoom, setMembership } from "./membership.ts";
 import { NoAuthorizer } from "./membership_restricted.ts";
+import { policyServerOf } from "./policy.ts";
 import { type ReceivedEvent, receiveEvents } from "./receive.ts";
 import type { Membership, Requester, StoredEvent } from "./types.ts";
 
@@ -115,10 +116,13 @@ export async function inviteElsewhere(
     const done = await check(batch);
     if (done !== null) return done.event.eventId;
     const { place } = await batch.plan(template);
-    return { received: buildAt(template, place), roomState: await roomStateFor(batch, template.sender) };
+    const received = buildAt(template, place);
+    return { received, roomState: await roomStateFor(batch, template.sender), policy: await policyServerOf(batch) };
   });
   if (typeof prepared === "string") return prepared;
-  const signed: ReceivedEvent = await remote.invite(prepared);
+  const { received, roomState, policy } = prepared;
+  const recommended = policy === null ? received : await deps.policySigner.sign(received, policy);
+  const signed: ReceivedEvent = await remote.invite({ received: recommended, roomState });
   const [outcome] = await receiveEvents(deps, { roomId, events: [{ ...signed, isOurs: true }] });
   if (outcome?.kind !== "accepted" && outcome?.kind !== "duplicate") {
     throw forbidden(outcome !== undefined && "reason" in outcome ? outcome.reason : "The invitation came too late");

@@ -6,6 +6,7 @@ import type { CreateTime } from "./create_time.ts";
 import type { BatchDeps } from "./batch.ts";
 import type { DecideInvite } from "./invite_rules.ts";
 import type { PersistDeps } from "./persist.ts";
+import type { PolicySigner } from "./policy.ts";
 import type { RoomQueues } from "./queue.ts";
 import type { ReceivedEvent } from "./receive.ts";
 
@@ -65,6 +66,7 @@ export interface EngineDeps extends BatchDeps, PersistDeps {
   /** Told after the commit that a user has forgotten a room, so that what is held in memory of them is dropped. */
   readonly onForgotten?: (userId: UserId) => void;
   readonly createTime: CreateTime;
+  readonly policySigner: PolicySigner;
   /** Null while other servers cannot be reached. */
   readonly remote: { current: RemoteRooms | null };
 }

@@ -7,16 +7,20 @@
  */
 import { nextTurn } from "../lib/turn.ts";
 import { forbidden } from "../protocol/errors.ts";
+import type { BuiltEvent } from "../protocol/event_builder.ts";
 import type { RoomId } from "../protocol/ids.ts";
 import { selectRoomById } from "../storage/rooms.ts";
 import { type BatchDeps, RoomBatch } from "./batch.ts";
 import { persistBatch, type PersistDeps, RoomChangedError } from "./persist.ts";
+import { PolicySignatureNeeded, type PolicySigner } from "./policy.ts";
 import type { RoomCopy } from "./room_heads.ts";
 
 /** Bounds how long one transaction holds up others. */
 const MAX_BATCH_TASKS = 100;
 /** Each failed attempt means that another process made progress. */
 const MAX_ATTEMPTS = 20;
+/** One for each event that a task makes, and for those whose place is gone by the time they are signed. */
+const MAX_POLICY_SIGNATURES = 20;
 
 /** Builds events into a batch; what it throws is what its caller gets. */
 export type RoomTask<T> = (batch: RoomBatch) => Promise<T>;
@@ -25,23 +29,39 @@ interface Job {
   readonly task: RoomTask<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
+  /** Events of the task that the room's policy server has signed. */
+  readonly signed: readonly BuiltEvent[];
 }
 
 type Outcome = { readonly job: Job } & ({ readonly value: unknown } | { readonly error: unknown });
 
 /** Runs tasks on rooms. */
 export class RoomQueues {
-  readonly #deps: BatchDeps & PersistDeps;
+  readonly #deps: BatchDeps & PersistDeps & { readonly policySigner: PolicySigner };
   readonly #queues = new Map<RoomId, Job[]>();
 
-  constructor(deps: BatchDeps & PersistDeps) {
+  constructor(deps: BatchDeps & PersistDeps & { readonly policySigner: PolicySigner }) {
     this.#deps = deps;
   }
 
-  /** Runs a task in the room's queue; resolves once what it built is durable. */
-  run<T>(roomId: RoomId, task: RoomTask<T>): Promise<T> {
+  /** Runs a task in the room's queue; resolves once what it built is durable, and signed where the room wants that. */
+  async run<T>(roomId: RoomId, task: RoomTask<T>): Promise<T> {
+    for (const signed: BuiltEvent[] = [];;) {
+      try {
+        return await this.#enqueue(roomId, { task, signed });
+      } catch (error) {
+        if (!(error instanceof PolicySignatureNeeded)) throw error;
+        if (signed.length >= MAX_POLICY_SIGNATURES) {
+          throw forbidden("The policy server of the room changes all the time");
+        }
+        signed.push(await this.#deps.policySigner.sign(error.built, error.policy));
+      }
+    }
+  }
+
+  #enqueue<T>(roomId: RoomId, { task, signed }: { task: RoomTask<T>; signed: readonly BuiltEvent[] }): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const job: Job = { task, resolve: (value) => resolve(value as T), reject };
+    const job: Job = { task, signed, resolve: (value) => resolve(value as T), reject };
     const queue = this.#queues.get(roomId);
     if (queue === undefined) {
       this.#queues.set(roomId, [job]);
@@ -113,6 +133,7 @@ async function buildAll(batch: RoomBatch, jobs: readonly Job[]): Promise<Outcome
   const outcomes: Outcome[] = [];
   for (const job of jobs) {
     const start = batch.checkpoint();
+    batch.signedByPolicy = [...job.signed];
     try {
       outcomes.push({ job, value: await job.task(batch) });
     } catch (error) {

@@ -7,6 +7,7 @@
  */
 import { type RoomEvent, stateKeyOf } from "../protocol/event.ts";
 import type { EventId, RoomId } from "../protocol/ids.ts";
+import { hasPolicySignature, isPolicyEvent, type PolicyServer } from "../protocol/policy_server.ts";
 import { selectMissingParents, selectRedactionsOf } from "../storage/event_lookups.ts";
 import { rankAfter, type RoomBatch } from "./batch.ts";
 import { mergeExtremities } from "./dummy_events.ts";
@@ -15,6 +16,7 @@ import { extremitiesAfter } from "./extremities.ts";
 import { currentDeltas } from "./deltas.ts";
 import { checkRejection, checkState } from "./receive_checks.ts";
 import { mayRedact } from "./redaction_rules.ts";
+import { policyServerOf } from "./policy.ts";
 import { resolveRoots } from "./resolve.ts";
 import { rootOfState } from "./supplied_state.ts";
 import type { StoredEvent } from "./types.ts";
@@ -33,6 +35,8 @@ export interface ReceivedEvent {
   readonly isBackfill?: boolean;
   /** It is ours to send to other servers: an invitation that came back signed. */
   readonly isOurs?: boolean;
+  /** The key of the policy server that was asked for a signature and gave none. */
+  readonly notSignedBy?: string;
 }
 
 /** What became of an event. Those with missing parents or auth events are not kept: fetch these first. */
@@ -41,18 +45,53 @@ export type ReceiveOutcome =
   | { readonly kind: "rejected" | "soft_failed"; readonly reason: string }
   | { readonly kind: "missing"; readonly parents: readonly EventId[]; readonly authEvents: readonly EventId[] };
 
+/** The event is to be shown to the policy server first. */
+interface Unsigned {
+  readonly kind: "unsigned";
+  readonly policy: PolicyServer;
+}
+
 const CREATE = stateKeyOf("m.room.create", "");
+/** The policy server may change while it is asked. */
+const MAX_POLICY_ROUNDS = 3;
 
 /** Takes in events of one room, parents before children; each has its own outcome. The room must be known. */
 export async function receiveEvents(
   deps: EngineDeps,
   { roomId, events }: { roomId: RoomId; events: readonly ReceivedEvent[] },
 ): Promise<ReceiveOutcome[]> {
-  const outcomes = await Promise.all(
-    events.map((received) => deps.queues.run(roomId, (batch) => receiveOne(deps, { batch, received }))),
-  );
+  const outcomes: ReceiveOutcome[] = [];
+  let open: (readonly [index: number, received: ReceivedEvent])[] = [...events.entries()];
+  for (let round = 1; open.length > 0; round++) {
+    const isLast = round === MAX_POLICY_ROUNDS;
+    const taken = await Promise.all(
+      open.map(([, received]) => deps.queues.run(roomId, (batch) => receiveOne(deps, { batch, received, isLast }))),
+    );
+    const policy = taken.find((outcome) => outcome.kind === "unsigned")?.policy ?? null;
+    const waiting: typeof open = [];
+    for (const [at, [index, received]] of open.entries()) {
+      const outcome = taken[at];
+      if (outcome === undefined) continue;
+      // What lacks a parent may build on an event that waits for its signature.
+      if (outcome.kind === "unsigned" || (outcome.kind === "missing" && policy !== null)) {
+        waiting.push([index, received]);
+      } else outcomes[index] = outcome;
+    }
+    open = await Promise.all(waiting.map(async ([index, received]) => {
+      return [index, policy === null ? received : await askForSignature(deps, { received, policy })] as const;
+    }));
+  }
   await mergeExtremities(deps, roomId);
   return outcomes;
+}
+
+async function askForSignature(
+  { policySigner }: EngineDeps,
+  { received, policy }: { received: ReceivedEvent; policy: PolicyServer },
+): Promise<ReceivedEvent> {
+  if (isPolicyEvent(received.event) || hasPolicySignature(received.event, policy)) return received;
+  const signed = await policySigner.trySign(received, policy);
+  return signed === null ? { ...received, notSignedBy: policy.key.base64 } : { ...received, ...signed };
 }
 
 interface Parents {
@@ -65,8 +104,8 @@ interface Parents {
 
 async function receiveOne(
   deps: EngineDeps,
-  { batch, received }: { batch: RoomBatch; received: ReceivedEvent },
-): Promise<ReceiveOutcome> {
+  { batch, received, isLast }: { batch: RoomBatch; received: ReceivedEvent; isLast: boolean },
+): Promise<ReceiveOutcome | Unsigned> {
   const { event, json } = received;
   if (event.roomId !== batch.room.roomId) return { kind: "rejected", reason: "The event is of another room" };
   const known = (await batch.byId([event.eventId])).get(event.eventId);
@@ -76,13 +115,24 @@ async function receiveOne(
   const before = await resolveRoots(deps, { batch, roots: found.roots });
   const refusal = await checkRejection(batch, { event, auth: found.auth, before });
   const { isBackfill = false } = received;
-  const spam = refusal === null && !isBackfill ? await checkState(batch, { event, root: batch.root }) : null;
+  let spam = refusal === null && !isBackfill ? await checkState(batch, { event, root: batch.root }) : null;
+  if (refusal === null && !isBackfill && spam === null) {
+    const policy = await missingSignature(batch, event);
+    if (policy !== null && !isLast && received.notSignedBy !== policy.key.base64) return { kind: "unsigned", policy };
+    if (policy !== null) spam = "The policy server of the room does not recommend the event";
+  }
   const stored = await makeStored(batch, { event, json, known, auth: found.auth, before, refusal, spam });
   const wasOutlier = known !== undefined;
   if (isBackfill) await addToHistory(deps, { batch, stored, parents: found, wasOutlier });
   else await addToRoom(deps, { batch, stored, parents: found, wasOutlier, isSent: received.isOurs !== true });
   if (refusal !== null) return { kind: "rejected", reason: refusal };
   return spam === null ? { kind: "accepted" } : { kind: "soft_failed", reason: spam };
+}
+
+/** Returns the policy server of the room, unless it has signed the event. */
+async function missingSignature(batch: RoomBatch, event: RoomEvent): Promise<PolicyServer | null> {
+  const policy = isPolicyEvent(event) ? null : await policyServerOf(batch);
+  return policy === null || hasPolicySignature(event, policy) ? null : policy;
 }
 
 async function findParents(

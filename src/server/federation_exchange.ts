@@ -2,6 +2,7 @@
 import type { UserId } from "../protocol/ids.ts";
 import { RemoteEvents } from "../federation/remote_events.ts";
 import { RemoteMembership } from "../federation/remote_membership.ts";
+import { askPolicyServer } from "../federation/remote_policy.ts";
 import { RemoteUsers } from "../federation/remote_users.ts";
 import type { App } from "../http/app.ts";
 import { inviteRoutes } from "../http/federation/invites.ts";
@@ -68,6 +69,7 @@ export function buildFederationExchange(
   const { outbound, sender } = buildSending(core, { accounts, events, federation, hosts, userData });
   const { serverName } = config;
   const sources = { db, engine, events, remote: remoteEvents, checks, inbound, hosts, log, serverName };
+  rooms.policySigner.ask = (request) => askPolicyServer(client, request);
   rooms.fetchOlder.current = new Backfill(sources).fetchOlder;
   // Servers that come to share a room with the user start to follow their devices.
   rooms.outbox.onLocalJoin((tx, userId) => userData.deviceLists.noteChange(tx, userId));

@@ -1,4 +1,5 @@
 /** The room engine and everything that reads rooms. */
+import { getLogger } from "../lib/log.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { UserId } from "../protocol/ids.ts";
 import { getRoomVersion } from "../protocol/room_versions.ts";
@@ -14,6 +15,7 @@ import { MembershipMoves } from "../rooms/membership_moves.ts";
 import { Outbox } from "../rooms/outbox.ts";
 import { type Bundler, Pagination } from "../rooms/pagination.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
+import { PolicySigner } from "../rooms/policy.ts";
 import { EventRenderer } from "../rooms/renderer.ts";
 import { RoomReaders } from "../rooms/room_access.ts";
 import { RoomFacts } from "../rooms/room_facts.ts";
@@ -69,8 +71,9 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     isEnabled: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
   });
   const outbox = new Outbox({ serverName: config.serverName });
+  const policySigner = new PolicySigner(getLogger("synapse.rooms.policy"));
   const engine = new RoomEngine({
-    ...{ db, clock, notifier, signer, events, heads, trees, keys },
+    ...{ db, clock, notifier, signer, events, heads, trees, keys, policySigner },
     serverName: config.serverName,
     eventIds: allocator("event"),
     roomIds: allocator("room"),
@@ -89,7 +92,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   });
   return {
     ...stores,
-    ...{ visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, fetchOlder },
+    ...{ visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, fetchOlder, policySigner },
     context: new EventContext({ events, state, visibility, readers, renderer, members, pagination, ...bundle }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility }),

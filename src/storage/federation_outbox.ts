@@ -45,6 +45,16 @@ export async function selectRoomServers(db: Db, roomNid: number): Promise<string
   return rows.map((row) => row.server_name);
 }
 
+/** Tells whether another server has joined members in a room. */
+export async function isServerJoined(
+  db: Db,
+  { roomNid, server }: { roomNid: number; server: string },
+): Promise<boolean> {
+  const row = await db.get<{ joined_members: number }>(sql`
+    SELECT joined_members FROM room_servers WHERE room_nid = ${roomNid} AND server_name = ${server}`);
+  return row !== null && row.joined_members > 0;
+}
+
 /** Returns the servers that share a room with any of some local users. */
 export async function selectServersOfUser(db: Db, userId: string): Promise<string[]> {
   const rows = await db.all<{ server_name: string }>(sql`

@@ -1,77 +1,11 @@
 /** Transactions as good and bad servers send them: each event has its own result. */
 import assert from "node:assert/strict";
-import { selectAuthKeys } from "../../src/protocol/auth_events.ts";
-import type { RoomEvent } from "../../src/protocol/event.ts";
-import { pduJson } from "../../src/protocol/event_format.ts";
-import type { EventId, RoomId, UserId } from "../../src/protocol/ids.ts";
-import type { JsonObject } from "../../src/protocol/json.ts";
-import { type Signer, signingKeyFromSeed } from "../../src/protocol/signatures.ts";
-import { buildEvent } from "../../src/protocol/event_builder.ts";
+import type { RoomId } from "../../src/protocol/ids.ts";
+import { signingKeyFromSeed } from "../../src/protocol/signatures.ts";
 import { path } from "../harness/client.ts";
 import { testEachServer } from "../harness/server.ts";
-import { type Resident, startResident } from "./resident.ts";
-
-interface Draft {
-  readonly content: JsonObject;
-  readonly type?: string;
-  readonly stateKey?: string;
-  readonly sender?: string;
-  readonly prev?: readonly EventId[];
-  readonly depth?: number;
-  readonly signer?: Signer;
-}
-
-/** Makes an event of the peer's user on the end of the room as the server has it. */
-async function make({ hs, signer }: Resident, { roomId, ...draft }: Draft & { roomId: string }): Promise<RoomEvent> {
-  const { engine, state } = hs.parts.rooms;
-  const head = await engine.head(roomId as RoomId);
-  assert(head !== null);
-  const query = {
-    type: draft.type ?? "m.room.message",
-    sender: draft.sender ?? `@bob:${signer.serverName}`,
-    stateKey: draft.stateKey ?? null,
-    content: draft.content,
-  };
-  const auth = await state.getMany(head.stateRoot, selectAuthKeys(head.rules, query));
-  return buildEvent({
-    ...{ rules: head.rules, roomId: roomId as RoomId, ...query, sender: query.sender as UserId },
-    depth: draft.depth ?? 1 + Math.max(...head.extremities.map(({ depth }) => depth)),
-    prevEvents: draft.prev ?? head.extremities.map(({ eventId }) => eventId),
-    authEvents: [...auth.values()].map(({ event }) => event.eventId),
-    originServerTs: Date.now(),
-    ...(draft.signer ?? signer),
-  }).event;
-}
-
-function wire(event: RoomEvent): JsonObject {
-  return JSON.parse(pduJson(event));
-}
-
-interface Transaction {
-  readonly pdus?: readonly JsonObject[];
-  readonly edus?: readonly JsonObject[];
-}
-
-let txn = 0;
-// deno-lint-ignore no-explicit-any -- answers are checked where they are used
-async function send(resident: Resident, { pdus = [], edus = [] }: Transaction): Promise<any> {
-  const body = { origin: resident.signer.serverName, origin_server_ts: Date.now(), pdus: [...pdus], edus: [...edus] };
-  const answer = await resident.ask(`/v1/send/txn${txn++}`, body);
-  assert.equal(answer.status, 200, JSON.stringify(answer.body));
-  return answer.body.pdus;
-}
-
-async function openRoom(resident: Resident): Promise<{ roomId: string; alice: Awaited<ReturnType<typeof login>> }> {
-  const alice = await login(resident);
-  const roomId = await alice.createRoom({ preset: "public_chat", room_version: "11" });
-  await resident.join(roomId);
-  return { roomId, alice };
-}
-
-async function login({ hs }: Resident) {
-  const [alice] = await hs.register("alice");
-  return alice;
-}
+import { startResident } from "./resident.ts";
+import { make, openRoom, send, wire } from "./sending.ts";
 
 testEachServer("good events arrive, and bad ones beside them do not spoil them", async (database) => {
   await using resident = await startResident(database);

@@ -8,6 +8,8 @@ import { RoomEngine } from "../../src/rooms/engine.ts";
 import { EventStore } from "../../src/rooms/event_store.ts";
 import type { PersistHandler } from "../../src/rooms/pending.ts";
 import { RoomHeads } from "../../src/rooms/room_heads.ts";
+import { PolicySigner } from "../../src/rooms/policy.ts";
+import { getLogger } from "../../src/lib/log.ts";
 import { StateReader } from "../../src/rooms/state_reader.ts";
 import type { Requester } from "../../src/rooms/types.ts";
 import type { Database } from "../../src/storage/database.ts";
@@ -58,6 +60,7 @@ export async function openEngine(
     trees,
     keys,
     notifier,
+    policySigner: new PolicySigner(getLogger("test")),
     onPersist,
     eventIds: allocator("event"),
     roomIds: allocator("room"),
