@@ -73,10 +73,8 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   const outbox = new Outbox({ serverName: config.serverName });
   const policySigner = new PolicySigner(getLogger("synapse.rooms.policy"));
   const engine = new RoomEngine({
-    ...{ db, clock, notifier, signer, events, heads, trees, keys, policySigner },
-    serverName: config.serverName,
-    eventIds: allocator("event"),
-    roomIds: allocator("room"),
+    ...{ db, clock, notifier, signer, events, heads, trees, keys, policySigner, serverName: config.serverName },
+    ...{ eventIds: allocator("event"), roomIds: allocator("room") },
     onPersist: [
       memberships.onPersist,
       timelines.onPersist,
