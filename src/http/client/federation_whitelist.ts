@@ -2,7 +2,6 @@
  * Which servers this one talks to, as Synapse shows it where `federation_whitelist_endpoint_enabled` is set.
  *   GET /_synapse/client/v1/config/federation_whitelist
  */
-import type { ServerName } from "../../protocol/ids.ts";
 import { type App, plain } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { json } from "../middleware/responses.ts";
@@ -11,7 +10,7 @@ import { json } from "../middleware/responses.ts";
 export interface FederationWhitelistRoutesDeps {
   readonly auth: Auth;
   /** `federation_domain_whitelist`. */
-  readonly whitelist: readonly ServerName[] | null;
+  readonly whitelist: readonly string[] | null;
 }
 
 /** Registers the endpoint. */
