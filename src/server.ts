@@ -10,10 +10,10 @@ import type { Dns } from "./federation/dns.ts";
 import { Listeners } from "./http/listeners.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import { getLogger } from "./lib/log.ts";
-import { StartupError } from "./lib/startup_error.ts";
 import { openCore } from "./server/core.ts";
 import { startGauges } from "./server/gauges.ts";
 import { buildParts, type Parts } from "./server/parts.ts";
+import { readCertificate, reload } from "./server/reload.ts";
 import { buildApp } from "./server/routes.ts";
 import { startTimers } from "./server/timers.ts";
 import type { Database } from "./storage/database.ts";
@@ -30,6 +30,8 @@ export interface RunningServer {
   /** Where it listens. */
   readonly addresses: readonly string[];
   readonly parts: Parts;
+  /** Takes over what may change while the server runs. Throws, with everything else as it was. */
+  reload(config: Config): Promise<void>;
   /** Finishes running requests, ends long-polls and background work, and closes the database. */
   stop(): Promise<void>;
 }
@@ -63,6 +65,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     return {
       addresses: listeners.addresses,
       parts,
+      reload: (next) => reload(next, { parts, listeners }),
       async stop() {
         const closed = listeners.stop(STOP_GRACE_MS);
         parts.stopping.abort();
@@ -76,24 +79,5 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
   } catch (error) {
     if (database === undefined) await core.db[Symbol.asyncDispose]();
     throw error;
-  }
-}
-
-async function readCertificate({ tls, listeners }: Config): Promise<{ cert: string; key: string } | null> {
-  if (!listeners.some((listener) => listener.tls)) return null;
-  const { tlsCertificatePath, tlsPrivateKeyPath } = tls;
-  if (tlsCertificatePath === null || tlsPrivateKeyPath === null) {
-    throw new StartupError(
-      'A listener has "tls: true", but "tls_certificate_path" or "tls_private_key_path" is not set',
-    );
-  }
-  return { cert: await readFile(tlsCertificatePath), key: await readFile(tlsPrivateKeyPath) };
-}
-
-async function readFile(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    throw new StartupError(`Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }

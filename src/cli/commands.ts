@@ -13,6 +13,7 @@ import { hashPasswordCommand } from "./hash_password.ts";
 import { MEDIA_CHILD, mediaChild } from "./media_child.ts";
 import { registerUserCommand } from "./register_user.ts";
 import { serveCommand } from "./serve.ts";
+import { synctlCommand } from "./synctl.ts";
 
 const COMMANDS: readonly Command[] = [
   generateConfigCommand,
@@ -23,6 +24,7 @@ const COMMANDS: readonly Command[] = [
   generateSigningKeyCommand,
   exportSigningKeyCommand,
   generateLogConfigCommand,
+  synctlCommand,
 ];
 
 /** Switches by which Synapse's one program is told to generate in place of serving. */

@@ -8,11 +8,15 @@ import { ServiceManager } from "../lib/service_manager.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { Terminal } from "../lib/terminal.ts";
 import { VERSION } from "../lib/version.ts";
+import type { RunningServer } from "../server.ts";
 import { type Command, type CommandContext, type Given, hasFlag, lastValue, UsageError } from "./command.ts";
 import { makeMissingFiles } from "./missing_files.ts";
+import { startDetached } from "./own_program.ts";
 import { waitForStop } from "./signals.ts";
 
 const STOP_LIMIT_MS = 9_000;
+/** Set for the process that was started in the background, which must not do the same again. */
+const IN_BACKGROUND = "SYNAPSE_TS_IN_BACKGROUND";
 
 /** The command. */
 export const serveCommand: Command = {
@@ -29,7 +33,7 @@ export const serveCommand: Command = {
     "config-directory": { value: "FOLDER", aliases: ["keys-directory"], doc: "Accepted as in Synapse; no effect." },
     "data-directory": { value: "FOLDER", doc: "Where a missing log configuration logs to (here)." },
     "generate-missing-and-run": { doc: "Accepted as in Synapse; it is always done." },
-    daemonize: { short: "D", doc: "Accepted as in Synapse; the server stays in the foreground." },
+    daemonize: { short: "D", doc: "Go to the background once the server runs." },
     "print-pidfile": { doc: "Print the path of the pid file." },
     "no-redirect-stdio": { short: "n", doc: "Accepted as in Synapse; nothing is redirected." },
   },
@@ -47,13 +51,34 @@ async function serve(given: Given, { terminal, env, clock }: CommandContext): Pr
     dataDirectory: lastValue(given, "data-directory") ?? ".",
   });
   const { config, warnings } = await loadConfig({ paths, env });
+  if (hasFlag(given, "daemonize") || (config.server.daemonize && env(IN_BACKGROUND) === undefined)) {
+    return await goToBackground(paths, { config, terminal });
+  }
   for (const warning of warnings) terminal.err(`Warning: ${warning}\n`);
   await applyLogConfig(config, terminal);
-  if (hasFlag(given, "print-pidfile") && config.server.pidFile !== null) terminal.out(`${config.server.pidFile}\n`);
+  if ((hasFlag(given, "print-pidfile") || config.server.printPidfile) && config.server.pidFile !== null) {
+    terminal.out(`${config.server.pidFile}\n`);
+  }
   using manager = new ServiceManager({ clock, env });
-  const code = await runServer(config, { terminal, paths, manager });
+  const code = await runServer(config, { terminal, paths, manager, env });
   await flushLogs();
   return code;
+}
+
+async function goToBackground(
+  paths: readonly string[],
+  { config, terminal }: { config: Config; terminal: Terminal },
+): Promise<number> {
+  if (config.server.pidFile === null) {
+    throw new StartupError('To run in the background the server needs "pid_file", so that it can be stopped');
+  }
+  const args = ["serve", ...paths.flatMap((path) => ["-c", path])];
+  const { exitCode, errors } = await startDetached(args, {
+    ready: / serves .* on /,
+    env: { [IN_BACKGROUND]: "1" },
+  });
+  terminal.err(errors);
+  return exitCode ?? 0;
 }
 
 async function applyLogConfig(config: Config, terminal: Terminal): Promise<void> {
@@ -64,18 +89,23 @@ async function applyLogConfig(config: Config, terminal: Terminal): Promise<void>
 
 async function runServer(
   config: Config,
-  { terminal, paths, manager }: { terminal: Terminal; paths: readonly string[]; manager: ServiceManager },
+  { terminal, paths, manager, env }: Pick<CommandContext, "terminal" | "env"> & {
+    paths: readonly string[];
+    manager: ServiceManager;
+  },
 ): Promise<number> {
   const log = getLogger("synapse.app");
+  let running: RunningServer | null = null;
   // Before the start, so that a signal in the midst of it stops the server in order too.
   const stopped = waitForStop({
     onReload: async () => {
       await manager.reloading();
-      await applyLogConfig(config, terminal).catch((error) => log.error("Cannot reload the log config", { error }));
+      await reload({ paths, env, terminal, server: running });
       await manager.reloaded();
     },
   });
   const server = await start(config);
+  running = server;
   await writePidFile(config.server.pidFile, terminal);
   log.info("Server started", { version: VERSION, server_name: config.serverName });
   announce(config, { terminal, addresses: server.addresses, paths });
@@ -93,7 +123,25 @@ async function runServer(
   return 0;
 }
 
-async function start(config: Config): Promise<{ addresses: readonly string[]; stop(): Promise<void> }> {
+/** Takes over what a running server can; a configuration that is wrong changes nothing. */
+async function reload(
+  { paths, env, terminal, server }: Pick<CommandContext, "terminal" | "env"> & {
+    paths: readonly string[];
+    server: RunningServer | null;
+  },
+): Promise<void> {
+  const log = getLogger("synapse.app");
+  try {
+    const { config } = await loadConfig({ paths, env });
+    await applyLogConfig(config, terminal);
+    await server?.reload(config);
+    log.info("Configuration reloaded");
+  } catch (error) {
+    log.error("The configuration cannot be reloaded; the one before stays in force", { error });
+  }
+}
+
+async function start(config: Config): Promise<RunningServer> {
   // Loaded here, so that the other commands start without the whole server.
   const { startServer } = await import("../server.ts");
   try {

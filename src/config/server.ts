@@ -79,9 +79,9 @@ export const SERVER_OPTIONS = {
   daemonize: option(
     boolean,
     false,
-    noEffect("Run in the background.", "a service manager does it; the server always runs in the foreground"),
+    works("Go to the background once the server runs, as `--daemonize` does. Needs `pid_file`."),
   ),
-  print_pidfile: option(boolean, false, noEffect("Print the path of the pid file.", "it serves `daemonize` only")),
+  print_pidfile: option(boolean, false, works("Print the path of the pid file at the start.")),
   user_agent_suffix: option(nullable(string), null, notYet("Text after the user agent of outbound requests.")),
   use_frozen_dicts: option(boolean, false, noEffect("Guard events against changes.", PYTHON_ONLY)),
   web_client_location: option(nullable(string), null, works("Where `/` redirects to.")),

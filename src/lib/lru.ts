@@ -27,7 +27,7 @@ interface Entry<K, V> {
  */
 export class LruCache<K, V> {
   readonly #entries = new Map<K, Entry<K, V>>();
-  readonly #limit: number;
+  #limit: number;
   readonly #sizeOf: ((value: V) => number) | null;
   readonly #onEvict: ((value: V) => void) | null;
   #oldest: Entry<K, V> | null = null;
@@ -81,11 +81,13 @@ export class LruCache<K, V> {
     }
     this.#link(entry);
     this.#size += size;
-    while (this.#size > this.#limit && this.#oldest !== null && this.#oldest !== this.#newest) {
-      const dropped = this.#oldest;
-      this.delete(dropped.key);
-      this.#onEvict?.(dropped.value);
-    }
+    this.#dropOldest();
+  }
+
+  /** Sets another bound, and drops what is over it. */
+  resize(limit: number): void {
+    this.#limit = limit;
+    this.#dropOldest();
   }
 
   /** Removes an entry; tells whether it was there. */
@@ -108,6 +110,15 @@ export class LruCache<K, V> {
   /** Iterates over the keys, oldest first. */
   *keys(): IterableIterator<K> {
     for (let entry = this.#oldest; entry !== null; entry = entry.newer) yield entry.key;
+  }
+
+  /** The entry used last stays, however big it is. */
+  #dropOldest(): void {
+    while (this.#size > this.#limit && this.#oldest !== null && this.#oldest !== this.#newest) {
+      const dropped = this.#oldest;
+      this.delete(dropped.key);
+      this.#onEvict?.(dropped.value);
+    }
   }
 
   #link(entry: Entry<K, V>): void {

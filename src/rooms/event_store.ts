@@ -29,17 +29,24 @@ export interface RoomIdentity {
 export class EventStore {
   readonly #db: Db;
   readonly #events: LruCache<number, StoredEvent>;
+  readonly #cacheBytes: number;
   readonly #nids = new Map<EventId, number>();
   readonly #rooms = new LruCache<number, RoomIdentity>({ maxEntries: CACHED_ROOMS });
   readonly #roomNids = new LruCache<RoomId, number>({ maxEntries: CACHED_ROOMS });
 
   constructor({ db, cacheBytes = DEFAULT_CACHE_BYTES }: { db: Db; cacheBytes?: number }) {
     this.#db = db;
+    this.#cacheBytes = cacheBytes;
     this.#events = new LruCache({
       maxBytes: cacheBytes,
       sizeOf: ({ json }) => ENTRY_OVERHEAD_BYTES + json.length * 3,
       onEvict: (stored) => this.#nids.delete(stored.event.eventId),
     });
+  }
+
+  /** Makes the cache so many times as big as it is by default. */
+  scaleCache(factor: number): void {
+    this.#events.resize(this.#cacheBytes * factor);
   }
 
   /** Returns the events with these ids; unknown ones are left out. */

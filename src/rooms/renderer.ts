@@ -72,6 +72,11 @@ export class EventRenderer {
     });
   }
 
+  /** Makes the cache so many times as big as it is by default. */
+  scaleCache(factor: number): void {
+    this.#cache.resize((this.#deps.cacheBytes ?? DEFAULT_CACHE_BYTES) * factor);
+  }
+
   /** Returns the text of each event, in order. */
   async render(events: readonly StoredEvent[], view: RenderView): Promise<string[]> {
     if (events.length === 0) return [];

@@ -43,7 +43,7 @@ export async function buildFederation(core: Core, { dns }: { dns?: Dns } = {}) {
   });
   const limits = new OriginLimits({ options: config.ratelimits.rcFederation, clock });
   const auth = new FederationAuth({ serverName: config.serverName, checks, backoff, limits, isAllowed });
-  return { ...out, localKeys, keyRing, checks, notary, auth };
+  return { ...out, localKeys, keyRing, checks, notary, auth, limits };
 }
 
 /** Registers the endpoints that do not depend on rooms. */

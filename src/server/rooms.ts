@@ -30,6 +30,7 @@ import { Visibility } from "../rooms/visibility.ts";
 import { IdAllocator, type IdSequence } from "../storage/id_blocks.ts";
 import { StateKeys } from "../storage/interning.ts";
 import { StateTrees } from "../storage/state_nodes.ts";
+import { scaleCaches } from "./caches.ts";
 import type { Core } from "./core.ts";
 import { noticesUserOf } from "./server_notices.ts";
 
@@ -70,6 +71,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ...{ db, clock, events },
     isEnabled: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
   });
+  scaleCaches({ ...stores, renderer }, config.caching);
   const outbox = new Outbox({ serverName: config.serverName });
   const policySigner = new PolicySigner(getLogger("synapse.rooms.policy"));
   const engine = new RoomEngine({

@@ -44,6 +44,12 @@ export function buildUsers(core: Core, base: UsersBase) {
   const guestEvictions = buildGuestEvictions(core, base);
   return {
     ...{ guestEvictions, interest },
+    /** Serves these application services from now on. */
+    async replaceServices(registrations: Core["appserviceRegistrations"]): Promise<void> {
+      appservices.replace(registrations);
+      interest.forgetAll();
+      await sender.replace(appservices.all);
+    },
     thirdParty: new ThirdPartyService({ appservices, client }),
     appserviceActions: new AppserviceActions({
       ...{ db, clock, appservices, client },

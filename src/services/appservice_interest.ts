@@ -40,6 +40,11 @@ export class AppserviceInterest {
     this.#deps = deps;
   }
 
+  /** Forgets what was found of all rooms: the services are others now. */
+  forgetAll(): void {
+    this.#rooms.clear();
+  }
+
   /** Tells whether a service gets an event. */
   async inEvent(service: Appservice, { event, stateBefore }: StoredEvent): Promise<boolean> {
     const { appservices, membershipAt } = this.#deps;

@@ -43,17 +43,24 @@ export interface Masquerade {
 
 /** Knows the application services. */
 export class Appservices {
-  readonly all: readonly Appservice[];
   readonly #deps: AppservicesDeps;
-  readonly #byToken: ReadonlyMap<string, Appservice>;
+  #all: readonly Appservice[] = [];
+  #byToken: ReadonlyMap<string, Appservice> = new Map();
 
   constructor(deps: AppservicesDeps) {
     this.#deps = deps;
-    this.all = deps.registrations.map((registration) => ({
-      ...registration,
-      sender: senderOf(registration, deps.serverName),
-    }));
-    this.#byToken = new Map(this.all.map((service) => [service.asToken, service]));
+    this.#setRegistrations(deps.registrations);
+  }
+
+  /** All of them. */
+  get all(): readonly Appservice[] {
+    return this.#all;
+  }
+
+  /** Takes these in place of the present ones. */
+  replace(registrations: readonly AppserviceRegistration[]): void {
+    this.#setRegistrations(registrations);
+    this.#deps.tokens.forgetServices();
   }
 
   /** Returns the service that has a token, or null. */
@@ -113,6 +120,12 @@ export class Appservices {
     if (deviceId === null) return session;
     const requester = { ...session.requester, deviceId: await this.#requireDevice(userId, deviceId) };
     return { ...session, requester };
+  }
+
+  #setRegistrations(registrations: readonly AppserviceRegistration[]): void {
+    const { serverName } = this.#deps;
+    this.#all = registrations.map((registration) => ({ ...registration, sender: senderOf(registration, serverName) }));
+    this.#byToken = new Map(this.#all.map((service) => [service.asToken, service]));
   }
 
   async #load(service: Appservice, userId: UserId): Promise<Session> {

@@ -99,7 +99,7 @@ const MIN_SWEEP_SIZE = 1024;
 
 /** Counts actions by limiter and key (a user, an address, a room). */
 export class RateLimits {
-  readonly #limits: Limits;
+  #limits: Limits;
   readonly #clock: Clock;
   readonly #buckets = new Map<string, Bucket>();
   readonly #overrides = new Map<UserId, Limit | null>();
@@ -108,6 +108,12 @@ export class RateLimits {
   constructor({ limits, clock }: { limits: Limits; clock: Clock }) {
     this.#limits = limits;
     this.#clock = clock;
+  }
+
+  /** Uses other limits from now on. */
+  setLimits(limits: Limits): void {
+    this.#limits = limits;
+    this.#buckets.clear();
   }
 
   /** Sets a user's own limit for what is limited per user; null lifts it. An admin's decision, kept by the caller. */

@@ -100,6 +100,12 @@ export class Tokens {
     this.#serviceSessions = new LruCache({ maxEntries: cacheEntries });
   }
 
+  /** Forgets what application services act with: they may be others now. */
+  forgetServices(): void {
+    this.#generation++;
+    this.#serviceSessions.clear();
+  }
+
   /** Returns the session of an access token, at once when it is cached; throws `M_UNKNOWN_TOKEN`. */
   resolve(accessToken: string): Session | Promise<Session> {
     const cached = this.#sessions.get(accessToken);

@@ -25,12 +25,19 @@ export class StateKeys {
   readonly #ids: IdAllocator;
   readonly #nids: LruCache<StateKey, number>;
   readonly #keys: LruCache<number, StateKey>;
+  readonly #maxEntries: number;
 
   constructor({ db, ids, maxEntries = DEFAULT_CACHED_KEYS }: { db: Database; ids: IdAllocator; maxEntries?: number }) {
     this.#db = db;
     this.#ids = ids;
+    this.#maxEntries = maxEntries;
     this.#nids = new LruCache({ maxEntries });
     this.#keys = new LruCache({ maxEntries });
+  }
+
+  /** Makes the caches so many times as big as they are by default. */
+  scaleCache(factor: number): void {
+    for (const cache of [this.#nids, this.#keys]) cache.resize(this.#maxEntries * factor);
   }
 
   /** Returns the number of a pair, or null when no event ever had it. */

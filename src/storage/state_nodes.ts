@@ -47,11 +47,18 @@ export class StateTrees {
   readonly #db: Db;
   readonly #ids: IdAllocator;
   readonly #nodes: LruCache<number, StateNode>;
+  readonly #cacheBytes: number;
 
   constructor({ db, ids, cacheBytes = DEFAULT_CACHE_BYTES }: { db: Db; ids: IdAllocator; cacheBytes?: number }) {
     this.#db = db;
     this.#ids = ids;
+    this.#cacheBytes = cacheBytes;
     this.#nodes = new LruCache({ maxBytes: cacheBytes, sizeOf: sizeOfNode });
+  }
+
+  /** Makes the cache so many times as big as it is by default. */
+  scaleCache(factor: number): void {
+    this.#nodes.resize(this.#cacheBytes * factor);
   }
 
   /** Returns the event at a key, or null. */

@@ -46,22 +46,41 @@ const NOT_KNOWN: ReadonlySet<number> = new Set([404, 405, 501]);
 /** Sends to all services, each at its own pace. */
 export class AppserviceSender implements AsyncDisposable {
   readonly #deps: AppserviceSenderDeps;
-  readonly #lines: readonly Line[];
+  #lines: readonly Line[];
   #removeListener: (() => void) | null = null;
 
   constructor(deps: AppserviceSenderDeps) {
     this.#deps = deps;
-    this.#lines = deps.services.filter(({ url }) => url !== null).map((service) => new Line(deps, service));
+    this.#lines = this.#linesOf(deps.services);
   }
 
   /** Goes on where a former run of the server stopped, and then follows what is written. */
   async start(): Promise<void> {
-    for (const line of this.#lines) await line.load();
-    if (this.#lines.length === 0) return;
+    await this.#begin(this.#lines);
+  }
+
+  /** Serves these services in place of the present ones; each goes on where it stands. */
+  async replace(services: readonly Appservice[]): Promise<void> {
+    const former = this.#lines;
+    this.#lines = [];
+    this.#removeListener?.();
+    this.#removeListener = null;
+    await Promise.all(former.map((line) => line.stop()));
+    await this.#begin(this.#linesOf(services));
+  }
+
+  async #begin(lines: readonly Line[]): Promise<void> {
+    for (const line of lines) await line.load();
+    this.#lines = lines;
+    if (lines.length === 0) return;
     this.#removeListener = this.#deps.notifier.onPublish(() => {
-      for (const line of this.#lines) line.wake();
+      for (const line of lines) line.wake();
     });
-    for (const line of this.#lines) line.wake();
+    for (const line of lines) line.wake();
+  }
+
+  #linesOf(services: readonly Appservice[]): readonly Line[] {
+    return services.filter(({ url }) => url !== null).map((service) => new Line(this.#deps, service));
   }
 
   /** Tries again at once, as when a service has shown that it is there. */

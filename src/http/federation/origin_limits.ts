@@ -28,7 +28,7 @@ const MIN_SWEEP_SIZE = 1024;
 
 /** Limits requests by the server that makes them. */
 export class OriginLimits {
-  readonly #options: OriginLimitOptions;
+  #options: OriginLimitOptions;
   readonly #clock: Clock;
   readonly #origins = new Map<ServerName, OriginState>();
   #sweepAt = MIN_SWEEP_SIZE;
@@ -36,6 +36,11 @@ export class OriginLimits {
   constructor({ options, clock }: { options: OriginLimitOptions; clock: Clock }) {
     this.#options = options;
     this.#clock = clock;
+  }
+
+  /** Uses other limits from now on; those who ask at present keep their number of slots. */
+  setOptions(options: OriginLimitOptions): void {
+    this.#options = options;
   }
 
   /** Runs a request when its turn has come; throws 429 when too many of the same server wait. */
