@@ -53,7 +53,7 @@ export const RATELIMIT_OPTIONS = {
   rc_third_party_invite: option(
     rateLimit,
     { per_second: 0.0025, burst_count: 5 },
-    notYet("Invites by e-mail. Synapse's manual says 0.2 and 10; its code, followed here, 0.0025 and 5."),
+    works("Invites by e-mail. Synapse's manual says 0.2 and 10; its code, followed here, 0.0025 and 5."),
   ),
   rc_media_create: option(rateLimit, { per_second: 10, burst_count: 50 }, works("Reserved media ids, by user.")),
   rc_federation: option(object(FEDERATION), {}, works("Requests of one server: when to delay and when to refuse.")),

@@ -37,7 +37,11 @@ export const REGISTRATION_OPTIONS = {
     null,
     notYet("Identifiers that accounts may have."),
   ),
-  enable_3pid_lookup: option(boolean, true, notYet("Look identifiers up at identity servers.")),
+  enable_3pid_lookup: option(
+    boolean,
+    true,
+    works("Invite people by their addresses, with the help of identity servers."),
+  ),
   registration_requires_token: option(boolean, false, works("Ask for a registration token.")),
   registration_shared_secret: option(
     nullable(secret),

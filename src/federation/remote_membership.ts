@@ -117,6 +117,15 @@ export class RemoteMembership {
     return answer["knock_room_state"];
   }
 
+  /** Asks the server of whoever invited an address to invite the user who has it. */
+  async exchangeThirdPartyInvite(
+    server: ServerName,
+    { roomId, event }: { roomId: RoomId; event: JsonObject },
+  ): Promise<void> {
+    const path = `/_matrix/federation/v1/exchange_third_party_invite/${part(roomId)}`;
+    await this.#client.request({ server, method: "PUT", path, body: event, ignoreBackoff: true });
+  }
+
   /** Sends an invitation to the server of the invited user and returns the event with its signature. */
   async invite(
     server: ServerName,

@@ -1,7 +1,7 @@
 /** Checking what a new room is asked to be. Spec: client-server API, "POST /createRoom". */
 import { badJson, invalidParam, MatrixError } from "../protocol/errors.ts";
 import { parseRoomAlias, parseUserId, type RoomAlias, type ServerName, type UserId } from "../protocol/ids.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
+import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import { getRoomVersion, type RoomVersionRules } from "../protocol/room_versions.ts";
 
 const PRESETS = ["private_chat", "trusted_private_chat", "public_chat"] as const;
@@ -20,7 +20,6 @@ export interface CreateRoomOptions {
   readonly name?: string | undefined;
   readonly topic?: string | undefined;
   readonly invite?: readonly string[] | undefined;
-  readonly invite3pid?: readonly JsonValue[] | undefined;
   readonly initialState?:
     | readonly { readonly type: string; readonly stateKey?: string | undefined; readonly content: JsonObject }[]
     | undefined;
@@ -55,9 +54,6 @@ export function planRoom(
   const rules = getRoomVersion(options.roomVersion ?? defaultVersion);
   if (rules === null) {
     throw new MatrixError(400, "M_UNSUPPORTED_ROOM_VERSION", `Room version "${options.roomVersion}" is not supported`);
-  }
-  if (options.invite3pid !== undefined && options.invite3pid.length > 0) {
-    throw new MatrixError(403, "M_THREEPID_DENIED", "Invitations by e-mail or phone number are not enabled");
   }
   const isPublic = options.visibility === "public";
   return {

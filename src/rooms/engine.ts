@@ -21,6 +21,7 @@ import { type ReceivedEvent, receiveEvents, type ReceiveOutcome } from "./receiv
 import { redactEvent, sendEvent, type SendOptions } from "./send.ts";
 import { sendMember } from "./send_member.ts";
 import type { Requester, RoomHead } from "./types.ts";
+import { assertMayInviteAddress, exchangeInvite, type SignedInvite } from "./third_party_invites.ts";
 import { type UpgradeOptions, upgradeRoom } from "./upgrade.ts";
 
 const CACHED_RESOLUTIONS = 10_000;
@@ -105,6 +106,16 @@ export class RoomEngine {
   async invite(requester: Requester, { userId, ...others }: OthersMembership): Promise<EventId> {
     if (requester.isShadowBanned) return pretendedEventId();
     return await setMembership(this.#deps, { ...others, requester, target: userId, membership: "invite" });
+  }
+
+  /** Throws `M_FORBIDDEN` where a user may not invite people by their addresses. */
+  assertMayInviteAddress({ userId: sender }: Requester, { roomId }: { roomId: RoomId }): Promise<void> {
+    return assertMayInviteAddress(this.#deps, { roomId, sender });
+  }
+
+  /** Invites the user whose address was invited, at the word of an identity server. */
+  exchangeInvite(invite: SignedInvite): Promise<EventId> {
+    return exchangeInvite(this.#deps, invite);
   }
 
   /** Puts a user out. */

@@ -1,11 +1,15 @@
 /** What we exchange with other servers about rooms: events, memberships, EDUs. */
 import type { UserId } from "../protocol/ids.ts";
+import { IdentityServers } from "../federation/identity_servers.ts";
+import { VERSION } from "../lib/version.ts";
+import { ThirdPartyInvites } from "../services/third_party_invites.ts";
 import { RemoteEvents } from "../federation/remote_events.ts";
 import { RemoteMembership } from "../federation/remote_membership.ts";
 import { askPolicyServer } from "../federation/remote_policy.ts";
 import { RemoteUsers } from "../federation/remote_users.ts";
 import type { App } from "../http/app.ts";
 import { inviteRoutes } from "../http/federation/invites.ts";
+import { thirdPartyInviteRoutes } from "../http/federation/third_party_invites.ts";
 import { transactionRoutes } from "../http/federation/transactions.ts";
 import { getLogger } from "../lib/log.ts";
 import { HandleInvites } from "../rooms/handle_invites.ts";
@@ -66,6 +70,7 @@ export function buildFederationExchange(
     receiveEdu: edus.receive.bind(edus),
     ...(core.meters.hooks === null ? {} : { onReceived: core.meters.hooks.onReceived }),
   });
+  const thirdPartyInvites = buildThirdPartyInvites(core, { federation, rooms, remote });
   const { outbound, sender } = buildSending(core, { accounts, events, federation, hosts, userData });
   const { serverName } = config;
   const sources = { db, engine, events, remote: remoteEvents, checks, inbound, hosts, log, serverName };
@@ -77,12 +82,29 @@ export function buildFederationExchange(
   const removeListener = followDeviceLists(core, outbound);
   return {
     lookUps: new RemoteLookUps({ remote: remoteUsers, log }),
-    ...{ remoteEvents, remoteUsers, remoteDevices, inbound, invites, inbox, outbound, sender },
+    ...{ remoteEvents, remoteUsers, remoteDevices, inbound, invites, inbox, outbound, sender, thirdPartyInvites },
     async [Symbol.asyncDispose](): Promise<void> {
       removeListener();
       await sender[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Builds what invites people by their addresses. */
+function buildThirdPartyInvites(
+  { config }: Core,
+  { federation: { connections }, rooms, remote }: {
+    federation: FederationParts;
+    rooms: RoomParts;
+    remote: RemoteMembership;
+  },
+): ThirdPartyInvites {
+  return new ThirdPartyInvites({
+    ...{ remote, log, engine: rooms.engine, state: rooms.state, serverName: config.serverName },
+    profiles: { get: rooms.profileOf },
+    identityServers: new IdentityServers({ connections, userAgent: `synapse-ts/${VERSION}` }),
+    isEnabled: config.registration.enable3pidLookup,
+  });
 }
 
 /** Builds what sends to other servers. */
@@ -145,11 +167,13 @@ export function otherServers(exchange: () => FederationExchangeParts): OtherServ
 /** Registers the endpoints of the exchange. */
 export function addFederationExchangeRoutes(
   app: App,
-  { federation: { auth }, exchange: { inbox, invites } }: {
+  { core: { config: { serverName } }, federation: { auth }, exchange: { inbox, invites, thirdPartyInvites } }: {
+    core: Core;
     federation: FederationParts;
     exchange: FederationExchangeParts;
   },
 ): void {
   transactionRoutes(app, { auth, inbox });
   inviteRoutes(app, { auth, invites });
+  thirdPartyInviteRoutes(app, { auth, serverName, thirdPartyInvites });
 }

@@ -93,6 +93,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   return {
     ...stores,
     ...{ visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, fetchOlder, policySigner },
+    profileOf: hooks.profileOf,
     context: new EventContext({ events, state, visibility, readers, renderer, members, pagination, ...bundle }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility }),

@@ -127,13 +127,16 @@ function roomParts(
   const { engine } = rooms;
   const { directory, publicRooms } = userData;
   createRoomRoutes(app, {
-    ...{ auth, limits, engine },
+    ...{ auth, limits, engine, rateLimits: accounts.limits, thirdPartyInvites: exchange.thirdPartyInvites },
     assertMayUseAlias: (who, localpart) => {
       const alias = parseRoomAlias(`#${localpart}:${config.serverName}`);
       if (alias !== null) accounts.appservices.assertMayUseAlias(who, alias);
     },
   });
-  membershipRoutes(app, { auth, limits, rateLimits: accounts.limits, engine, directory });
+  membershipRoutes(app, {
+    ...{ auth, limits, rateLimits: accounts.limits, engine, directory },
+    thirdPartyInvites: exchange.thirdPartyInvites,
+  });
   roomSendRoutes(app, {
     ...{ auth, limits, engine, delayedEvents: social.delayedEvents },
     redactRelated: config.experimental.experimentalFeatures.isEnabled("msc3912_enabled")

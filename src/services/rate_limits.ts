@@ -37,6 +37,7 @@ export type LimitName =
   | "rc_registration_token_validity"
   | "rc_reports"
   | "rc_room_creation"
+  | "rc_third_party_invite"
   | "rc_user_directory";
 
 /** A limit for each name. */
@@ -59,6 +60,7 @@ export interface LimitOptions {
   readonly rcRegistrationTokenValidity: Limit;
   readonly rcReports: Limit;
   readonly rcRoomCreation: Limit;
+  readonly rcThirdPartyInvite: Limit;
   readonly rcUserDirectory: Limit;
 }
 
@@ -85,6 +87,7 @@ export function limitsOf(options: LimitOptions): Limits {
     "rc_registration_token_validity": options.rcRegistrationTokenValidity,
     "rc_reports": options.rcReports,
     "rc_room_creation": options.rcRoomCreation,
+    "rc_third_party_invite": options.rcThirdPartyInvite,
     "rc_user_directory": options.rcUserDirectory,
   };
 }

@@ -59,7 +59,6 @@ testEachDatabase("a room that cannot be made is refused as a whole", async (db) 
   await refused(engine.createRoom(alice, { roomVersion: "x" }), { status: 400, errcode: "M_UNSUPPORTED_ROOM_VERSION" });
   await refused(engine.createRoom(alice, { preset: "x" }), badJson);
   await refused(engine.createRoom(alice, { invite: ["x"] }), invalid);
-  await refused(engine.createRoom(alice, { invite3pid: [{}] }), { status: 403, errcode: "M_THREEPID_DENIED" });
   await refused(engine.createRoom(alice, { creationContent: { additional_creators: ["x"] } }), invalid);
   await refused(engine.createRoom(alice, { powerLevelContentOverride: { users: { [alice.userId]: 100 } } }), invalid);
   await refused(engine.createRoom(alice, { initialState: [{ type: "x".repeat(300), content: {} }] }), {

@@ -5,16 +5,19 @@
  */
 import { z } from "zod";
 import { parseRoomId } from "../../protocol/ids.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../../protocol/json.ts";
+import { isJsonObject, type JsonObject } from "../../protocol/json.ts";
 import type { CreateRoomOptions } from "../../rooms/create_options.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
 import type { Requester } from "../../rooms/types.ts";
+import type { RateLimits } from "../../services/rate_limits.ts";
 import { type App, client, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
+import type { ThirdPartyInvites } from "../../services/third_party_invites.ts";
 import { readJson } from "../middleware/body.ts";
 import { pathIds } from "../middleware/params.ts";
 import type { RequestLimits } from "../middleware/rate_limit.ts";
 import { json } from "../middleware/responses.ts";
+import { AddressInviteBody, toAddressInvite } from "./address_invites.ts";
 
 /** What the routes are built from. */
 export interface CreateRoomRoutesDeps {
@@ -23,10 +26,13 @@ export interface CreateRoomRoutesDeps {
   readonly auth: Auth;
   readonly limits: RequestLimits;
   readonly engine: RoomEngine;
+  readonly rateLimits: RateLimits;
+  readonly thirdPartyInvites: ThirdPartyInvites;
 }
 
 /** Room for a few hundred invitations and a long initial state. */
 const MAX_BODY_BYTES = 1_048_576;
+const MAX_ADDRESS_INVITES = 20;
 const JsonObjectSchema = z.custom<JsonObject>(isJsonObject);
 const CreateRoomBody = z.looseObject({
   visibility: z.enum(["public", "private"]).optional(),
@@ -34,7 +40,7 @@ const CreateRoomBody = z.looseObject({
   name: z.string().nullish(),
   topic: z.string().nullish(),
   invite: z.array(z.string()).optional(),
-  invite_3pid: z.array(z.custom<JsonValue>()).optional(),
+  invite_3pid: z.array(AddressInviteBody).max(MAX_ADDRESS_INVITES).optional(),
   room_version: z.string().optional(),
   creation_content: JsonObjectSchema.optional(),
   initial_state: z.array(z.looseObject({
@@ -49,12 +55,17 @@ const CreateRoomBody = z.looseObject({
 const UpgradeBody = z.looseObject({ new_version: z.string(), additional_creators: z.array(z.string()).optional() });
 
 /** Registers the endpoints. */
-export function createRoomRoutes(app: App, { auth, limits, engine, assertMayUseAlias }: CreateRoomRoutesDeps): void {
+export function createRoomRoutes(app: App, deps: CreateRoomRoutesDeps): void {
+  const { auth, limits, engine, rateLimits, thirdPartyInvites, assertMayUseAlias } = deps;
   client(app)
     .post("/createRoom", auth.active(), limits.perUser("rc_room_creation"), async (c) => {
       const body = await readJson(c, CreateRoomBody, { maxBytes: MAX_BODY_BYTES });
       if (body.room_alias_name !== undefined) assertMayUseAlias(requester(c), body.room_alias_name);
-      return json({ room_id: await engine.createRoom(requester(c), toOptions(body)) });
+      const addresses = body.invite_3pid ?? [];
+      for (const _ of addresses) rateLimits.checkUser("rc_third_party_invite", requester(c));
+      const roomId = await engine.createRoom(requester(c), toOptions(body));
+      await thirdPartyInvites.inviteAll(requester(c), addresses.map((address) => toAddressInvite(roomId, address)));
+      return json({ room_id: roomId });
     })
     .post("/rooms/:roomId/upgrade", auth.active(), limits.perUser("rc_room_creation"), async (c) => {
       const { roomId } = pathIds(c, { roomId: parseRoomId });
@@ -73,7 +84,6 @@ function toOptions(body: z.output<typeof CreateRoomBody>): CreateRoomOptions {
     name: body.name ?? undefined,
     topic: body.topic ?? undefined,
     invite: body.invite,
-    invite3pid: body.invite_3pid,
     initialState: body.initial_state?.map(({ type, state_key: stateKey, content }) => ({ type, stateKey, content })),
     creationContent: body.creation_content,
     powerLevelContentOverride: body.power_level_content_override,

@@ -4,7 +4,6 @@
  *   POST /_matrix/client/v3/rooms/{roomId}/{join,leave,forget,invite,kick,ban,unban}
  */
 import { z } from "zod";
-import { MatrixError } from "../../protocol/errors.ts";
 import {
   parseRoomAlias,
   parseRoomId,
@@ -18,6 +17,8 @@ import type { JsonObject } from "../../protocol/json.ts";
 import type { RoomEngine } from "../../rooms/engine.ts";
 import type { MemberDetails } from "../../rooms/member_content.ts";
 import type { Requester } from "../../rooms/types.ts";
+import type { ThirdPartyInvites } from "../../services/third_party_invites.ts";
+import { toSignedInvite } from "../../rooms/third_party_invites.ts";
 import type { RateLimits } from "../../services/rate_limits.ts";
 import { type App, client, type Ctx, type Guard, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
@@ -25,6 +26,7 @@ import { checkJson, readJson, readJsonObject } from "../middleware/body.ts";
 import { pathIds, searchParams } from "../middleware/params.ts";
 import type { RequestLimits } from "../middleware/rate_limit.ts";
 import { json } from "../middleware/responses.ts";
+import { AddressInviteBody, toAddressInvite } from "./address_invites.ts";
 
 /** What the routes are built from. */
 export interface MembershipRoutesDeps {
@@ -32,6 +34,7 @@ export interface MembershipRoutesDeps {
   readonly limits: RequestLimits;
   readonly rateLimits: RateLimits;
   readonly engine: RoomEngine;
+  readonly thirdPartyInvites: ThirdPartyInvites;
   readonly directory: {
     resolve(alias: RoomAlias): Promise<{ readonly roomId: RoomId; readonly servers: readonly ServerName[] }>;
   };
@@ -46,6 +49,12 @@ const UserId = z.string().transform((text, context) => {
   context.addIssue({ code: "custom", message: "Not a user id" });
   return z.NEVER;
 });
+/** What an identity server has signed, with all that it holds. */
+const ThirdPartySigned = z.looseObject({
+  ...{ sender: UserId, mxid: UserId, token: z.string().max(255) },
+  signatures: z.record(z.string(), z.record(z.string(), z.string())),
+});
+const JoinBody = z.looseObject({ reason: z.string().nullish(), third_party_signed: ThirdPartySigned.optional() });
 const TargetBody = z.looseObject({ user_id: UserId, reason: z.string().nullish() });
 
 /** Registers the endpoints. */
@@ -54,10 +63,18 @@ export function membershipRoutes(app: App, deps: MembershipRoutesDeps): void {
   othersRoutes(app, deps);
 }
 
-function ownRoutes(app: App, { auth, limits, rateLimits, engine, directory }: MembershipRoutesDeps): void {
+function ownRoutes(
+  app: App,
+  { auth, limits, rateLimits, engine, directory, thirdPartyInvites }: MembershipRoutesDeps,
+): void {
   async function join(c: Ctx, { roomId, via }: Place): Promise<Response> {
-    const { reason, third_party_signed: _signed, ...extra } = await readJson(c, ReasonBody, { allowEmpty: true });
+    const { reason, third_party_signed: proof, ...extra } = await readJson(c, JoinBody, { allowEmpty: true });
     rateLimits.check("rc_joins_per_room", roomId);
+    if (proof !== undefined) {
+      const signed = proof as unknown as JsonObject;
+      const { userId: target } = requester(c);
+      await thirdPartyInvites.exchange(toSignedInvite({ roomId, sender: proof.sender, target, signed }));
+    }
     // As elsewhere, what else the body holds goes into the member event.
     await engine.join(requester(c), { roomId, via, details: { reason: reason ?? null, extra: extra as JsonObject } });
     return json({ room_id: roomId });
@@ -99,11 +116,21 @@ type Action = (
   target: { roomId: RoomId; userId: Target["user_id"]; details?: MemberDetails },
 ) => Promise<unknown>;
 
-function othersRoutes(app: App, { auth, limits, rateLimits, engine }: MembershipRoutesDeps): void {
+function othersRoutes(app: App, { auth, limits, rateLimits, engine, thirdPartyInvites }: MembershipRoutesDeps): void {
+  async function inviteAddress(c: Ctx, body: JsonObject): Promise<Response> {
+    const invite = toAddressInvite(roomIdOf(c), checkJson(AddressInviteBody, body));
+    rateLimits.checkUser("rc_third_party_invite", requester(c));
+    rateLimits.check("rc_invites.per_room", invite.roomId);
+    await thirdPartyInvites.invite(requester(c), invite);
+    return json({});
+  }
+
   function route(name: string, { guard, act }: { guard: Guard; act: Action }): void {
     client(app).post(`/rooms/:roomId/${name}`, auth.active(), guard, async (c) => {
       const body = await readJsonObject(c);
-      if (name === "invite") refuseAddress(body);
+      if (name === "invite" && body.user_id === undefined && body.medium !== undefined) {
+        return await inviteAddress(c, body);
+      }
       const { user_id: userId, reason } = checkJson(TargetBody, body);
       await act(requester(c), { roomId: roomIdOf(c), userId, ...reasonDetails(reason) });
       return json({});
@@ -122,12 +149,6 @@ function othersRoutes(app: App, { auth, limits, rateLimits, engine }: Membership
   route("kick", { guard: message, act: (who, target) => engine.kick(who, target) });
   route("ban", { guard: message, act: (who, target) => engine.ban(who, target) });
   route("unban", { guard: message, act: (who, target) => engine.unban(who, target) });
-}
-
-/** Invitations by address need an identity server, which this server does not speak to. */
-function refuseAddress(body: Readonly<Record<string, unknown>>): void {
-  if (body.user_id !== undefined || body.medium === undefined) return;
-  throw new MatrixError(403, "M_THREEPID_DENIED", "Invitations by e-mail or phone number are not enabled");
 }
 
 function reasonDetails(reason: string | null | undefined): { details?: MemberDetails } {
