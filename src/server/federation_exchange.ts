@@ -101,7 +101,7 @@ function buildThirdPartyInvites(
 ): ThirdPartyInvites {
   return new ThirdPartyInvites({
     ...{ remote, log, engine: rooms.engine, state: rooms.state, serverName: config.serverName },
-    profiles: { get: rooms.profileOf },
+    profiles: { get: rooms.hooks.profileOf },
     identityServers: new IdentityServers({ connections, userAgent: `synapse-ts/${VERSION}` }),
     isEnabled: config.registration.enable3pidLookup,
   });

@@ -91,9 +91,8 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ...(hooks.decideInvite && { decideInvite: hooks.decideInvite }),
   });
   return {
-    ...stores,
-    ...{ visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, fetchOlder, policySigner },
-    profileOf: hooks.profileOf,
+    ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, fetchOlder },
+    ...{ policySigner, hooks },
     context: new EventContext({ events, state, visibility, readers, renderer, members, pagination, ...bundle }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility }),
