@@ -151,7 +151,9 @@ function consoleOutputs(): LogOutput[] {
 function rotationOf(handler: Record<string, unknown>): Rotation | null {
   const kind = String(handler.class).split(".").at(-1);
   const keep = Math.max(0, Number(handler.backupCount ?? 0)) || 0;
-  if (kind === "TimedRotatingFileHandler") return { by: "day", keep };
+  // Python's default is by the hour; what is longer than a day is put aside each day here.
+  const isHourly = /^[smh]?$/i.test(String(handler.when ?? "h"));
+  if (kind === "TimedRotatingFileHandler") return { by: isHourly ? "hour" : "day", keep };
   if (kind !== "RotatingFileHandler") return null;
   return { by: "size", maxBytes: Math.max(0, Number(handler.maxBytes ?? 0)) || 0, keep };
 }

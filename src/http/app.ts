@@ -17,6 +17,7 @@ import { type Context, Hono } from "hono";
 import type { Requester } from "../rooms/types.ts";
 import { MatrixError, missingToken, unrecognized } from "../protocol/errors.ts";
 import type { Session } from "../services/tokens.ts";
+import type { DatabaseUsage } from "../storage/database_usage.ts";
 import { renderError } from "./middleware/errors.ts";
 
 /** What travels with one request: set by the listener, completed by the guards, read by the access log. */
@@ -28,6 +29,8 @@ export interface RequestInfo {
   session: Session | null;
   /** The path of the endpoint that answers, with the names of its parameters; null where none does. */
   route: string | null;
+  /** What it took of the database. */
+  readonly usage: DatabaseUsage;
   /** The response of a request that failed for no fault of the client carries its cause to the log here. */
   failure: unknown;
 }

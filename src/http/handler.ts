@@ -7,6 +7,7 @@ import type { ResourceName } from "../config/listeners.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { invalidParam, unrecognized } from "../protocol/errors.ts";
+import { countUsage } from "../storage/database_usage.ts";
 import { type App, rawPath, type RequestInfo } from "./app.ts";
 import { type AnsweredRequest, logRequest } from "./middleware/access_log.ts";
 import { renderError } from "./middleware/errors.ts";
@@ -90,6 +91,7 @@ export function createHandler({ app, clock, log, onAnswered }: HandlerDeps, opti
       clientIp: xForwarded ? clientIpOf(request, remoteAddress) : remoteAddress,
       session: null,
       route: null,
+      usage: { count: 0, ms: 0 },
       failure: null,
     };
   }
@@ -100,7 +102,7 @@ export function createHandler({ app, clock, log, onAnswered }: HandlerDeps, opti
     // No name, type or key of anything holds a NUL character.
     if (request.url.includes("%00")) return renderError(invalidParam("Addresses must not hold a NUL character"), info);
     try {
-      return addCors(await app.fetch(request, info));
+      return addCors(await countUsage(info.usage, async () => await app.fetch(request, info)));
     } catch (error) {
       return renderError(error, info);
     }

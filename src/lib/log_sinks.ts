@@ -82,7 +82,7 @@ export class ConsoleSink extends BufferedSink {
 /** When a file is put aside and a new one begun; `keep` old ones remain (0: no limit for times, no rotation for sizes). */
 export type Rotation =
   | { readonly by: "size"; readonly maxBytes: number; readonly keep: number }
-  | { readonly by: "day"; readonly keep: number };
+  | { readonly by: "day" | "hour"; readonly keep: number };
 
 /** Appends to a file. */
 export class FileSink extends BufferedSink {
@@ -90,7 +90,8 @@ export class FileSink extends BufferedSink {
   readonly #rotation: Rotation | null;
   #file: Deno.FsFile | null = null;
   #size = 0;
-  #day = "";
+  /** The day or hour that the file is of. */
+  #period = "";
 
   constructor(path: string, rotation: Rotation | null) {
     super();
@@ -103,7 +104,7 @@ export class FileSink extends BufferedSink {
     this.#file = await Deno.open(this.#path, { append: true, create: true });
     const info = await this.#file.stat();
     this.#size = info.size;
-    this.#day = dayOf(info.size === 0 ? new Date() : info.mtime ?? new Date());
+    this.#period = this.#periodOf(info.size === 0 ? new Date() : info.mtime ?? new Date());
   }
 
   protected override async writeBytes(bytes: Uint8Array): Promise<void> {
@@ -121,16 +122,21 @@ export class FileSink extends BufferedSink {
 
   #isFull(more: number): boolean {
     if (this.#rotation === null || this.#size === 0) return false;
-    if (this.#rotation.by === "day") return dayOf(new Date()) !== this.#day;
+    if (this.#rotation.by !== "size") return this.#periodOf(new Date()) !== this.#period;
     return this.#rotation.maxBytes > 0 && this.#rotation.keep > 0 && this.#size + more > this.#rotation.maxBytes;
   }
 
+  #periodOf(date: Date): string {
+    const day = dayOf(date);
+    return this.#rotation?.by === "hour" ? `${day}_${String(date.getHours()).padStart(2, "0")}` : day;
+  }
+
   async #rotate(): Promise<void> {
-    const day = this.#day;
+    const period = this.#period;
     await this.closeFile();
-    if (this.#rotation?.by === "day") {
-      await Deno.rename(this.#path, `${this.#path}.${day}`);
-      await removeOldDays(this.#path, this.#rotation.keep);
+    if (this.#rotation !== null && this.#rotation.by !== "size") {
+      await Deno.rename(this.#path, `${this.#path}.${period}`);
+      await removeOldPeriods(this.#path, this.#rotation.keep);
     } else if (this.#rotation !== null) {
       for (let i = this.#rotation.keep - 1; i >= 1; i--) {
         await Deno.rename(`${this.#path}.${i}`, `${this.#path}.${i + 1}`).catch(ignoreNotFound);
@@ -146,14 +152,14 @@ function dayOf(date: Date): string {
   return `${date.getFullYear()}-${month}-${String(date.getDate()).padStart(2, "0")}`;
 }
 
-async function removeOldDays(path: string, keep: number): Promise<void> {
+async function removeOldPeriods(path: string, keep: number): Promise<void> {
   if (keep === 0) return;
   const slash = path.lastIndexOf("/");
   const folder = slash < 0 ? "." : path.slice(0, slash + 1);
   const name = path.slice(slash + 1);
   const old: string[] = [];
   for await (const entry of Deno.readDir(folder)) {
-    if (entry.name.startsWith(`${name}.`) && /^\d{4}-\d\d-\d\d$/.test(entry.name.slice(name.length + 1))) {
+    if (entry.name.startsWith(`${name}.`) && /^\d{4}-\d\d-\d\d(?:_\d\d)?$/.test(entry.name.slice(name.length + 1))) {
       old.push(entry.name);
     }
   }

@@ -7,6 +7,7 @@ import { StartupError } from "../lib/startup_error.ts";
 import { serverNameOf, type UserId } from "../protocol/ids.ts";
 import { parseSigningKeys, type Signer, type SigningKey } from "../protocol/signatures.ts";
 import type { Database } from "../storage/database.ts";
+import { withUsage } from "../storage/database_usage.ts";
 import { type DatabaseOptions, openDatabase } from "../storage/open_database.ts";
 import { selectStreamPositions } from "../storage/streams.ts";
 import { Notifier } from "../streams/notifier.ts";
@@ -34,7 +35,7 @@ export async function openCore(
   const { serverName } = config;
   const meters = await openMeters({ isEnabled: config.metrics.enableMetrics, serverName, clock });
   const opened = database ?? await openDatabase(databaseOptions(config.database), { serverName });
-  const db = meters.hooks?.timed(opened) ?? opened;
+  const db = withUsage(meters.hooks?.timed(opened) ?? opened, clock);
   const notifier = new Notifier(await startPositions(db, clock));
   const isLocal = (userId: UserId) => serverNameOf(userId) === serverName;
   return { config, clock, db, notifier, signer, meters, appserviceRegistrations, isLocal };

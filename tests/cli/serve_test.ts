@@ -41,6 +41,17 @@ Deno.test("serve tells the service manager when it is ready, reloads and stops",
   socket.close();
 });
 
+/** Returns the log once it holds the pattern. */
+async function logOf(folder: CommandFolder, pattern: RegExp): Promise<string> {
+  const end = performance.now() + 20_000;
+  for (;;) {
+    const text = await folder.read("homeserver.log").catch(() => "");
+    if (pattern.test(text)) return text;
+    assert.ok(performance.now() < end, text);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 Deno.test("serve says where it listens, answers, survives SIGHUP, and ends with 0 on SIGTERM", async () => {
   await using folder = await commandFolder();
   const port = freePort();
@@ -75,6 +86,11 @@ Deno.test("register-user registers at a running server, once", async () => {
     stdout: "Sending registration request...\nSuccess!\n",
     stderr: "",
   });
+  server.signal("SIGHUP");
+  assert.match(
+    await logOf(folder, /Configuration reloaded/),
+    / - synapse\.access\.http - INFO - POST-\d+ - Processed request listener=\d+ ip=127\.0\.0\.1 user=null method=POST path=\/_synapse\/admin\/v1\/register status=200 ms=[\d.]+ db_ms=[\d.]+ db_count=[1-9]\d*\n/,
+  );
   const again = await folder.run(args);
   assert.equal(again.code, 1);
   assert.match(again.stdout, /^Sending registration request\.\.\.\nERROR! Received 400 Bad Request\n.+\n$/);

@@ -25,6 +25,10 @@ export function loggablePath(url: string, path: string): string {
   return text.length > MAX_LOGGED_PATH ? `${text.slice(0, MAX_LOGGED_PATH)}…` : text;
 }
 
+function tenths(value: number): number {
+  return Math.round(value * 10) / 10;
+}
+
 /** Writes the line, and the cause of a failure that the client was not told. */
 export function logRequest(log: Logger, answered: AnsweredRequest): void {
   const { request, info, response } = answered;
@@ -37,7 +41,9 @@ export function logRequest(log: Logger, answered: AnsweredRequest): void {
     method: request.method,
     path: loggablePath(request.url, answered.path),
     status: response.status,
-    ms: Math.round(answered.durationMs * 10) / 10,
+    ms: tenths(answered.durationMs),
+    db_ms: tenths(info.usage.ms),
+    db_count: info.usage.count,
   };
   if (info.failure !== null) log.error("Request failed", { ...fields, error: describeError(info.failure) });
   log.info("Processed request", fields);
