@@ -5,6 +5,7 @@ import { Interrupted } from "../lib/terminal.ts";
 import { VERSION } from "../lib/version.ts";
 import { type Command, type CommandContext, helpText, parseCommandLine, UsageError } from "./command.ts";
 import { configCommand } from "./config.ts";
+import { exportDataCommand } from "./export_data.ts";
 import { exportSigningKeyCommand } from "./export_signing_key.ts";
 import { generateConfigCommand } from "./generate_config.ts";
 import { generateLogConfigCommand } from "./generate_log_config.ts";
@@ -12,8 +13,10 @@ import { generateSigningKeyCommand } from "./generate_signing_key.ts";
 import { hashPasswordCommand } from "./hash_password.ts";
 import { MEDIA_CHILD, mediaChild } from "./media_child.ts";
 import { registerUserCommand } from "./register_user.ts";
+import { reviewRecentSignupsCommand } from "./review_recent_signups.ts";
 import { serveCommand } from "./serve.ts";
 import { synctlCommand } from "./synctl.ts";
+import { updateDatabaseCommand } from "./update_database.ts";
 
 const COMMANDS: readonly Command[] = [
   generateConfigCommand,
@@ -25,6 +28,9 @@ const COMMANDS: readonly Command[] = [
   exportSigningKeyCommand,
   generateLogConfigCommand,
   synctlCommand,
+  updateDatabaseCommand,
+  reviewRecentSignupsCommand,
+  exportDataCommand,
 ];
 
 /** Switches by which Synapse's one program is told to generate in place of serving. */

@@ -3,6 +3,7 @@ import { listOptions } from "../config/options.ts";
 import { type ConfigError, loadConfig } from "../config/load.ts";
 import { isMap } from "../config/schema.ts";
 import { StartupError } from "../lib/startup_error.ts";
+import { CONFIG_FLAG, configPaths } from "./config_flag.ts";
 import { type Command, type CommandContext, type Given, UsageError } from "./command.ts";
 
 /** The command. */
@@ -12,12 +13,7 @@ export const configCommand: Command = {
   summary: "Check a configuration, or show an option of it.",
   words: "[check | read KEY]",
   flags: {
-    "config-path": {
-      short: "c",
-      value: "FILE",
-      aliases: ["config"],
-      doc: "Configuration, or a folder of *.yaml files; can be given more than once, later ones win.",
-    },
+    "config-path": CONFIG_FLAG,
   },
   run: runConfig,
 };
@@ -28,8 +24,7 @@ async function runConfig(given: Given, { terminal, env }: CommandContext): Promi
   if (!isRead && verb !== "check") throw new UsageError(`config can check or read, not ${JSON.stringify(verb)}`);
   if (rest.length > 0 || (!isRead && key !== undefined)) throw new UsageError("there are too many words");
   if (isRead && key === undefined) throw new UsageError("name the option to read");
-  const paths = given.flags["config-path"];
-  if (paths === undefined) throw new UsageError("name a configuration by -c FILE");
+  const paths = configPaths(given);
   let loaded;
   try {
     loaded = await loadConfig({ paths, env });

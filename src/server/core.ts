@@ -1,14 +1,14 @@
 /** What everything else is built on: the database, the signing key, the streams. */
 import { type AppserviceRegistration, loadAppservices } from "../config/appservices.ts";
 import type { Config } from "../config/config.ts";
-import type { DatabaseConfig } from "../config/database.ts";
 import type { Clock } from "../lib/clock.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { serverNameOf, type UserId } from "../protocol/ids.ts";
 import { parseSigningKeys, type Signer, type SigningKey } from "../protocol/signatures.ts";
 import type { Database } from "../storage/database.ts";
 import { withUsage } from "../storage/database_usage.ts";
-import { type DatabaseOptions, openDatabase } from "../storage/open_database.ts";
+import { databaseOptions } from "../storage/database_options.ts";
+import { openDatabase } from "../storage/open_database.ts";
 import { selectStreamPositions } from "../storage/streams.ts";
 import { Notifier } from "../streams/notifier.ts";
 import { type Meters, openMeters } from "./metrics.ts";
@@ -59,44 +59,6 @@ async function readKeyFile(path: string): Promise<string> {
     const reason = error instanceof Error ? error.message : String(error);
     throw new StartupError(`Cannot read the signing key ${path}: ${reason}`);
   }
-}
-
-function databaseOptions(config: DatabaseConfig): DatabaseOptions {
-  if (config.name === "sqlite3") return { sqlite: { path: config.path } };
-  const text = (...names: string[]) => {
-    for (const name of names) {
-      const value = config.args[name];
-      if (typeof value === "string" && value !== "") return value;
-    }
-    return undefined;
-  };
-  const [host, user, password] = [text("host"), text("user"), text("password")];
-  const name = text("dbname", "database");
-  const port = Number(config.args.port ?? 5432);
-  const ssl = sslMode(text("sslmode"));
-  return {
-    postgres: {
-      server: {
-        port,
-        ...(host === undefined ? {} : { host }),
-        ...(user === undefined ? {} : { user }),
-        ...(password === undefined ? {} : { password }),
-        ...(name === undefined ? {} : { database: name }),
-        ...(ssl === undefined ? {} : { ssl }),
-      },
-      maxConnections: config.maxConnections,
-      allowUnsafeLocale: config.allowUnsafeLocale,
-    },
-  };
-}
-
-/** libpq's names; those that only differ in how strictly they verify map to the stricter one that the driver has. */
-function sslMode(mode: string | undefined): "require" | "prefer" | "verify-full" | false | undefined {
-  if (mode === "disable") return false;
-  if (mode === "allow" || mode === "prefer") return "prefer";
-  if (mode === "require") return "require";
-  if (mode === "verify-ca" || mode === "verify-full") return "verify-full";
-  return undefined;
 }
 
 async function startPositions(db: Database, clock: Clock): Promise<ConstructorParameters<typeof Notifier>[0]> {

@@ -10,6 +10,11 @@ const COMMANDS = [
   "generate-signing-key",
   "export-signing-key",
   "generate-log-config",
+  "config",
+  "synctl",
+  "update-database",
+  "review-recent-signups",
+  "export-data",
 ];
 
 Deno.test("--help lists the commands, and each has its own", async () => {
