@@ -1,7 +1,7 @@
 /** Finding events by what led to them: the transaction of a device, or a redaction that came before its target. */
 import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Db } from "./database.ts";
-import { sql, textTable } from "./sql.ts";
+import { inList, sql, textTable } from "./sql.ts";
 
 const MAX_REDACTIONS_OF_ONE = 100;
 
@@ -85,4 +85,15 @@ export async function selectBackwardExtremities(
     ORDER BY e.depth DESC
     LIMIT ${limit}`);
   return rows.map((row) => row.event_id);
+}
+
+/** Returns which of these events of a room have a parent that is not known. */
+export async function selectEventsBehindGaps(
+  db: Db,
+  { roomNid, eventNids }: { roomNid: number; eventNids: readonly number[] },
+): Promise<number[]> {
+  const rows = await db.all<{ event_nid: number }>(sql`
+    SELECT DISTINCT event_nid FROM event_prev_missing
+    WHERE room_nid = ${roomNid} AND ${inList(sql`event_nid`, eventNids)}`);
+  return rows.map((row) => row.event_nid);
 }
