@@ -12,6 +12,7 @@ import { generateLogConfigCommand } from "./generate_log_config.ts";
 import { generateSigningKeyCommand } from "./generate_signing_key.ts";
 import { hashPasswordCommand } from "./hash_password.ts";
 import { MEDIA_CHILD, mediaChild } from "./media_child.ts";
+import { portDbCommand } from "./port_db.ts";
 import { registerUserCommand } from "./register_user.ts";
 import { reviewRecentSignupsCommand } from "./review_recent_signups.ts";
 import { serveCommand } from "./serve.ts";
@@ -31,6 +32,7 @@ const COMMANDS: readonly Command[] = [
   updateDatabaseCommand,
   reviewRecentSignupsCommand,
   exportDataCommand,
+  portDbCommand,
 ];
 
 /** Switches by which Synapse's one program is told to generate in place of serving. */

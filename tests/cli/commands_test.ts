@@ -15,6 +15,7 @@ const COMMANDS = [
   "update-database",
   "review-recent-signups",
   "export-data",
+  "port-db",
 ];
 
 Deno.test("--help lists the commands, and each has its own", async () => {
