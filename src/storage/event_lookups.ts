@@ -77,11 +77,16 @@ export async function selectUnknownEvents(db: Db, eventIds: readonly EventId[]):
 /** Returns the backward extremities of a room, the latest first: known events with parents that are not known. */
 export async function selectBackwardExtremities(
   db: Db,
-  { roomNid, limit }: { roomNid: number; limit: number },
+  { roomNid, depths = { low: Number.MIN_SAFE_INTEGER, high: Number.MAX_SAFE_INTEGER }, limit }: {
+    roomNid: number;
+    /** Between which depths they are, inclusive. */
+    depths?: { readonly low: number; readonly high: number };
+    limit: number;
+  },
 ): Promise<EventId[]> {
   const rows = await db.all<{ event_id: EventId }>(sql`
     SELECT DISTINCT e.event_id, e.depth FROM event_prev_missing m JOIN events e ON e.event_nid = m.event_nid
-    WHERE m.room_nid = ${roomNid}
+    WHERE m.room_nid = ${roomNid} AND e.depth >= ${depths.low} AND e.depth <= ${depths.high}
     ORDER BY e.depth DESC
     LIMIT ${limit}`);
   return rows.map((row) => row.event_id);

@@ -50,8 +50,7 @@ export async function readTimeline(
   for (let round = 0; more && found.length < limit && round < MAX_ROUNDS; round++) {
     const rows = await deps.timelines.tail({ roomNid: part.roomNid, after, upTo }, chunk + 1);
     more = rows.length > chunk;
-    const taken = await upToGap(deps, { rows: rows.slice(0, chunk), part });
-    const isCut = taken.length < Math.min(rows.length, chunk);
+    const { taken, isCut } = await upToGap(deps, { rows: rows.slice(0, chunk), part });
     if (isCut) more = true;
     const visible = await readVisible(deps, { rows: taken, filter, viewer });
     if (visible.length < taken.length) isWhole = false;
@@ -72,15 +71,15 @@ export async function readTimeline(
   };
 }
 
-/** Returns the rows, newest first, down to the first that lies behind a hole; of a room new to the client, all. */
+/** Returns the rows, newest first, down to the first that lies behind a hole, if any; of a room new to the client, all. */
 async function upToGap(
   { events, gaps }: TimelineDeps,
   { rows, part }: { rows: readonly TimelineRow[]; part: RoomPart },
-): Promise<readonly TimelineRow[]> {
-  if (part.after === null || rows.length < 2) return rows;
+): Promise<{ taken: readonly TimelineRow[]; isCut: boolean }> {
+  if (part.after === null) return { taken: rows, isCut: false };
   const behind = await gaps.among((await events.byNid(rows.map(({ nid }) => nid))).values());
   const first = behind.size === 0 ? -1 : rows.findIndex(({ nid }) => behind.has(nid));
-  return first < 0 ? rows : rows.slice(0, first + 1);
+  return first < 0 ? { taken: rows, isCut: false } : { taken: rows.slice(0, first + 1), isCut: true };
 }
 
 /** Returns those of the rows, newest first, that the viewer may see and the filter lets through. */
