@@ -16,6 +16,8 @@ const COMMANDS = [
   "review-recent-signups",
   "export-data",
   "port-db",
+  "backup",
+  "restore",
 ];
 
 Deno.test("--help lists the commands, and each has its own", async () => {
