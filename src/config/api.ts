@@ -40,7 +40,6 @@ const PREJOIN_STATE = {
 };
 
 const TOKENS_ARE_STORED = "tokens are random and stored here, so that none is signed with it";
-const NO_FORM = "no form of this server needs it";
 
 const OLD_KEY = { key: required(string), expired_ts: required(integer()) };
 
@@ -78,12 +77,12 @@ export const API_OPTIONS = {
   form_secret: option(
     nullable(secret),
     null,
-    noEffect("Secret that protects the form for consent.", NO_FORM),
+    works("Secret that protects the links of `user_consent`."),
   ),
   form_secret_path: option(
     nullable(string),
     null,
-    noEffect("File with `form_secret`.", NO_FORM),
+    works("File with `form_secret`."),
   ),
 };
 

@@ -86,12 +86,12 @@ export const BLOCKING_OPTIONS = {
     notYet("When rooms that all local users have forgotten are deleted."),
   ),
   user_ips_max_age: option(nullable(duration), "28d", works("How long addresses of users are kept.")),
-  request_token_inhibit_3pid_errors: option(boolean, false, notYet("Do not tell whether an identifier is in use.")),
-  next_link_domain_whitelist: option(nullable(list(string)), null, notYet("Where links in mails may lead on to.")),
+  request_token_inhibit_3pid_errors: option(boolean, false, works("Do not tell whether an identifier is in use.")),
+  next_link_domain_whitelist: option(nullable(list(string)), null, works("Where links in mails may lead on to.")),
   templates: option(
     object({ custom_template_directory: option(nullable(string), null) }),
     {},
-    notYet("Folder with templates that replace the built-in ones."),
+    works("Folder with templates that replace the built-in ones."),
   ),
   retention: option(object(RETENTION), {}, notYet("Delete old messages.")),
 };

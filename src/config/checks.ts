@@ -11,6 +11,7 @@ const MAX_SERVER_NAME_BYTES = 230;
 export function checkConfig(values: SectionValues, report: Report): void {
   checkServer(values, report);
   checkRegistration(values, report);
+  checkVerification(values, report);
   checkListeners(values, report);
   checkMedia(values, report);
   if (values.email.email !== null && values.email.email.notifFrom === null) {
@@ -58,6 +59,35 @@ function checkRegistration({ registration, captcha }: SectionValues, report: Rep
     if (!/^#[^:]*:./.test(alias)) {
       report.problem(["auto_join_rooms", i], 'must be a room alias such as "#room:example.org"');
     }
+  }
+}
+
+function checkVerification({ registration, captcha, email, rooms, api }: SectionValues, report: Report): void {
+  const needed = registration.registrationsRequire3pid;
+  if (needed.includes("msisdn")) {
+    report.problem(
+      ["registrations_require_3pid"],
+      "asks for phone numbers, which cannot be validated without text messages",
+    );
+  }
+  if (needed.includes("email") && email.email === null) {
+    report.problem(["registrations_require_3pid"], 'asks for e-mail addresses, which needs "email" to be set');
+  }
+  if (captcha.enableRegistrationCaptcha && (!captcha.recaptchaPublicKey || !captcha.recaptchaPrivateKey)) {
+    report.problem(
+      ["enable_registration_captcha"],
+      'needs "recaptcha_public_key" and "recaptcha_private_key" to be set',
+    );
+  }
+  const consent = rooms.userConsent;
+  if (consent === null) return;
+  if (api.formSecret === null) report.problem(["user_consent"], 'needs "form_secret" to be set');
+  if (consent.templateDir === null) report.problem(["user_consent", "template_dir"], "is missing");
+  if (!/^[A-Za-z0-9._-]{1,64}$/.test(String(consent.version ?? ""))) {
+    report.problem(["user_consent", "version"], 'must be set, and of letters, digits, ".", "_" and "-" only');
+  }
+  if (consent.serverNoticeContent !== null && rooms.serverNotices === null) {
+    report.problem(["user_consent", "server_notice_content"], 'needs "server_notices" to be set');
   }
 }
 

@@ -1,5 +1,17 @@
 /** The option `email`. */
-import { boolean, duration, integer, notYet, nullable, object, option, record, secret, string } from "./schema.ts";
+import {
+  boolean,
+  duration,
+  integer,
+  mapped,
+  nullable,
+  object,
+  option,
+  record,
+  secret,
+  string,
+  works,
+} from "./schema.ts";
 
 const SUBJECTS: Readonly<Record<string, string>> = {
   message_from_person_in_room: "[%(app)s] You have a message on %(app)s from %(person)s in the %(room)s room...",
@@ -35,10 +47,18 @@ const EMAIL = {
   riot_base_url: option(nullable(string), null),
   validation_token_lifetime: option(duration, "1h"),
   invite_client_location: option(nullable(string), null),
-  subjects: option(record(string), SUBJECTS),
+  subjects: option(mapped(record(string), (given) => ({ ...SUBJECTS, ...given })), {}),
+  smtp_ca_file: option(nullable(string), null),
 };
 
 /** The table of the section. */
 export const EMAIL_OPTIONS = {
-  email: option(nullable(object(EMAIL)), null, notYet("How mails are sent, and about what.")),
+  email: option(
+    nullable(object(EMAIL)),
+    null,
+    works(
+      "How mails are sent, and about what. `smtp_ca_file`, which Synapse does not have, names a file with the authorities " +
+        "of a mail server whose certificate is of one's own making.",
+    ),
+  ),
 };

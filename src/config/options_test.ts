@@ -5,6 +5,9 @@ import { toCamel } from "./schema.ts";
 /** Options that do their work while the configuration is read. */
 const READ_HERE: ReadonlySet<string> = new Set([
   "enable_registration_without_verification",
+  "form_secret_path",
+  "recaptcha_private_key_path",
+  "recaptcha_public_key_path",
   "registration_shared_secret_path",
   "turn_password_path",
   "turn_shared_secret_path",

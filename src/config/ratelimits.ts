@@ -47,7 +47,7 @@ export const RATELIMIT_OPTIONS = {
   rc_3pid_validation: option(
     rateLimit,
     { per_second: 0.003, burst_count: 5 },
-    notYet("Messages to validate addresses of people."),
+    works("Mails to validate addresses of people, by client and by address."),
   ),
   rc_invites: option(object(INVITES), {}, works("Invites by room, by invited user and by inviter.")),
   rc_third_party_invite: option(

@@ -14,6 +14,7 @@ import {
   string,
   works,
 } from "./schema.ts";
+import { pattern } from "./values.ts";
 
 /** A medium of third-party identifiers. */
 const medium = oneOf(["email", "msisdn"]);
@@ -30,12 +31,20 @@ export const REGISTRATION_OPTIONS = {
     false,
     works("Let anyone register without any verification."),
   ),
-  registrations_require_3pid: option(list(medium), [], notYet("Identifiers every new account must have.")),
-  disable_msisdn_registration: option(boolean, false, notYet("Never ask for a phone number.")),
+  registrations_require_3pid: option(
+    list(medium),
+    [],
+    works("Identifiers every new account must have. `msisdn` cannot be: no text messages are sent."),
+  ),
+  disable_msisdn_registration: option(
+    boolean,
+    false,
+    noEffect("Never ask for a phone number.", "no text messages are sent, so it is never asked for"),
+  ),
   allowed_local_3pids: option(
-    nullable(list(object({ medium: required(medium), pattern: required(string) }))),
+    nullable(list(object({ medium: required(medium), pattern: required(pattern) }))),
     null,
-    notYet("Identifiers that accounts may have."),
+    works("Identifiers that accounts may have."),
   ),
   enable_3pid_lookup: option(
     boolean,
@@ -63,7 +72,7 @@ export const REGISTRATION_OPTIONS = {
   ),
   enable_set_displayname: option(boolean, true, works("Let users change their display name.")),
   enable_set_avatar_url: option(boolean, true, works("Let users change their avatar.")),
-  enable_3pid_changes: option(boolean, true, notYet("Let users change their identifiers.")),
+  enable_3pid_changes: option(boolean, true, works("Let users change their identifiers.")),
   auto_join_rooms: option(list(string), [], works("Aliases of rooms that new users join.")),
   autocreate_auto_join_rooms: option(boolean, true, works("Create those rooms when the first user registers.")),
   autocreate_auto_join_rooms_federated: option(boolean, true, works("Let other servers into the created rooms.")),
@@ -84,15 +93,15 @@ export const REGISTRATION_OPTIONS = {
 
 /** The table of the section "Captcha". */
 export const CAPTCHA_OPTIONS = {
-  recaptcha_public_key: option(nullable(string), null, notYet("Site key of reCAPTCHA.")),
-  recaptcha_public_key_path: option(nullable(string), null, notYet("File with `recaptcha_public_key`.")),
-  recaptcha_private_key: option(nullable(secret), null, notYet("Secret key of reCAPTCHA.")),
-  recaptcha_private_key_path: option(nullable(string), null, notYet("File with `recaptcha_private_key`.")),
-  enable_registration_captcha: option(boolean, false, notYet("Ask new users for a captcha.")),
+  recaptcha_public_key: option(nullable(string), null, works("Site key of reCAPTCHA, hCaptcha or Turnstile.")),
+  recaptcha_public_key_path: option(nullable(string), null, works("File with `recaptcha_public_key`.")),
+  recaptcha_private_key: option(nullable(secret), null, works("Secret key of the captcha.")),
+  recaptcha_private_key_path: option(nullable(string), null, works("File with `recaptcha_private_key`.")),
+  enable_registration_captcha: option(boolean, false, works("Ask new users for a captcha.")),
   recaptcha_siteverify_api: option(
     string,
     "https://www.recaptcha.net/recaptcha/api/siteverify",
-    notYet("Where captchas are checked."),
+    works("Where captchas are checked; which kind they are follows from it."),
   ),
 };
 
@@ -101,7 +110,7 @@ export const REGISTRATION_EXTRAS = {
   enable_registration_token_3pid_bypass: option(
     boolean,
     false,
-    notYet("A registration token takes the place of the required identifiers."),
+    works("A registration token takes the place of the required identifiers."),
   ),
   dont_notify_new_devices_for: option(
     list(string),

@@ -78,7 +78,11 @@ export const ROOM_OPTIONS = {
     works("Encrypt new rooms: all of them, or those one must be invited to."),
   ),
   user_directory: option(object(USER_DIRECTORY), {}, works("Whom the user directory finds.")),
-  user_consent: option(nullable(object(USER_CONSENT)), null, notYet("Terms that users must agree to.")),
+  user_consent: option(
+    nullable(object(USER_CONSENT)),
+    null,
+    works("Terms that users must agree to. Needs `form_secret`."),
+  ),
   server_notices: option(nullable(object(SERVER_NOTICES)), null, works("The user that sends server notices.")),
   enable_room_list_search: option(boolean, true, works("Whether the public room directory can be read.")),
   alias_creation_rules: option(nullable(list(object(RULE))), null, works("Who may make which aliases.")),

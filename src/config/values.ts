@@ -1,7 +1,7 @@
 /** Schemas of values with a grammar of their own, used by more than one section. */
 import { isIP } from "node:net";
 import { parseServerName } from "../protocol/ids.ts";
-import { checked, number, object, option, type Schema, type Values } from "./schema.ts";
+import { checked, mapped, Mismatch, number, object, option, type Schema, string, type Values } from "./schema.ts";
 
 /** An IP address, or a range in CIDR notation. */
 export const ipRange: Schema<string> = checked('an IP address or a range such as "10.0.0.0/8"', (value) => {
@@ -30,3 +30,12 @@ export type RateLimit = Values<typeof RATE_LIMIT>;
 
 /** A rate limit; a part that is left out is Synapse's general default. */
 export const rateLimit: Schema<RateLimit> = object(RATE_LIMIT);
+
+/** A regular expression that must fit from the start of a text, as Python's `re.match` has it. */
+export const pattern: Schema<RegExp> = mapped(string, (text, at) => {
+  try {
+    return new RegExp(`^(?:${text})`, "u");
+  } catch {
+    throw new Mismatch(at.path, "is not a regular expression");
+  }
+});

@@ -7,11 +7,13 @@
 import { createHash } from "node:crypto";
 import { isIP } from "node:net";
 import type { Dispatcher } from "../lib/undici.ts";
-import { parseJsonStrict } from "../protocol/canonical_json.ts";
+import { canonicalJson, parseJsonStrict } from "../protocol/canonical_json.ts";
 import { parseServerName, parseUserId, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
+import type { Signer } from "../protocol/signatures.ts";
 import { type Connections, readBody } from "./connections.ts";
 import { routeTo } from "./discovery.ts";
+import { authorize } from "./x_matrix.ts";
 
 /** A request to an identity server that did not succeed. */
 export class IdentityServerError extends Error {
@@ -52,6 +54,8 @@ interface Call {
   readonly method: "GET" | "POST";
   readonly token: string | null;
   readonly body?: JsonObject;
+  /** In place of a token. */
+  readonly authorization?: string;
 }
 
 const TIMEOUT_MS = 20_000;
@@ -112,7 +116,33 @@ export class IdentityServers {
     return (await this.#ask(url, { method: "GET", token: null })).valid === true;
   }
 
-  async #ask(url: URL, { method, token, body }: Call): Promise<JsonObject> {
+  /** Has a server publish the address that its session has proven as the user's; returns the address. */
+  async bind(
+    { server, token }: IdentityAccess,
+    { sid, clientSecret, userId }: { sid: string; clientSecret: string; userId: UserId },
+  ): Promise<{ medium: string; address: string }> {
+    const body = { sid, client_secret: clientSecret, mxid: userId };
+    const { medium, address } = await this.#ask(new URL(`${baseOf(server)}/3pid/bind`), {
+      method: "POST",
+      token,
+      body,
+    });
+    if (typeof medium !== "string" || typeof address !== "string") throw badAnswer("It did not say what it published");
+    return { medium, address };
+  }
+
+  /** Has a server publish an address no more. The homeserver proves itself by its signature. */
+  async unbind(
+    { server, signer }: { server: string; signer: Signer },
+    { medium, address, userId }: { medium: string; address: string; userId: UserId },
+  ): Promise<void> {
+    const body = { mxid: userId, threepid: { medium, address } };
+    const url = new URL(`${baseOf(server)}/3pid/unbind`);
+    const signed = { method: "POST", uri: url.pathname, destination: server, bodyText: canonicalJson(body) };
+    await this.#ask(url, { method: "POST", token: null, body, authorization: authorize(signed, signer) });
+  }
+
+  async #ask(url: URL, { method, token, body, authorization }: Call): Promise<JsonObject> {
     let answer: Dispatcher.ResponseData;
     let bytes: Uint8Array;
     try {
@@ -121,6 +151,7 @@ export class IdentityServers {
         headers: {
           "user-agent": this.#userAgent,
           ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+          ...(authorization === undefined ? {} : { authorization }),
           ...(body === undefined ? {} : { "content-type": "application/json" }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),

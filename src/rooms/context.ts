@@ -5,15 +5,7 @@ import type { EventId } from "../protocol/ids.ts";
 import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
 import type { EventStore } from "./event_store.ts";
 import type { MemberLoader } from "./lazy_members.ts";
-import {
-  type Bundler,
-  membershipsOf,
-  type Page,
-  type Pagination,
-  type RemoteHistory,
-  tokenAfter,
-  tokenBefore,
-} from "./pagination.ts";
+import { type Bundler, membershipsOf, type Page, type Pagination, tokenAfter, tokenBefore } from "./pagination.ts";
 import type { EventRenderer } from "./renderer.ts";
 import type { Reading, RoomAccess, RoomReaders } from "./room_access.ts";
 import type { StateReader } from "./state_reader.ts";
@@ -30,8 +22,6 @@ export interface ContextDeps {
   readonly renderer: EventRenderer;
   readonly members: MemberLoader;
   readonly pagination: Pagination;
-  /** Null while other servers cannot be reached. */
-  readonly history: { current: RemoteHistory | null };
   readonly bundle?: Bundler;
 }
 
@@ -63,11 +53,11 @@ export class EventContext {
     const before = Math.floor(limit / 2);
     const { pagination } = this.#deps;
     const [earlier, later] = await Promise.all([
-      pagination.pageWithoutHoles(access, {
+      pagination.page(access, {
         viewer,
         request: { direction: "b", from: tokenBefore(place), to: null, limit: before, filter },
       }),
-      pagination.pageWithoutHoles(access, {
+      pagination.page(access, {
         viewer,
         request: { direction: "f", from: tokenAfter(place), to: null, limit: limit - before, filter },
       }),
@@ -85,23 +75,12 @@ export class EventContext {
   }
 
   async #find(access: RoomAccess, { viewer, eventId }: { viewer: Viewer; eventId: EventId }): Promise<VisibleEvent> {
-    const found = await this.#known(access, { viewer, eventId });
-    if (found !== undefined) return found;
-    const history = access.kind === "joined" ? this.#deps.history.current : null;
-    if (history !== null && await history.event(access.room, eventId)) {
-      const fetched = await this.#known(access, { viewer, eventId });
-      if (fetched !== undefined) return fetched;
+    const stored = await this.#deps.events.getById(eventId);
+    if (stored !== null && stored.roomNid === access.room.roomNid) {
+      const [visible] = await this.#deps.visibility.filter([stored], viewer);
+      if (visible !== undefined) return visible;
     }
     throw notFound("Event not found");
-  }
-
-  async #known(
-    access: RoomAccess,
-    { viewer, eventId }: { viewer: Viewer; eventId: EventId },
-  ): Promise<VisibleEvent | undefined> {
-    const stored = await this.#deps.events.getById(eventId);
-    if (stored === null || stored.roomNid !== access.room.roomNid) return undefined;
-    return (await this.#deps.visibility.filter([stored], viewer))[0];
   }
 
   async #render(requester: Sender, events: readonly VisibleEvent[]): Promise<string[]> {

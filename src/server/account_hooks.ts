@@ -11,10 +11,12 @@ import { deleteInboxOfDevice } from "../storage/to_device.ts";
 import type { AccountHooks } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import { forgetUserData } from "./departures.ts";
+import type { FederationParts } from "./federation.ts";
 import type { FederationExchangeParts } from "./federation_exchange.ts";
 import type { PushParts } from "./push.ts";
 import type { RoomParts } from "./rooms.ts";
 import type { SocialParts } from "./social.ts";
+import type { UsageParts } from "./usage.ts";
 import type { UserDataParts } from "./user_data.ts";
 
 /** What is told; functions give what is built later. */
@@ -26,6 +28,8 @@ export interface AccountHooksBase {
   readonly userData: () => UserDataParts;
   readonly social: () => SocialParts;
   readonly push: () => PushParts;
+  readonly federation: FederationParts;
+  readonly usage: () => UsageParts;
 }
 
 const log = getLogger("synapse.handlers.register");
@@ -33,8 +37,8 @@ const log = getLogger("synapse.handlers.register");
 const LOCAL_SETTINGS = ["m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings."] as const;
 
 /** Returns what accounts call. */
-export function accountHooks({ config }: Core, base: AccountHooksBase): AccountHooks {
-  const { rooms, userData, social, push, exchange, pushRules, erased } = base;
+export function accountHooks({ config, clock }: Core, base: AccountHooksBase): AccountHooks {
+  const { rooms, userData, social, push, exchange, pushRules, erased, federation, usage } = base;
   const autoJoin = new AutoJoin({
     serverName: config.serverName,
     options: config.registration,
@@ -53,6 +57,11 @@ export function accountHooks({ config }: Core, base: AccountHooksBase): AccountH
     onDeactivated: async (tx, { userId, isErased }) => {
       await forgetUserData(tx, { userId, userData: userData(), pushRules, social: social() });
       if (isErased) tx.afterCommit(() => erased.add(userId));
+    },
+    identityServers: federation.identityServers,
+    onThreepidChange: () => Promise.resolve(),
+    onTermsAccepted: async (tx, user) => {
+      await usage().consent?.record(tx, { ...user, now: clock.now() });
     },
     userRoomActions: {
       updateMember: async (roomId, { userId }) => {

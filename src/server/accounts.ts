@@ -1,4 +1,5 @@
 /** Accounts, logins, devices and profiles. */
+import type { IdentityServers } from "../federation/identity_servers.ts";
 import { getLogger } from "../lib/log.ts";
 import type { UserId } from "../protocol/ids.ts";
 import { Accounts, type DeactivationListener } from "../services/accounts.ts";
@@ -12,11 +13,14 @@ import { type MemberProfile, Profiles } from "../services/profile.ts";
 import { limitsOf, RateLimits } from "../services/rate_limits.ts";
 import { Registration } from "../services/registration.ts";
 import { SharedSecretRegistration } from "../services/shared_secret_registration.ts";
+import { type ThreepidChange, Threepids } from "../services/threepids.ts";
 import { Tokens } from "../services/tokens.ts";
 import { Uia } from "../services/uia.ts";
 import { uiaStages } from "../services/uia_stages.ts";
+import type { Tx } from "../storage/database.ts";
 import { type UserRoomActions, UserRooms } from "../workers/user_rooms.ts";
 import type { Core } from "./core.ts";
+import { buildCaptcha, buildValidations, registrationTerms } from "./mail.ts";
 import { noticesUserOf } from "./server_notices.ts";
 
 /** What accounts need from the layers around them; bound once those exist. */
@@ -28,6 +32,9 @@ export interface AccountHooks {
   readonly userRoomActions: UserRoomActions;
   readonly onProfileChange: (userId: UserId) => void;
   readonly onDeactivated: DeactivationListener;
+  readonly identityServers: IdentityServers;
+  readonly onThreepidChange: (tx: Tx, change: ThreepidChange) => Promise<void>;
+  readonly onTermsAccepted: (tx: Tx, user: { userId: UserId; version: string }) => Promise<void>;
 }
 
 /** The account services. */
@@ -46,15 +53,8 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const appservices = new Appservices({ db, serverName, tokens, registrations: core.appserviceRegistrations });
   const lastSeen = new LastSeen({ db, clock });
   const devices = new Devices({ db, clock, tokens, onChange: hooks.onDeviceChange });
-  const stages = uiaStages({ db, clock, credentials });
-  const uia = new Uia({ db, clock, stages, recentMs: sessions.uiAuth.sessionTimeout });
-  const registration = new Registration({
-    ...{ db, clock, serverName, credentials, devices, tokens, uia, limits },
-    options: { ...config.registration, ...config.captcha },
-    isExclusive: (userId) => userId === noticesUserOf(config) || appservices.isExclusiveUser(userId),
-    ownsUser: (service, userId) => appservices.ownsUser(service, userId),
-    onRegistered: hooks.onRegistered,
-  });
+  const verified = buildRegistration(core, { hooks, credentials, devices, tokens, limits, appservices });
+  const { registration } = verified;
   const loginOptions = { passwordConfig, loginViaExistingSession: sessions.loginViaExistingSession };
   const login = new Login({ db, appservices, credentials, devices, tokens, limits, options: loginOptions });
   const sharedSecret = config.registration.registrationSharedSecret;
@@ -68,12 +68,10 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
       appservices,
       lastSeen,
       devices,
-      uia,
-      registration,
       login,
       loginOptions,
     },
-    ...{ profiles, userRooms },
+    ...{ profiles, userRooms, ...verified },
     accounts: new Accounts({
       ...{ db, credentials, devices, tokens },
       onDeactivated: hooks.onDeactivated,
@@ -81,6 +79,42 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
     }),
     sharedSecretRegistration: new SharedSecretRegistration({ db, clock, credentials, registration, sharedSecret }),
   };
+}
+
+/** Builds what makes accounts, and what people prove who they are with. */
+// deno-lint-ignore explicit-function-return-type -- the type is what is built
+function buildRegistration(
+  core: Core,
+  { hooks, credentials, devices, tokens, limits, appservices }: {
+    hooks: AccountHooks;
+    credentials: Credentials;
+    devices: Devices;
+    tokens: Tokens;
+    limits: RateLimits;
+    appservices: Appservices;
+  },
+) {
+  const { config, db, clock, signer } = core;
+  const { serverName, sessions } = config;
+  const { rules, validations } = buildValidations(core, limits);
+  const [captcha, terms] = [buildCaptcha(config), registrationTerms(config)];
+  const stages = uiaStages({ db, clock, credentials, validations, captcha, terms });
+  const uia = new Uia({ db, clock, stages, recentMs: sessions.uiAuth.sessionTimeout });
+  const { identityServers, onThreepidChange: onChange } = hooks;
+  const threepids = new Threepids({ db, clock, validations, rules, signer, identityServers, onChange });
+  const registration = new Registration({
+    ...{ db, clock, serverName, credentials, devices, tokens, uia, limits, threepids },
+    options: {
+      ...{ ...config.registration, ...config.captcha },
+      requireTerms: terms !== null,
+      hasEmail: validations.isEnabled,
+    },
+    onTermsAccepted: hooks.onTermsAccepted,
+    isExclusive: (userId) => userId === noticesUserOf(config) || appservices.isExclusiveUser(userId),
+    ownsUser: (service, userId) => appservices.ownsUser(service, userId),
+    onRegistered: hooks.onRegistered,
+  });
+  return { uia, registration, threepids, validations, captcha, terms };
 }
 
 // deno-lint-ignore explicit-function-return-type -- the type is what is built

@@ -11,6 +11,7 @@ import { databaseOptions } from "../storage/database_options.ts";
 import { openDatabase } from "../storage/open_database.ts";
 import { selectStreamPositions } from "../storage/streams.ts";
 import { Notifier } from "../streams/notifier.ts";
+import { type MailParts, openMail } from "./mail.ts";
 import { type Meters, openMeters } from "./metrics.ts";
 
 /** The parts that all others share. */
@@ -21,6 +22,7 @@ export interface Core {
   readonly notifier: Notifier;
   readonly signer: Signer;
   readonly meters: Meters;
+  readonly mail: MailParts;
   /** What the files of `app_service_config_files` say. */
   readonly appserviceRegistrations: readonly AppserviceRegistration[];
   readonly isLocal: (userId: UserId) => boolean;
@@ -33,12 +35,13 @@ export async function openCore(
   const signer = { serverName: config.serverName, key: await loadSigningKey(config) };
   const appserviceRegistrations = await loadAppservices(config.api.appServiceConfigFiles);
   const { serverName } = config;
+  const mail = await openMail(config);
   const meters = await openMeters({ isEnabled: config.metrics.enableMetrics, serverName, clock });
   const opened = database ?? await openDatabase(databaseOptions(config.database), { serverName });
   const db = withUsage(meters.hooks?.timed(opened) ?? opened, clock);
   const notifier = new Notifier(await startPositions(db, clock));
   const isLocal = (userId: UserId) => serverNameOf(userId) === serverName;
-  return { config, clock, db, notifier, signer, meters, appserviceRegistrations, isLocal };
+  return { config, clock, db, notifier, signer, meters, mail, appserviceRegistrations, isLocal };
 }
 
 async function loadSigningKey(config: Config): Promise<SigningKey> {

@@ -1,10 +1,10 @@
 /** Federation: how other servers are reached, their keys, and what they may ask of us. */
-import { BODY_BUDGET, BodyBudget } from "../http/federation/body_budget.ts";
 import { keyRoutes } from "../http/federation/keys.ts";
 import { OriginLimits } from "../http/federation/origin_limits.ts";
 import { FederationAuth } from "../http/federation/signed.ts";
 import { federationVersionRoutes } from "../http/federation/version.ts";
 import type { App } from "../http/app.ts";
+import { IdentityServers } from "../federation/identity_servers.ts";
 import { KeyFetcher, type Notary } from "../federation/key_fetcher.ts";
 import { KeyRing } from "../federation/key_ring.ts";
 import { LocalKeys } from "../federation/local_keys.ts";
@@ -15,6 +15,7 @@ import type { Dns } from "../federation/dns.ts";
 import type { Config } from "../config/config.ts";
 import { getLogger } from "../lib/log.ts";
 import { StartupError } from "../lib/startup_error.ts";
+import { VERSION } from "../lib/version.ts";
 import { parseServerName } from "../protocol/ids.ts";
 import { parseSigningKeys, parseVerifyKey, type Signer } from "../protocol/signatures.ts";
 import type { Core } from "./core.ts";
@@ -43,9 +44,9 @@ export async function buildFederation(core: Core, { dns }: { dns?: Dns } = {}) {
     ...{ local: localKeys, keys: keyRing, signer: notarySigner },
   });
   const limits = new OriginLimits({ options: config.ratelimits.rcFederation, clock });
-  const bodies = new BodyBudget(BODY_BUDGET);
-  const auth = new FederationAuth({ serverName: config.serverName, checks, backoff, limits, bodies, isAllowed });
-  return { ...out, localKeys, keyRing, checks, notary, auth, limits, bodies };
+  const auth = new FederationAuth({ serverName: config.serverName, checks, backoff, limits, isAllowed });
+  const identityServers = new IdentityServers({ connections: out.connections, userAgent: `synapse-ts/${VERSION}` });
+  return { ...out, identityServers, localKeys, keyRing, checks, notary, auth, limits };
 }
 
 /** Registers the endpoints that do not depend on rooms. */

@@ -1,7 +1,5 @@
 /** What we exchange with other servers about rooms: events, memberships, EDUs. */
 import type { UserId } from "../protocol/ids.ts";
-import { IdentityServers } from "../federation/identity_servers.ts";
-import { VERSION } from "../lib/version.ts";
 import { ThirdPartyInvites } from "../services/third_party_invites.ts";
 import { RemoteEvents } from "../federation/remote_events.ts";
 import { RemoteMembership } from "../federation/remote_membership.ts";
@@ -75,7 +73,7 @@ export function buildFederationExchange(
   const { serverName } = config;
   const sources = { db, engine, events, remote: remoteEvents, checks, inbound, hosts, log, serverName };
   rooms.policySigner.ask = (request) => askPolicyServer(client, request);
-  rooms.history.current = new Backfill({ ...sources, clock });
+  rooms.fetchOlder.current = new Backfill(sources).fetchOlder;
   // Servers that come to share a room with the user start to follow their devices.
   rooms.outbox.onLocalJoin((tx, userId) => userData.deviceLists.noteChange(tx, userId));
   rooms.outbox.onWork((servers) => sender.wake(servers));
@@ -93,7 +91,7 @@ export function buildFederationExchange(
 /** Builds what invites people by their addresses. */
 function buildThirdPartyInvites(
   { config }: Core,
-  { federation: { connections }, rooms, remote }: {
+  { federation: { identityServers }, rooms, remote }: {
     federation: FederationParts;
     rooms: RoomParts;
     remote: RemoteMembership;
@@ -102,7 +100,7 @@ function buildThirdPartyInvites(
   return new ThirdPartyInvites({
     ...{ remote, log, engine: rooms.engine, state: rooms.state, serverName: config.serverName },
     profiles: { get: rooms.hooks.profileOf },
-    identityServers: new IdentityServers({ connections, userAgent: `synapse-ts/${VERSION}` }),
+    identityServers,
     isEnabled: config.registration.enable3pidLookup,
   });
 }

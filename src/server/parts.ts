@@ -15,7 +15,6 @@ import { Filters } from "../sync/filters.ts";
 import type { SlidingProviders } from "../sync/sliding/providers.ts";
 import type { SlidingSyncService } from "../sync/sliding/sliding_sync.ts";
 import { Summaries } from "../sync/summaries.ts";
-import { TimelineGaps } from "../sync/timeline_gaps.ts";
 import { SyncService } from "../sync/sync.ts";
 import { accountHooks } from "./account_hooks.ts";
 import { type AccountParts, buildAccounts } from "./accounts.ts";
@@ -29,6 +28,7 @@ import { buildRooms, type RoomParts } from "./rooms.ts";
 import { buildSlidingCaches, buildSlidingSync, type SlidingCaches } from "./sliding_sync.ts";
 import { buildInviteFilter, buildSocial, type SocialParts } from "./social.ts";
 import { buildUserData, type UserDataParts } from "./user_data.ts";
+import { buildUsage, type UsageParts } from "./usage.ts";
 import { aliasServices, buildUsers, type UserParts } from "./users.ts";
 
 /** All parts of the server. */
@@ -39,6 +39,7 @@ export interface Parts {
   readonly pushRules: PushRulesService;
   readonly push: PushParts;
   readonly serverNotices: ServerNotices;
+  readonly usage: UsageParts;
   readonly userData: UserDataParts;
   readonly social: SocialParts;
   readonly users: UserParts;
@@ -72,7 +73,9 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });
   const later = { userData: () => userData, social: () => social, push: () => push, exchange: () => exchange };
-  const accounts: AccountParts = buildAccounts(core, accountHooks(core, { ...later, rooms, pushRules, erased }));
+  const federation = await buildFederation(core, dns === undefined ? {} : { dns });
+  const known = { rooms, pushRules, erased, federation, usage: () => usage };
+  const accounts: AccountParts = buildAccounts(core, accountHooks(core, { ...later, ...known }));
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
     devices: accounts.devices,
@@ -81,6 +84,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   });
   const push: PushParts = buildPush(core, { ...pushBase, rooms });
   const serverNotices = buildServerNotices(core, { rooms, accountData, accounts: accounts.accounts });
+  const usage: UsageParts = buildUsage(core, { serverNotices, rooms });
   await userData.presence.restore();
   const stopping = new AbortController();
   const social: SocialParts = buildSocial(core, {
@@ -88,7 +92,6 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     remoteUsers: () => exchange.remoteUsers,
   });
   const users: UserParts = buildUsers(core, { rooms, accounts, userData });
-  const federation = await buildFederation(core, dns === undefined ? {} : { dns });
   const media = await openMedia(core, new FederationMedia(federation.client));
   const sync = buildSync(core, {
     ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },
@@ -99,7 +102,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     ...{ federation, federationRooms, rooms, accounts, userData },
   });
   const parts = {
-    ...{ core, rooms, accounts, pushRules, push, serverNotices, userData, social, users, sync, media },
+    ...{ core, rooms, accounts, pushRules, push, serverNotices, usage, userData, social, users, sync, media },
     ...{ federation, federationRooms, exchange, stopping },
   };
   return { ...parts, [Symbol.asyncDispose]: () => endParts(parts) };
@@ -175,16 +178,15 @@ function buildSync(
     threadSubscriptions: social.threadSubscriptions,
   };
   const summaries = new Summaries({ db, state: rooms.state });
-  const gaps = new TimelineGaps({ db, isLocal: core.isLocal });
   const { bundle } = social.aggregations;
   const sync = new SyncService({
     ...rooms,
-    ...{ clock, notifier, providers, summaries, bundle, decideInvite, stopping, gaps },
+    ...{ clock, notifier, providers, summaries, bundle, decideInvite, stopping },
     sentMembers: new SentMembers(),
     excludedRooms: new Set(config.rooms.excludeRoomsFromSync),
   });
   const slidingSync = buildSlidingSync(core, {
-    ...{ rooms, providers, summaries, gaps, bundle, decideInvite, stopping },
+    ...{ rooms, providers, summaries, bundle, decideInvite, stopping },
     caches: slidingCaches,
   });
   return { sync, slidingSync, filters: new Filters({ db }) };

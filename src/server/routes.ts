@@ -21,6 +21,7 @@ import { roomReadRoutes } from "../http/client/room_reads.ts";
 import { roomSendRoutes } from "../http/client/room_send.ts";
 import { slidingSyncRoutes } from "../http/client/sliding_sync.ts";
 import { syncRoutes } from "../http/client/sync.ts";
+import { threepidRoutes } from "../http/client/threepids.ts";
 import { toDeviceRoutes } from "../http/client/to_device.ts";
 import { versionRoutes } from "../http/client/versions.ts";
 import { adminRegisterRoutes } from "../http/admin/register.ts";
@@ -40,6 +41,7 @@ import { addFederationRoomRoutes } from "./federation_rooms.ts";
 import { addFederationRoutes } from "./federation.ts";
 import type { Parts } from "./parts.ts";
 import { configuredFeatures } from "./features.ts";
+import { pageRoutes } from "./page_routes.ts";
 import { rendezvousParts } from "./rendezvous.ts";
 import { socialRoutes } from "./social_routes.ts";
 import { redactRelated } from "../services/related_redactions.ts";
@@ -55,11 +57,16 @@ interface Guards {
 export function buildApp(parts: Parts): App {
   const app = createApp();
   const guards = {
-    auth: new Auth({ ...parts.accounts, tracksAppserviceUsers: parts.core.config.api.trackAppserviceUserIps }),
+    auth: new Auth({
+      ...parts.accounts,
+      usage: parts.usage.limits,
+      tracksAppserviceUsers: parts.core.config.api.trackAppserviceUserIps,
+    }),
     limits: new RequestLimits(parts.accounts.limits),
   };
   serverRoutes(app, parts, guards);
   accountParts(app, parts, guards);
+  pageRoutes(app, parts);
   roomParts(app, parts, guards);
   userDataParts(app, parts, guards);
   encryptionParts(app, parts, guards);
@@ -85,7 +92,10 @@ function serverRoutes(app: App, { core: { config, meters } }: Parts, { auth }: G
   }
   capabilityRoutes(app, {
     auth,
-    options: { ...config.registration, ...config.passwords, ...config.sessions },
+    options: {
+      ...{ ...config.registration, ...config.passwords, ...config.sessions },
+      hasEmail: config.email.email !== null,
+    },
     roomVersions,
     defaultRoomVersion: config.server.defaultRoomVersion,
   });
@@ -104,7 +114,7 @@ function wellKnownOptions(config: Parts["core"]["config"]): WellKnownOptions {
   };
 }
 
-function accountParts(app: App, { core: { config }, accounts }: Parts, { auth, limits }: Guards): void {
+function accountParts(app: App, { core: { config, db }, accounts }: Parts, { auth, limits }: Guards): void {
   const { serverName } = config;
   const { registration, login, loginOptions: options, tokens, devices, uia, profiles } = accounts;
   const wellKnown = clientWellKnown(wellKnownOptions(config));
@@ -114,7 +124,11 @@ function accountParts(app: App, { core: { config }, accounts }: Parts, { auth, l
     ...{ auth, login, tokens, devices, uia, serverName, options, wellKnown },
     accounts: accounts.accounts,
   });
-  accountRoutes(app, { auth, accounts: accounts.accounts, uia, options });
+  accountRoutes(app, {
+    ...{ auth, accounts: accounts.accounts, uia, options, hasEmail: accounts.validations.isEnabled },
+    consumeProof: (sessionId) => db.transaction((tx) => accounts.validations.consume(tx, sessionId)),
+  });
+  threepidRoutes(app, { auth, ...accounts });
   deviceRoutes(app, { auth, devices, uia });
   profileRoutes(app, { auth, limits, profiles });
 }

@@ -1,10 +1,11 @@
 /** What users do with their own account. Spec: client-server API, "Account management". */
+import { MatrixError } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { insertDeparture, upsertProfile } from "../storage/profiles.ts";
 import {
-  deleteThreepid,
   deleteThreepids,
+  selectThreepidOwner,
   selectThreepids,
   selectUser,
   type Threepid,
@@ -52,9 +53,11 @@ export class Accounts {
     return await selectThreepids(this.#deps.db, userId);
   }
 
-  /** Removes one of a user's verified addresses; nothing happens when it is not theirs. */
-  async removeThreepid(userId: UserId, { medium, address }: { medium: string; address: string }): Promise<void> {
-    await this.#deps.db.transaction((tx) => deleteThreepid(tx, { userId, medium, address }));
+  /** Returns whose verified e-mail address this is. Throws 404 when it is nobody's. */
+  async requireEmailOwner(address: string): Promise<UserId> {
+    const userId = await selectThreepidOwner(this.#deps.db, { medium: "email", address });
+    if (userId === null) throw new MatrixError(404, "M_NOT_FOUND", "No account has this e-mail address");
+    return userId;
   }
 
   /** Sets a new password and, where asked, logs out all devices but `keep`. */

@@ -17,6 +17,7 @@ export interface Limit {
 
 /** The limiters, named by their options. */
 export type LimitName =
+  | "rc_3pid_validation"
   | "rc_admin_redaction"
   | "rc_delayed_event_mgmt"
   | "rc_invites.per_issuer"
@@ -45,6 +46,7 @@ export type Limits = Readonly<Record<LimitName, Limit>>;
 
 /** The rate limits of the configuration, as far as they apply to clients. */
 export interface LimitOptions {
+  readonly rc3pidValidation: Limit;
   readonly rcAdminRedaction: Limit | null;
   readonly rcDelayedEventMgmt: Limit;
   readonly rcInvites: { readonly perIssuer: Limit; readonly perRoom: Limit; readonly perUser: Limit };
@@ -67,6 +69,7 @@ export interface LimitOptions {
 /** Names the limits of the configuration as the limiters are named. */
 export function limitsOf(options: LimitOptions): Limits {
   return {
+    "rc_3pid_validation": options.rc3pidValidation,
     "rc_admin_redaction": options.rcAdminRedaction ?? options.rcMessage,
     "rc_delayed_event_mgmt": options.rcDelayedEventMgmt,
     "rc_invites.per_issuer": options.rcInvites.perIssuer,

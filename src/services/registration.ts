@@ -27,14 +27,14 @@ import type { Credentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
 import type { RateLimits } from "./rate_limits.ts";
 import type { IssuedTokens, Tokens } from "./tokens.ts";
-import type { Stage, Uia, UiaOutcome } from "./uia.ts";
+import { type FlowOptions, registrationFlows } from "./registration_flows.ts";
+import type { Threepids } from "./threepids.ts";
+import type { Uia, UiaOutcome } from "./uia.ts";
+import { provenEmail, REGISTER_ACTION } from "./uia_stages.ts";
 
 /** Options of the configuration, by Synapse's names. */
-export interface RegistrationOptions {
+export interface RegistrationOptions extends FlowOptions {
   readonly enableRegistration: boolean;
-  readonly registrationRequiresToken: boolean;
-  readonly registrationsRequire3pid: readonly string[];
-  readonly enableRegistrationCaptcha: boolean;
   readonly allowGuestAccess: boolean;
   readonly inhibitUserInUseError: boolean;
   readonly allowUnderscorePrefixedRegistration: boolean;
@@ -50,7 +50,10 @@ export interface RegistrationDeps {
   readonly tokens: Tokens;
   readonly uia: Uia;
   readonly limits: RateLimits;
+  readonly threepids: Pick<Threepids, "giveToNewUser">;
   readonly options: RegistrationOptions;
+  /** Notes in the transaction that makes the account that its user agreed to the terms of a version. */
+  readonly onTermsAccepted: (tx: Tx, user: { userId: UserId; version: string }) => Promise<void>;
   /** Tells whether an application service has the name for itself. */
   readonly isExclusive: (userId: UserId) => boolean;
   /** Tells whether a user id is one that an application service may register. */
@@ -119,7 +122,7 @@ export class Registration {
 
   /** Registers a user through one of the flows of the configuration. */
   async register({ body, clientIp, parse }: RegisterRequest): Promise<Registered> {
-    this.#assertEnabled();
+    this.assertEnabled();
     const first = parse(body);
     const isRepeat = typeof body.auth === "object";
     if (first.guestAccessToken !== null) {
@@ -132,8 +135,8 @@ export class Registration {
     }
     this.#deps.limits.assertNotExceeded("rc_registration", clientIp);
     return await this.#deps.uia.require({
-      action: "POST /register",
-      flows: this.#flows(),
+      action: REGISTER_ACTION,
+      flows: registrationFlows(this.#deps.options),
       session: null,
       body,
       clientIp,
@@ -203,7 +206,7 @@ export class Registration {
 
   /** Answers `GET /register/available`. */
   async isAvailable(localpart: string): Promise<boolean> {
-    this.#assertEnabled();
+    this.assertEnabled();
     if (this.#deps.options.inhibitUserInUseError) {
       this.#parseNewName(localpart);
       return true;
@@ -214,7 +217,7 @@ export class Registration {
 
   /** Tells whether somebody could register with this token now. */
   async isTokenValid(token: string): Promise<boolean> {
-    this.#assertEnabled();
+    this.assertEnabled();
     if (!this.#deps.options.registrationRequiresToken) return false;
     const found = await selectRegistrationToken(this.#deps.db, token);
     if (found === null) return false;
@@ -222,19 +225,9 @@ export class Registration {
     return found.usesAllowed === null || found.pending + found.completed < found.usesAllowed;
   }
 
-  #assertEnabled(): void {
-    const { enableRegistration, enableRegistrationCaptcha, registrationsRequire3pid } = this.#deps.options;
-    if (!enableRegistration) throw forbidden("Registration has been disabled");
-    // What must be verified and cannot be yet lets nobody in rather than everybody.
-    if (enableRegistrationCaptcha || registrationsRequire3pid.length > 0) {
-      throw forbidden("Registration needs a verification that this server does not offer yet");
-    }
-  }
-
-  #flows(): readonly (readonly Stage[])[] {
-    return this.#deps.options.registrationRequiresToken
-      ? [["m.login.registration_token", "m.login.dummy"]]
-      : [["m.login.dummy"]];
+  /** Throws 403 where nobody registers by themselves. */
+  assertEnabled(): void {
+    if (!this.#deps.options.enableRegistration) throw forbidden("Registration has been disabled");
   }
 
   async #complete(outcome: UiaOutcome, params: RegisterParams & { clientIp: string }): Promise<Registered> {
@@ -252,11 +245,21 @@ export class Registration {
       if (isGuest) await this.#upgradeGuest(tx, { userId, passwordHash });
       else await this.#insert(tx, { userId, passwordHash, isGuest: false });
       if (typeof token === "string") await completeRegistrationToken(tx, token);
+      await this.#settleProofs(tx, { userId, proofs: outcome.proofs });
       await outcome.remember(tx, { user_id: userId });
       return await this.#logIn(tx, { userId, login });
     });
     await this.#deps.onRegistered({ userId, isGuest: false });
     return registered;
+  }
+
+  /** Keeps what was proven on the way: an address, agreement to terms. */
+  async #settleProofs(tx: Tx, { userId, proofs }: { userId: UserId; proofs: UiaOutcome["proofs"] }): Promise<void> {
+    const { threepids, onTermsAccepted } = this.#deps;
+    const email = provenEmail(proofs);
+    if (email !== null) await threepids.giveToNewUser(tx, { userId, ...email });
+    const version = proofs["m.login.terms"];
+    if (typeof version === "string") await onTermsAccepted(tx, { userId, version });
   }
 
   /** Returns the guest whose token and name these are. Throws 403 for anybody else. */

@@ -11,7 +11,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { randomString } from "../lib/random.ts";
 import { canonicalJson } from "../protocol/canonical_json.ts";
-import { badJson, type Errcode, forbidden, invalidParam, MatrixError } from "../protocol/errors.ts";
+import { badJson, type Errcode, forbidden, invalidParam, MatrixError, notFound } from "../protocol/errors.ts";
 import type { UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import { selectValidatedTs, updateValidatedTs } from "../storage/access_tokens.ts";
@@ -35,6 +35,8 @@ export type Verdict =
 
 /** Who is going through a stage. */
 export interface StageContext {
+  /** What is asked for. */
+  readonly action: string;
   /** The account that must prove itself; null where there is none yet. */
   readonly userId: UserId | null;
   readonly clientIp: string;
@@ -42,6 +44,8 @@ export interface StageContext {
 
 /** One way to prove something. */
 export interface StageCheck {
+  /** What a client needs for the stage, under `params` of the challenge. */
+  readonly params?: JsonObject;
   /** Judges the client's `auth` object. */
   verify(auth: JsonObject, context: StageContext): Promise<Verdict>;
   /** Runs in the transaction that records the stage; false when the proof no longer holds. */
@@ -142,6 +146,41 @@ export class Uia {
     });
   }
 
+  /**
+   * Goes through a stage on a page of the server instead of in the client, which then goes on with the session alone.
+   * Spec: "Fallback". Throws 404 for a session or a stage that does not exist.
+   */
+  async attemptOnPage(
+    { sessionId, stage, auth, clientIp }: { sessionId: string; stage: Stage; auth: JsonObject; clientIp: string },
+  ): Promise<Verdict> {
+    const { db, clock, stages } = this.#deps;
+    const now = clock.now();
+    const row = await selectUiaSession(db, { sessionId: sessionId.slice(0, 255), after: now - SESSION_LIFETIME_MS });
+    const check = Object.hasOwn(stages, stage) ? stages[stage] : undefined;
+    if (row === null || check === undefined) throw notFound("This page belongs to no authentication under way");
+    const proofs: Record<Stage, JsonValue> = JSON.parse(row.completed);
+    const held = proofs[stage];
+    if (held !== undefined) return { passed: true, proof: held };
+    const verdict = await check.verify(auth, { action: row.action, userId: row.userId, clientIp });
+    if (!verdict.passed) return verdict;
+    return await db.transaction(async (tx): Promise<Verdict> => {
+      if (check.commit !== undefined && !await check.commit(tx, verdict.proof)) {
+        return { passed: false, errcode: "M_UNAUTHORIZED", error: "Authentication failed" };
+      }
+      const body = JSON.parse(row.request);
+      await this.#write(tx, { row: { ...row, lastUsedTs: now }, body, proofs: { ...proofs, [stage]: verdict.proof } });
+      return verdict;
+    });
+  }
+
+  /** Returns what a session was opened for. Throws 404 for one that does not exist. */
+  async actionOf(sessionId: string): Promise<string> {
+    const after = this.#deps.clock.now() - SESSION_LIFETIME_MS;
+    const row = await selectUiaSession(this.#deps.db, { sessionId: sessionId.slice(0, 255), after });
+    if (row === null) throw notFound("This page belongs to no authentication under way");
+    return row.action;
+  }
+
   /** Removes expired sessions, and gives back what their stages held. Called by a timer. */
   async expireSessions(): Promise<void> {
     const before = this.#deps.clock.now() - SESSION_LIFETIME_MS;
@@ -206,6 +245,7 @@ export class Uia {
       throw await this.#challenge(open, { request, failure });
     }
     const verdict = await check.verify(auth, {
+      action: request.action,
       userId: request.session?.requester.userId ?? null,
       clientIp: request.clientIp,
     });
@@ -229,10 +269,19 @@ export class Uia {
     return new UiaRequired({
       session: open.row.sessionId,
       flows: request.flows.map((stages) => ({ stages: [...stages] })),
-      params: {},
+      params: this.#paramsOf(request.flows),
       ...(completed.length > 0 ? { completed } : {}),
       ...(failure === undefined ? {} : { errcode: failure.errcode, error: failure.error }),
     });
+  }
+
+  #paramsOf(flows: UiaRequest["flows"]): JsonObject {
+    const params: JsonObject = {};
+    for (const stage of flows.flat()) {
+      const known = this.#deps.stages[stage]?.params;
+      if (known !== undefined) params[stage] = known;
+    }
+    return params;
   }
 
   async #noteProven(session: Session | null, { row }: OpenSession): Promise<void> {

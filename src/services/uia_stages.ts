@@ -1,14 +1,16 @@
 /** The stages of user-interactive authentication. Spec: client-server API, "Authentication types". */
 import type { Clock } from "../lib/clock.ts";
 import { forbidden } from "../protocol/errors.ts";
-import type { JsonObject } from "../protocol/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import type { Db } from "../storage/database.ts";
 import {
   releaseRegistrationToken,
   reserveRegistrationToken,
   selectRegistrationToken,
 } from "../storage/registration_tokens.ts";
+import type { Captcha } from "./captcha.ts";
 import type { Credentials } from "./credentials.ts";
+import type { EmailValidations, ProvenEmail } from "./email_validations.ts";
 import type { Stage, StageCheck, Verdict } from "./uia.ts";
 
 /** What the stages are built from. */
@@ -16,14 +18,29 @@ export interface StageDeps {
   readonly db: Db;
   readonly clock: Clock;
   readonly credentials: Credentials;
+  readonly validations: EmailValidations;
+  /** Null where there are none. */
+  readonly captcha: Captcha | null;
+  /** Null where users need not agree to terms. */
+  readonly terms: TermsPolicy | null;
+}
+
+/** The terms of the server, as a client shows them. */
+export interface TermsPolicy {
+  readonly version: string;
+  readonly name: string;
+  readonly url: string;
 }
 
 /** Returns the stages this server can check. */
 export function uiaStages(deps: StageDeps): Readonly<Record<Stage, StageCheck>> {
   return {
     "m.login.dummy": { verify: () => Promise.resolve({ passed: true, proof: true }) },
+    "m.login.email.identity": emailStage(deps),
     "m.login.password": passwordStage(deps),
+    ...(deps.captcha === null ? {} : { "m.login.recaptcha": captchaStage(deps.captcha) }),
     "m.login.registration_token": registrationTokenStage(deps),
+    ...(deps.terms === null ? {} : { "m.login.terms": termsStage(deps.terms) }),
   };
 }
 
@@ -45,6 +62,56 @@ function passwordStage({ credentials }: StageDeps): StageCheck {
 
 function hasIdentifier(auth: JsonObject): boolean {
   return auth.identifier !== undefined || auth.user !== undefined || auth.medium !== undefined;
+}
+
+/** The action of registrations, whose addresses are proven for just that; see `EmailValidations`. */
+export const REGISTER_ACTION = "POST /register";
+
+/** Returns the address that the stage for e-mail has proven, or null. */
+export function provenEmail(proofs: Readonly<Record<Stage, JsonValue>>): ProvenEmail | null {
+  const proof = proofs["m.login.email.identity"];
+  if (!isJsonObject(proof)) return null;
+  const { sessionId, address, validatedTs } = proof;
+  return { sessionId: String(sessionId), address: String(address), validatedTs: Number(validatedTs) };
+}
+
+function emailStage({ validations }: StageDeps): StageCheck {
+  return {
+    async verify(auth, { action }) {
+      // The second name is from before the specification; clients still send it.
+      const creds = auth.threepid_creds ?? auth.threepidCreds;
+      if (!isJsonObject(creds)) return { passed: false, errcode: "M_MISSING_PARAM", error: "Missing threepid_creds" };
+      const { sid, client_secret: clientSecret } = creds;
+      if (typeof sid !== "string" || typeof clientSecret !== "string") {
+        return { passed: false, errcode: "M_BAD_JSON", error: "Invalid threepid_creds" };
+      }
+      const purpose = action === REGISTER_ACTION ? "register" : "reset";
+      const proven = await validations.proven({ sid, clientSecret }, purpose);
+      if (proven !== null) return { passed: true, proof: { ...proven } };
+      return { passed: false, errcode: "M_UNAUTHORIZED", error: "The e-mail address has not been validated yet" };
+    },
+  };
+}
+
+function captchaStage(captcha: Captcha): StageCheck {
+  return {
+    params: { public_key: captcha.publicKey },
+    async verify(auth, { clientIp }) {
+      const { response } = auth;
+      if (typeof response !== "string" || response === "") {
+        return { passed: false, errcode: "M_CAPTCHA_NEEDED", error: "Captcha response is required" };
+      }
+      if (await captcha.check({ response, clientIp })) return { passed: true, proof: true };
+      return { passed: false, errcode: "M_CAPTCHA_INVALID", error: "The captcha was not solved" };
+    },
+  };
+}
+
+function termsStage({ version, name, url }: TermsPolicy): StageCheck {
+  return {
+    params: { policies: { privacy_policy: { version, en: { name, url } } } },
+    verify: () => Promise.resolve({ passed: true, proof: version }),
+  };
 }
 
 function registrationTokenStage({ db, clock }: StageDeps): StageCheck {

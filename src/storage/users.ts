@@ -184,6 +184,19 @@ export async function selectThreepidOwner(
   return row === null ? null : row.user_id as UserId;
 }
 
+/** Gives a user a verified address; returns false when it is another user's. */
+export async function insertThreepid(
+  tx: Tx,
+  { userId, medium, address, validatedTs, addedTs }: Threepid & { userId: UserId },
+): Promise<boolean> {
+  const changed = await tx.run(sql`
+    INSERT INTO user_threepids (medium, address, user_id, validated_ts, added_ts)
+    VALUES (${medium}, ${address}, ${userId}, ${validatedTs}, ${addedTs})
+    ON CONFLICT (medium, address) DO UPDATE SET validated_ts = excluded.validated_ts
+    WHERE user_threepids.user_id = excluded.user_id`);
+  return changed === 1;
+}
+
 /** Removes one verified address of a user. */
 export async function deleteThreepid(
   tx: Tx,

@@ -63,11 +63,11 @@ testEachServer("POST /account/deactivate closes the account and leaves its rooms
   assert.deepEqual(Object.keys(joined), [bob.userId]);
 });
 
-testEachServer("addresses are listed, and adding one is refused", async (database) => {
+testEachServer("addresses are listed, and adding one needs a proof", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice] = await hs.register("alice");
   assert.deepEqual(await alice.get("/account/3pid"), { threepids: [] });
-  const denied = { body: {}, status: 403, errcode: "M_THREEPID_DENIED" };
+  const denied = { body: {}, status: 400, errcode: "M_MISSING_PARAM" };
   for (const target of ["/account/3pid", "/account/3pid/add", "/account/3pid/bind"]) {
     await alice.fails("POST", target, denied);
     await hs.anyone.fails("POST", target, { body: {}, status: 401, errcode: "M_MISSING_TOKEN" });

@@ -15,6 +15,7 @@ import type { DeviceId, ServerName, UserId } from "../../src/protocol/ids.ts";
 import { Appservices } from "../../src/services/appservices.ts";
 import { LastSeen } from "../../src/services/last_seen.ts";
 import { type LimitName, type Limits, RateLimits } from "../../src/services/rate_limits.ts";
+import { UsageLimits } from "../../src/services/usage_limits.ts";
 import { Tokens } from "../../src/services/tokens.ts";
 import type { Database } from "../../src/storage/database.ts";
 import { insertDevice } from "../../src/storage/devices.ts";
@@ -129,7 +130,8 @@ export class MediaServer implements AsyncDisposable {
     };
     const tokens = new Tokens({ db, clock, lifetimes });
     const appservices = new Appservices({ db, serverName: MEDIA_SERVER, registrations: [], tokens });
-    const auth = new Auth({ tokens, lastSeen: new LastSeen({ db, clock }), appservices });
+    const usage = new UsageLimits({ consent: null, isNoticeRoom: () => Promise.resolve(false) });
+    const auth = new Auth({ tokens, lastSeen: new LastSeen({ db, clock }), appservices, usage });
     const limits = new RequestLimits(new RateLimits({ limits: everyLimit(), clock }));
     const app = createApp();
     mediaRoutes(app, { auth, limits, ...media });

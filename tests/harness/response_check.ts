@@ -93,6 +93,10 @@ function successProblems(operation: Operation | null, answer: Exchange["answer"]
 function errorProblems({ path, answer }: Pick<Exchange, "path" | "answer">): string[] {
   if (!path.startsWith("/_matrix/") && !path.startsWith("/_synapse/admin/")) return [];
   const { body, status } = answer;
+  if (/\/submit_token|\/fallback\/web|^\/_matrix\/(consent|static)|\/account_validity\/renew/.test(path)) {
+    // Pages for people.
+    return /^(text\/html|application\/json)/.test(answer.headers.get("content-type") ?? "") ? [] : ["this is no page"];
+  }
   if (!isJson(answer) || typeof body !== "object" || body === null) return ["the error is not a JSON object"];
   if (status === 401 && Array.isArray(body.flows)) {
     const stages = body.flows.every((flow: { stages?: unknown }) => Array.isArray(flow.stages));

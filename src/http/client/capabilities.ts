@@ -22,6 +22,9 @@ export interface CapabilityOptions {
   readonly enableSetAvatarUrl: boolean;
   readonly passwordConfig: { readonly enabled: boolean | "only_for_reauth"; readonly localdbEnabled: boolean };
   readonly loginViaExistingSession: { readonly enabled: boolean };
+  readonly enable3pidChanges: boolean;
+  /** Addresses cannot be validated where the server sends no e-mail. */
+  readonly hasEmail: boolean;
 }
 
 /** Registers the endpoint. */
@@ -42,8 +45,7 @@ function capabilitiesOf({ options, roomVersions, defaultRoomVersion }: Capabilit
     "m.set_displayname": { enabled: enableSetDisplayname },
     "m.set_avatar_url": { enabled: enableSetAvatarUrl },
     "m.profile_fields": fixed.length === 0 ? { enabled: true } : { enabled: true, disallowed: fixed },
-    // Addresses cannot be validated until the server sends e-mail.
-    "m.3pid_changes": { enabled: false },
+    "m.3pid_changes": { enabled: options.hasEmail && options.enable3pidChanges },
     "m.get_login_token": { enabled: options.loginViaExistingSession.enabled },
   };
 }

@@ -58,7 +58,7 @@ const UpgradeBody = z.looseObject({ new_version: z.string(), additional_creators
 export function createRoomRoutes(app: App, deps: CreateRoomRoutesDeps): void {
   const { auth, limits, engine, rateLimits, thirdPartyInvites, assertMayUseAlias } = deps;
   client(app)
-    .post("/createRoom", auth.active(), limits.perUser("rc_room_creation"), async (c) => {
+    .post("/createRoom", auth.sender(), limits.perUser("rc_room_creation"), async (c) => {
       const body = await readJson(c, CreateRoomBody, { maxBytes: MAX_BODY_BYTES });
       if (body.room_alias_name !== undefined) assertMayUseAlias(requester(c), body.room_alias_name);
       const addresses = body.invite_3pid ?? [];
@@ -67,7 +67,7 @@ export function createRoomRoutes(app: App, deps: CreateRoomRoutesDeps): void {
       await thirdPartyInvites.inviteAll(requester(c), addresses.map((address) => toAddressInvite(roomId, address)));
       return json({ room_id: roomId });
     })
-    .post("/rooms/:roomId/upgrade", auth.active(), limits.perUser("rc_room_creation"), async (c) => {
+    .post("/rooms/:roomId/upgrade", auth.sender(), limits.perUser("rc_room_creation"), async (c) => {
       const { roomId } = pathIds(c, { roomId: parseRoomId });
       const { new_version: newVersion, additional_creators: additionalCreators } = await readJson(c, UpgradeBody);
       const options = { roomId, newVersion, ...(additionalCreators === undefined ? {} : { additionalCreators }) };

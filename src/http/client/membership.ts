@@ -90,9 +90,9 @@ function ownRoutes(
 
   const joins = limits.perUser("rc_joins.local");
   client(app)
-    .post("/join/:roomIdOrAlias", auth.activeGuestOk(), joins, async (c) => join(c, await find(c)))
-    .post("/rooms/:roomId/join", auth.activeGuestOk(), joins, (c) => join(c, { roomId: roomIdOf(c), via: viaOf(c) }))
-    .post("/knock/:roomIdOrAlias", auth.active(), joins, async (c) => {
+    .post("/join/:roomIdOrAlias", auth.senderGuestOk(), joins, async (c) => join(c, await find(c)))
+    .post("/rooms/:roomId/join", auth.senderGuestOk(), joins, (c) => join(c, { roomId: roomIdOf(c), via: viaOf(c) }))
+    .post("/knock/:roomIdOrAlias", auth.sender(), joins, async (c) => {
       const place = await find(c);
       const { reason } = await readJson(c, ReasonBody, { allowEmpty: true });
       await engine.knock(requester(c), { ...place, ...reasonDetails(reason) });
@@ -126,7 +126,7 @@ function othersRoutes(app: App, { auth, limits, rateLimits, engine, thirdPartyIn
   }
 
   function route(name: string, { guard, act }: { guard: Guard; act: Action }): void {
-    client(app).post(`/rooms/:roomId/${name}`, auth.active(), guard, async (c) => {
+    client(app).post(`/rooms/:roomId/${name}`, auth.sender(), guard, async (c) => {
       const body = await readJsonObject(c);
       if (name === "invite" && body.user_id === undefined && body.medium !== undefined) {
         return await inviteAddress(c, body);

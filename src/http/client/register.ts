@@ -3,14 +3,12 @@
  *   POST /_matrix/client/v3/register
  *   GET  /_matrix/client/v3/register/available
  *   GET  /_matrix/client/v1/register/m.login.registration_token/validity
- *   POST /_matrix/client/v3/register/{email,msisdn}/requestToken
  */
 import { z } from "zod";
-import { forbidden } from "../../protocol/errors.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 import type { JsonObject } from "../../protocol/json.ts";
 import type { RegisterParams, Registration } from "../../services/registration.ts";
-import { type App, client, type Ctx } from "../app.ts";
+import { type App, client } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { checkJson, readJsonObject } from "../middleware/body.ts";
 import { query } from "../middleware/params.ts";
@@ -63,9 +61,7 @@ export function registerRoutes(app: App, { auth, limits, registration, serverNam
     .get("/register/available", limits.perIp("rc_registration"), async (c) => {
       const { username } = query(c, z.object({ username: z.string().max(512) }));
       return json({ available: await registration.isAvailable(username) });
-    })
-    .post("/register/email/requestToken", refuseAddress)
-    .post("/register/msisdn/requestToken", refuseAddress);
+    });
   client(app, ["v1"])
     .get("/register/m.login.registration_token/validity", limits.perIp("rc_registration_token_validity"), async (c) => {
       const { token } = query(c, z.object({ token: z.string() }));
@@ -86,10 +82,4 @@ function parseRegistration(body: JsonObject): RegisterParams {
       inhibitLogin: request.inhibit_login === true,
     },
   };
-}
-
-/** The server sends neither e-mail nor text messages. */
-async function refuseAddress(c: Ctx): Promise<Response> {
-  await readJsonObject(c);
-  throw forbidden("This server does not validate e-mail addresses or phone numbers");
 }

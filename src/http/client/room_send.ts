@@ -83,7 +83,7 @@ export function roomSendRoutes(app: App, deps: RoomSendRoutesDeps): void {
 
   const message = limits.perUser("rc_message");
   client(app)
-    .put("/rooms/:roomId/send/:eventType/:txnId", auth.activeGuestOk(), message, async (c) => {
+    .put("/rooms/:roomId/send/:eventType/:txnId", auth.senderGuestOk(), message, async (c) => {
       const { roomId, eventType, txnId } = pathIds(c, { roomId: parseRoomId, eventType: parseType, txnId: parseTxnId });
       const delayed = await delay(c, { roomId, type: eventType, stateKey: null, txnId });
       if (delayed !== null) return delayed;
@@ -91,9 +91,9 @@ export function roomSendRoutes(app: App, deps: RoomSendRoutesDeps): void {
       const options = { roomId, type: eventType, stateKey: null, content, txnId, ...timestamp(c), ...sticky(c) };
       return json({ event_id: await engine.sendEvent(requester(c), options) });
     })
-    .put("/rooms/:roomId/state/:eventType", auth.activeGuestOk(), message, putState)
-    .put("/rooms/:roomId/state/:eventType/", auth.activeGuestOk(), message, putState)
-    .put("/rooms/:roomId/state/:eventType/:stateKey", auth.activeGuestOk(), message, putState)
+    .put("/rooms/:roomId/state/:eventType", auth.senderGuestOk(), message, putState)
+    .put("/rooms/:roomId/state/:eventType/", auth.senderGuestOk(), message, putState)
+    .put("/rooms/:roomId/state/:eventType/:stateKey", auth.senderGuestOk(), message, putState)
     .put("/rooms/:roomId/redact/:eventId/:txnId", auth.user(), message, (c) => redact(c, deps));
 }
 

@@ -121,8 +121,8 @@ type ExtensionsValue = z.output<typeof Extensions>;
 export function slidingSyncRoutes(app: App, { auth, slidingSync }: SlidingSyncRoutesDeps): void {
   const answer = (stateStubs: boolean) => async (c: Ctx) =>
     jsonText(await slidingSync.sync(await readRequest(c, stateStubs), c.req.raw.signal));
-  client(app, ["unstable/org.matrix.simplified_msc3575"]).post("/sync", auth.user(), answer(false));
-  plain(app).post("/_matrix/client/v4/sync", auth.user(), answer(true));
+  client(app, ["unstable/org.matrix.simplified_msc3575"]).post("/sync", auth.syncer({ guests: false }), answer(false));
+  plain(app).post("/_matrix/client/v4/sync", auth.syncer({ guests: false }), answer(true));
 }
 
 async function readRequest(c: Ctx, stateStubs: boolean): Promise<SlidingRequest> {

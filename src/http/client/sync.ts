@@ -43,7 +43,7 @@ const PIECE_SIZE = 65_536;
 /** Registers sync and the filter endpoints. */
 export function syncRoutes(app: App, { auth, sync, filters }: SyncRoutesDeps): void {
   client(app)
-    .get("/sync", auth.guestOk(), async (c) => {
+    .get("/sync", auth.syncer({ guests: true }), async (c) => {
       const params = query(c, SyncQuery);
       const { userId, deviceId } = requester(c);
       const body = await sync.sync({

@@ -5,8 +5,10 @@
  */
 import { forbidden, MatrixError, missingToken, unknownToken } from "../../protocol/errors.ts";
 import type { Appservice, Appservices, Masquerade } from "../../services/appservices.ts";
+import { parseRoomId } from "../../protocol/ids.ts";
 import type { LastSeen } from "../../services/last_seen.ts";
 import type { Session, Tokens } from "../../services/tokens.ts";
+import type { UsageLimits } from "../../services/usage_limits.ts";
 import type { Ctx, Guard } from "../app.ts";
 import { searchParams } from "./params.ts";
 
@@ -17,6 +19,7 @@ export interface AuthDeps {
   readonly appservices: Appservices;
   /** Synapse's `track_appservice_user_ips`. */
   readonly tracksAppserviceUsers?: boolean;
+  readonly usage: UsageLimits;
 }
 
 /** Limits on who passes. */
@@ -49,7 +52,10 @@ export class Auth {
   readonly #userOrLocked: Guard;
   readonly #guestOk: Guard;
 
-  constructor({ tokens, lastSeen, appservices, tracksAppserviceUsers = false }: AuthDeps) {
+  readonly #usage: UsageLimits;
+
+  constructor({ tokens, lastSeen, appservices, usage, tracksAppserviceUsers = false }: AuthDeps) {
+    this.#usage = usage;
     this.#tokens = tokens;
     this.#lastSeen = lastSeen;
     this.#appservices = appservices;
@@ -87,6 +93,35 @@ export class Auth {
       refuseLocked(session);
       refuseSuspended(session);
     });
+  }
+
+  /** As `active`, for what creates events: users who may send by the terms and limits of the server. */
+  sender(): Guard {
+    return this.#limited(this.active());
+  }
+
+  /** As `activeGuestOk`, for what creates events. */
+  senderGuestOk(): Guard {
+    return this.#limited(this.activeGuestOk());
+  }
+
+  /** Who may sync: users, and guests where `guests` says so. */
+  syncer({ guests }: { guests: boolean }): Guard {
+    const inner = guests ? this.#guestOk : this.#user;
+    const usage = this.#usage;
+    return async (c) => {
+      await inner(c);
+      if (c.env.session !== null) await usage.assertMaySync(c.env.session.requester);
+    };
+  }
+
+  #limited(inner: Guard): Guard {
+    const usage = this.#usage;
+    return async (c) => {
+      await inner(c);
+      const roomId = parseRoomId(c.req.param("roomId") ?? c.req.param("roomIdOrAlias") ?? "");
+      if (c.env.session !== null) await usage.assertMaySend(c.env.session.requester, roomId);
+    };
   }
 
   /** Anyone; a token is looked up when there is one, and must then be good. */

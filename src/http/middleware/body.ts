@@ -22,16 +22,12 @@ export interface BodyOptions {
   readonly allowEmpty?: boolean;
 }
 
-async function readStream(
-  body: ReadableStream<Uint8Array>,
-  { maxBytes, onBytes }: { maxBytes: number; onBytes?: (count: number) => void },
-): Promise<Uint8Array> {
+async function readStream(body: ReadableStream<Uint8Array>, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of body) {
     length += chunk.length;
     if (length > maxBytes) throw tooLarge("Request body is too large");
-    onBytes?.(chunk.length);
     chunks.push(chunk);
   }
   const whole = new Uint8Array(length);
@@ -68,16 +64,7 @@ export async function readBytes(c: Ctx, maxBytes: number): Promise<Uint8Array> {
     if (Number(declared) > maxBytes) throw tooLarge("Request body is too large");
     return await arrived(request.bytes());
   }
-  return await arrived(readStream(request.body, { maxBytes }));
-}
-
-/** As `readBytes`; `onBytes` is told of the bytes as they come, and may throw to end it. */
-export async function readCountedBytes(
-  c: Ctx,
-  options: { maxBytes: number; onBytes: (count: number) => void },
-): Promise<Uint8Array> {
-  const { body } = c.req.raw;
-  return body === null ? new Uint8Array(0) : await arrived(readStream(body, options));
+  return await arrived(readStream(request.body, maxBytes));
 }
 
 /** A client that goes away in the middle of its request is no fault of the server. */
@@ -120,6 +107,13 @@ export async function readJsonObject(c: Ctx, options: BodyOptions = {}): Promise
   const value = parseJson(bytes);
   if (!isJsonObject(value)) throw badJson("Content must be a JSON object");
   return value;
+}
+
+const MAX_FORM_BYTES = 65_536;
+
+/** Reads the form of a page, as browsers send it without files. */
+export async function readForm(c: Ctx): Promise<URLSearchParams> {
+  return new URLSearchParams(new TextDecoder().decode(await readBytes(c, MAX_FORM_BYTES)));
 }
 
 /** Reads a body that must match `schema` (made with `z.looseObject` where unknown keys matter). */

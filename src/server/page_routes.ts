@@ -1,0 +1,15 @@
+/** Registers the pages that people see in a browser. */
+import type { App } from "../http/app.ts";
+import { authFallbackRoutes } from "../http/pages/auth_fallback.ts";
+import { consentRoutes } from "../http/pages/consent.ts";
+import { emailLinkRoutes } from "../http/pages/email_links.ts";
+import { Pages } from "../http/pages/page.ts";
+import type { Parts } from "./parts.ts";
+
+/** Registers the pages. */
+export function pageRoutes(app: App, { core, accounts, usage: { consent } }: Parts): void {
+  const pages = new Pages(core.mail);
+  authFallbackRoutes(app, { pages, ...accounts });
+  if (consent !== null) consentRoutes(app, { pages, consent });
+  emailLinkRoutes(app, { pages, validations: accounts.validations });
+}
