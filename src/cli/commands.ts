@@ -4,6 +4,7 @@ import { StartupError } from "../lib/startup_error.ts";
 import { Interrupted } from "../lib/terminal.ts";
 import { VERSION } from "../lib/version.ts";
 import { type Command, type CommandContext, helpText, parseCommandLine, UsageError } from "./command.ts";
+import { backupCommand } from "./backup.ts";
 import { configCommand } from "./config.ts";
 import { exportDataCommand } from "./export_data.ts";
 import { exportSigningKeyCommand } from "./export_signing_key.ts";
@@ -12,7 +13,9 @@ import { generateLogConfigCommand } from "./generate_log_config.ts";
 import { generateSigningKeyCommand } from "./generate_signing_key.ts";
 import { hashPasswordCommand } from "./hash_password.ts";
 import { MEDIA_CHILD, mediaChild } from "./media_child.ts";
+import { portDbCommand } from "./port_db.ts";
 import { registerUserCommand } from "./register_user.ts";
+import { restoreCommand } from "./restore.ts";
 import { reviewRecentSignupsCommand } from "./review_recent_signups.ts";
 import { serveCommand } from "./serve.ts";
 import { synctlCommand } from "./synctl.ts";
@@ -31,6 +34,9 @@ const COMMANDS: readonly Command[] = [
   updateDatabaseCommand,
   reviewRecentSignupsCommand,
   exportDataCommand,
+  portDbCommand,
+  backupCommand,
+  restoreCommand,
 ];
 
 /** Switches by which Synapse's one program is told to generate in place of serving. */

@@ -16,6 +16,8 @@ export interface AuthEventList {
 export function checkAuthEventList(event: RoomEvent, { authEvents, isRejected }: AuthEventList): AuthDecision {
   // A create event lists none and is decided by rule 1 alone.
   if (event.type === "m.room.create") return ALLOWED;
+  // Rule 2.1: also the same event twice is a duplicate entry.
+  if (new Set(event.authEvents).size < event.authEvents.length) return reject("An auth event is listed twice");
   const expected = new Set(selectAuthKeys(event.rules, event));
   const seen = new Set<StateKey>();
   for (const authEvent of authEvents) {

@@ -5,7 +5,15 @@ import type { EventId } from "../protocol/ids.ts";
 import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
 import type { EventStore } from "./event_store.ts";
 import type { MemberLoader } from "./lazy_members.ts";
-import { type Bundler, membershipsOf, type Page, type Pagination, tokenAfter, tokenBefore } from "./pagination.ts";
+import {
+  type Bundler,
+  membershipsOf,
+  type Page,
+  type Pagination,
+  type RemoteHistory,
+  tokenAfter,
+  tokenBefore,
+} from "./pagination.ts";
 import type { EventRenderer } from "./renderer.ts";
 import type { Reading, RoomAccess, RoomReaders } from "./room_access.ts";
 import type { StateReader } from "./state_reader.ts";
@@ -22,6 +30,8 @@ export interface ContextDeps {
   readonly renderer: EventRenderer;
   readonly members: MemberLoader;
   readonly pagination: Pagination;
+  /** Null while other servers cannot be reached. */
+  readonly history: { current: RemoteHistory | null };
   readonly bundle?: Bundler;
 }
 
@@ -53,11 +63,11 @@ export class EventContext {
     const before = Math.floor(limit / 2);
     const { pagination } = this.#deps;
     const [earlier, later] = await Promise.all([
-      pagination.page(access, {
+      pagination.pageWithoutHoles(access, {
         viewer,
         request: { direction: "b", from: tokenBefore(place), to: null, limit: before, filter },
       }),
-      pagination.page(access, {
+      pagination.pageWithoutHoles(access, {
         viewer,
         request: { direction: "f", from: tokenAfter(place), to: null, limit: limit - before, filter },
       }),
@@ -75,12 +85,23 @@ export class EventContext {
   }
 
   async #find(access: RoomAccess, { viewer, eventId }: { viewer: Viewer; eventId: EventId }): Promise<VisibleEvent> {
-    const stored = await this.#deps.events.getById(eventId);
-    if (stored !== null && stored.roomNid === access.room.roomNid) {
-      const [visible] = await this.#deps.visibility.filter([stored], viewer);
-      if (visible !== undefined) return visible;
+    const found = await this.#known(access, { viewer, eventId });
+    if (found !== undefined) return found;
+    const history = access.kind === "joined" ? this.#deps.history.current : null;
+    if (history !== null && await history.event(access.room, eventId)) {
+      const fetched = await this.#known(access, { viewer, eventId });
+      if (fetched !== undefined) return fetched;
     }
     throw notFound("Event not found");
+  }
+
+  async #known(
+    access: RoomAccess,
+    { viewer, eventId }: { viewer: Viewer; eventId: EventId },
+  ): Promise<VisibleEvent | undefined> {
+    const stored = await this.#deps.events.getById(eventId);
+    if (stored === null || stored.roomNid !== access.room.roomNid) return undefined;
+    return (await this.#deps.visibility.filter([stored], viewer))[0];
   }
 
   async #render(requester: Sender, events: readonly VisibleEvent[]): Promise<string[]> {

@@ -5,7 +5,7 @@
  * is a place in the stream: it bounds what is shown by position, and the walk enters the graph at the depth found there.
  */
 import type { EventFilter } from "../protocol/filter.ts";
-import type { UserId } from "../protocol/ids.ts";
+import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Db } from "../storage/database.ts";
 import {
   type HistoryRange,
@@ -13,6 +13,7 @@ import {
   MIN_POSITION,
   selectDepthAfter,
   selectDepthBefore,
+  selectDepthOfNext,
   selectHistoryBackward,
   selectHistoryForward,
   type TimelineRow,
@@ -36,12 +37,20 @@ export interface PaginationDeps {
   /** Returns the position of the events stream. */
   readonly streamPosition: () => number;
   readonly bundle?: Bundler;
-  /** Fetches older history from other servers; tells whether there is more now. */
-  readonly fetchOlder?: { current: ((room: RoomIdentity, limit: number) => Promise<boolean>) | null };
+  /** Fills holes from other servers; null while these cannot be reached. */
+  readonly history?: { current: RemoteHistory | null };
 }
 
 /** Returns the text of `unsigned.m.relations` for those of the events that have any, by event. */
 export type Bundler = (events: readonly StoredEvent[], userId: UserId) => Promise<ReadonlyMap<number, string>>;
+
+/** Gets from other servers what is not here. */
+export interface RemoteHistory {
+  /** Fetches what came before events of such depths whose parents are not known; tells whether there is more now. */
+  fill(room: RoomIdentity, hole: { low: number; high: number; limit: number }): Promise<boolean>;
+  /** Fetches one event and gives it its place; tells whether it is here now. */
+  event(room: RoomIdentity, eventId: EventId): Promise<boolean>;
+}
 
 /** A page as asked for. */
 export interface PageRequest {
@@ -58,6 +67,8 @@ export interface Page {
   readonly start: RoomToken;
   /** Null when there is nothing beyond. */
   readonly end: RoomToken | null;
+  /** Of which depths the events are, and the one beyond at the start: holes are between. */
+  readonly depths: { readonly low: number; readonly high: number };
 }
 
 /** How many events one request looks at, when a filter or visibility hides most of them. */
@@ -79,7 +90,7 @@ export class Pagination {
     const { requester, access } = reading;
     const { readers, renderer, members, bundle } = this.#deps;
     const viewer = await readers.viewer(reading);
-    const page = await this.#pageWithOlder(access, { viewer, request });
+    const page = await this.pageWithoutHoles(access, { viewer, request });
     const events = page.events.map(({ stored }) => stored);
     const relations = await bundle?.(events, requester.userId);
     const chunk = await renderer.render(events, {
@@ -99,16 +110,16 @@ export class Pagination {
     return `${text}}`;
   }
 
-  /** As `page`, but where history ends here for want of knowledge, more of it is fetched first. */
-  async #pageWithOlder(
+  /** As `page`, but holes in it are filled first, as far as other servers help. */
+  async pageWithoutHoles(
     access: RoomAccess,
     { viewer, request }: { viewer: Viewer; request: PageRequest },
   ): Promise<Page> {
-    const fetchOlder = this.#deps.fetchOlder?.current ?? null;
+    const history = this.#deps.history?.current ?? null;
     let page = await this.page(access, { viewer, request });
-    if (fetchOlder === null || request.direction === "f" || access.kind === "peeking") return page;
-    for (let attempt = 0; attempt < MAX_FETCHES && page.events.length < request.limit; attempt++) {
-      if (!await fetchOlder(access.room, request.limit - page.events.length)) break;
+    if (history === null || access.kind === "peeking") return page;
+    for (let attempt = 0; attempt < MAX_FETCHES; attempt++) {
+      if (!await history.fill(access.room, { ...page.depths, limit: request.limit })) break;
       page = await this.page(access, { viewer, request });
     }
     return page;
@@ -123,8 +134,10 @@ export class Pagination {
     const start = request.from ?? this.#edge(backward);
     let range = await this.#range(access, { start, request });
     const found: VisibleEvent[] = [];
+    const entry = range === null ? null : range.from.depth;
     let end: RoomToken | null = null;
     let scanned = 0;
+    let more = false;
     while (range !== null) {
       const limit = Math.min(Math.max(request.limit - found.length, MIN_CHUNK), MAX_CHUNK);
       // One more than wanted tells whether anything lies beyond.
@@ -133,7 +146,7 @@ export class Pagination {
       const chunk = rows.slice(0, limit);
       const taken = await this.#take(chunk, { viewer, request, found });
       scanned += chunk.length;
-      const more = taken < chunk.length || rows.length > limit;
+      more = taken < chunk.length || rows.length > limit;
       const last = chunk[taken - 1];
       if (last === undefined) {
         if (more) end = start;
@@ -145,7 +158,7 @@ export class Pagination {
       if (!more || found.length >= request.limit || scanned >= MAX_SCANNED) break;
       range = { ...range, from: next(last, backward) };
     }
-    return { events: found, start, end };
+    return { events: found, start, end, depths: depthsOf({ entry, request, found, isWhole: !more }) };
   }
 
   /** Adds to `found` what may be shown of the rows, up to the limit; returns how many rows that took. */
@@ -186,9 +199,14 @@ export class Pagination {
       from.position = backward ? start.position : start.position + 1;
     } else if (backward) {
       maxPosition = Math.min(maxPosition, start.position);
-      const depth = await selectDepthBefore(this.#deps.db, { roomNid, position: maxPosition });
-      if (depth === null) return null;
-      from.depth = depth;
+      const at = { roomNid, position: maxPosition };
+      const [depth, next] = await Promise.all([
+        selectDepthBefore(this.#deps.db, at),
+        selectDepthOfNext(this.#deps.db, at),
+      ]);
+      if (depth === null && next === null) return null;
+      // What fills a hole before the next event is deeper than the events that came before it.
+      from.depth = Math.max(depth ?? MIN_POSITION, next === null ? MIN_POSITION : next - 1);
     } else {
       minPosition = start.position === MIN_POSITION ? MIN_POSITION : start.position + 1;
       if (start.position !== MIN_POSITION) {
@@ -222,6 +240,22 @@ export function tokenBefore({ depth, position }: { depth: number; position: numb
 /** Returns the place just after an event, in graph order. */
 export function tokenAfter({ depth, position }: { depth: number; position: number }): RoomToken {
   return { kind: "topological", depth, position };
+}
+
+/** Returns the depths that a page spans: to the end of the room where it goes there. */
+function depthsOf(
+  { entry, request, found, isWhole }: {
+    entry: number | null;
+    request: PageRequest;
+    found: readonly VisibleEvent[];
+    isWhole: boolean;
+  },
+): Page["depths"] {
+  if (entry === null) return { low: 0, high: -1 };
+  const last = isWhole ? undefined : found.at(-1)?.stored.event.depth;
+  // The event just beyond the start may be what lacks its parents.
+  if (request.direction === "b") return { low: last ?? MIN_POSITION, high: Math.min(MAX_POSITION, entry + 1) };
+  return { low: entry, high: last ?? MAX_POSITION };
 }
 
 function beside(row: TimelineRow, backward: boolean): RoomToken {

@@ -1,4 +1,5 @@
 /** Federation: how other servers are reached, their keys, and what they may ask of us. */
+import { BODY_BUDGET, BodyBudget } from "../http/federation/body_budget.ts";
 import { keyRoutes } from "../http/federation/keys.ts";
 import { OriginLimits } from "../http/federation/origin_limits.ts";
 import { FederationAuth } from "../http/federation/signed.ts";
@@ -44,9 +45,10 @@ export async function buildFederation(core: Core, { dns }: { dns?: Dns } = {}) {
     ...{ local: localKeys, keys: keyRing, signer: notarySigner },
   });
   const limits = new OriginLimits({ options: config.ratelimits.rcFederation, clock });
-  const auth = new FederationAuth({ serverName: config.serverName, checks, backoff, limits, isAllowed });
+  const bodies = new BodyBudget(BODY_BUDGET);
+  const auth = new FederationAuth({ serverName: config.serverName, checks, backoff, limits, bodies, isAllowed });
   const identityServers = new IdentityServers({ connections: out.connections, userAgent: `synapse-ts/${VERSION}` });
-  return { ...out, identityServers, localKeys, keyRing, checks, notary, auth, limits };
+  return { ...out, identityServers, localKeys, keyRing, checks, notary, auth, limits, bodies };
 }
 
 /** Registers the endpoints that do not depend on rooms. */

@@ -73,7 +73,7 @@ export function buildFederationExchange(
   const { serverName } = config;
   const sources = { db, engine, events, remote: remoteEvents, checks, inbound, hosts, log, serverName };
   rooms.policySigner.ask = (request) => askPolicyServer(client, request);
-  rooms.fetchOlder.current = new Backfill(sources).fetchOlder;
+  rooms.history.current = new Backfill({ ...sources, clock });
   // Servers that come to share a room with the user start to follow their devices.
   rooms.outbox.onLocalJoin((tx, userId) => userData.deviceLists.noteChange(tx, userId));
   rooms.outbox.onWork((servers) => sender.wake(servers));

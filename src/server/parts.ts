@@ -15,6 +15,7 @@ import { Filters } from "../sync/filters.ts";
 import type { SlidingProviders } from "../sync/sliding/providers.ts";
 import type { SlidingSyncService } from "../sync/sliding/sliding_sync.ts";
 import { Summaries } from "../sync/summaries.ts";
+import { TimelineGaps } from "../sync/timeline_gaps.ts";
 import { SyncService } from "../sync/sync.ts";
 import { accountHooks } from "./account_hooks.ts";
 import { type AccountParts, buildAccounts } from "./accounts.ts";
@@ -178,15 +179,16 @@ function buildSync(
     threadSubscriptions: social.threadSubscriptions,
   };
   const summaries = new Summaries({ db, state: rooms.state });
+  const gaps = new TimelineGaps({ db, isLocal: core.isLocal });
   const { bundle } = social.aggregations;
   const sync = new SyncService({
     ...rooms,
-    ...{ clock, notifier, providers, summaries, bundle, decideInvite, stopping },
+    ...{ clock, notifier, providers, summaries, bundle, decideInvite, stopping, gaps },
     sentMembers: new SentMembers(),
     excludedRooms: new Set(config.rooms.excludeRoomsFromSync),
   });
   const slidingSync = buildSlidingSync(core, {
-    ...{ rooms, providers, summaries, bundle, decideInvite, stopping },
+    ...{ rooms, providers, summaries, gaps, bundle, decideInvite, stopping },
     caches: slidingCaches,
   });
   return { sync, slidingSync, filters: new Filters({ db }) };

@@ -13,7 +13,7 @@ import { MemberLoader } from "../rooms/lazy_members.ts";
 import { LocalMemberships } from "../rooms/local_memberships.ts";
 import { MembershipMoves } from "../rooms/membership_moves.ts";
 import { Outbox } from "../rooms/outbox.ts";
-import { type Bundler, Pagination } from "../rooms/pagination.ts";
+import { type Bundler, Pagination, type RemoteHistory } from "../rooms/pagination.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { PolicySigner } from "../rooms/policy.ts";
 import { EventRenderer } from "../rooms/renderer.ts";
@@ -61,12 +61,9 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   const members = new MemberLoader({ state });
   const bundle = hooks.bundle === undefined ? {} : { bundle: hooks.bundle };
   const streamPosition = () => notifier.position("events");
-  const fetchOlder: NonNullable<ConstructorParameters<typeof Pagination>[0]["fetchOlder"]> = { current: null };
-  const pagination = new Pagination({
-    fetchOlder,
-    ...{ db, events, visibility, readers, renderer, members, streamPosition },
-    ...bundle,
-  });
+  const history: { current: RemoteHistory | null } = { current: null };
+  const reading = { history, events, state, visibility, readers, renderer, members, ...bundle };
+  const pagination = new Pagination({ ...reading, db, streamPosition });
   const stickyEvents = new StickyEvents({
     ...{ db, clock, events },
     isEnabled: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
@@ -91,9 +88,9 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ...(hooks.decideInvite && { decideInvite: hooks.decideInvite }),
   });
   return {
-    ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, fetchOlder },
+    ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, history },
     ...{ policySigner, hooks },
-    context: new EventContext({ events, state, visibility, readers, renderer, members, pagination, ...bundle }),
+    context: new EventContext({ ...reading, pagination }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility }),
     facts: new RoomFacts({ db, events, state, memberships, visibility }),

@@ -12,6 +12,7 @@ import { RoomTraitsReader } from "../sync/sliding/room_traits.ts";
 import { SlidingSyncService } from "../sync/sliding/sliding_sync.ts";
 import { UserFacts } from "../sync/sliding/user_facts.ts";
 import type { Summaries } from "../sync/summaries.ts";
+import type { TimelineGaps } from "../sync/timeline_gaps.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
 
@@ -39,11 +40,12 @@ export function buildSlidingCaches({ db }: Core): SlidingCaches {
 /** Builds sliding sync. */
 export function buildSlidingSync(
   { db, clock, notifier, config }: Core,
-  { rooms, caches, providers, summaries, bundle, decideInvite, stopping }: {
+  { rooms, caches, providers, summaries, gaps, bundle, decideInvite, stopping }: {
     rooms: RoomParts;
     caches: SlidingCaches;
     providers: SlidingProviders;
     summaries: Summaries;
+    gaps: TimelineGaps;
     bundle: Bundler;
     decideInvite: DecideInvite;
     stopping: AbortSignal;
@@ -54,7 +56,7 @@ export function buildSlidingSync(
   const excludedRooms = new Set(config.rooms.excludeRoomsFromSync);
   return new SlidingSyncService({
     ...rooms,
-    ...{ db, clock, notifier, providers, summaries, bundle, decideInvite, stopping, userFacts, bumpStamps },
+    ...{ db, clock, notifier, providers, summaries, gaps, bundle, decideInvite, stopping, userFacts, bumpStamps },
     notifications: providers.notifications,
     connections: new SlidingConnections({ db, clock }),
     order: new RoomOrder({ timelines: rooms.timelines, readers: rooms.readers, excludedRooms }),

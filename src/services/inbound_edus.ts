@@ -14,7 +14,7 @@ import type { EventStore } from "../rooms/event_store.ts";
 import type { ServerAcls } from "../rooms/server_acls.ts";
 import type { StateReader } from "../rooms/state_reader.ts";
 import type { Database } from "../storage/database.ts";
-import { insertReceivedToDevice } from "../storage/received_transactions.ts";
+import { filterUsersInOurRooms, insertReceivedToDevice } from "../storage/received_transactions.ts";
 import { userOf } from "./federation_inbox.ts";
 import { PRESENCE_STATES, type PresenceService } from "./presence.ts";
 import type { ReceiptsService } from "./receipts.ts";
@@ -42,6 +42,8 @@ type Handler = (origin: ServerName, content: JsonObject) => Promise<void>;
 const TYPING_TIMEOUT_MS = 60_000;
 const MAX_RECEIPTS = 1_000;
 const MAX_PRESENCE = 1_000;
+/** As for users of this server. */
+const MAX_STATUS_LENGTH = 4_096;
 const MAX_MESSAGE_ID_LENGTH = 255;
 
 /** Hands EDUs to the services. What does not belong to the server that sends it is passed over. */
@@ -87,22 +89,35 @@ export class InboundEdus {
         if (left-- <= 0) return;
         if (userId === null || !isJsonObject(value) || !await this.#isMember({ origin, roomId, userId })) continue;
         const receipt = readReceipt(value, this.#deps.clock.now());
-        if (receipt !== null) await this.#deps.receipts.receive({ userId, roomId, roomNid: room.roomNid, ...receipt });
+        if (receipt !== null && await this.#isThread(receipt.threadId)) {
+          await this.#deps.receipts.receive({ userId, roomId, roomNid: room.roomNid, ...receipt });
+        }
       }
     }
   }
 
+  /** A receipt is kept for each thread: those that nobody here can see would be any number. */
+  async #isThread(threadId: string | null): Promise<boolean> {
+    if (threadId === null || threadId === "main") return true;
+    const eventId = parseEventId(threadId);
+    return eventId !== null && await this.#deps.events.getById(eventId) !== null;
+  }
+
   async #presence(origin: ServerName, content: JsonObject): Promise<void> {
     const push = Array.isArray(content["push"]) ? content["push"].slice(0, MAX_PRESENCE) : [];
-    for (const entry of push) {
-      if (!isJsonObject(entry)) continue;
-      const userId = userOf(origin, entry["user_id"]);
-      const state = PRESENCE_STATES.find((known) => known === entry["presence"]);
-      if (userId === null || state === undefined) continue;
+    const told = push.flatMap((entry) => {
+      const userId = isJsonObject(entry) ? userOf(origin, entry["user_id"]) : null;
+      return userId === null || !isJsonObject(entry) ? [] : [{ userId, entry }];
+    });
+    // Nobody here can see the others, of whom a server could make up any number.
+    const known = await filterUsersInOurRooms(this.#deps.db, told.map(({ userId }) => userId));
+    for (const { userId, entry } of told) {
+      const state = PRESENCE_STATES.find((name) => name === entry["presence"]);
+      if (!known.has(userId) || state === undefined) continue;
       const { status_msg: statusMsg, last_active_ago: ago } = entry;
       await this.#deps.presence.receive({
         ...{ userId, state },
-        statusMsg: typeof statusMsg === "string" ? statusMsg : null,
+        statusMsg: typeof statusMsg === "string" && statusMsg.length <= MAX_STATUS_LENGTH ? statusMsg : null,
         lastActiveAgoMs: typeof ago === "number" && ago >= 0 ? ago : null,
       });
     }

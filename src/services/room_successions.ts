@@ -103,11 +103,11 @@ function withReplacement(direct: JsonObject, { from, to }: { from: RoomId; to: R
   return isChanged ? Object.fromEntries(entries) : null;
 }
 
+/** Returns what the create event says that comes into the room's state: of a new room, or of one that is entered. */
 function createIn({ events }: PersistedBatch): Readonly<JsonObject> | null {
-  for (const { stored: { event } } of events) {
-    if (event.type === "m.room.create" && event.stateKey === "") return event.content;
-  }
-  return null;
+  const create = events.flatMap(({ deltas }) => deltas)
+    .find(({ type, stateKey }) => type === "m.room.create" && stateKey === "");
+  return create?.after?.event.content ?? null;
 }
 
 function predecessorIn(create: Readonly<JsonObject> | null): RoomId | null {

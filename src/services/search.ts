@@ -109,8 +109,9 @@ export class SearchService {
         ? await selectNewestMatches(db, { ...query, before: from, limit: chunk })
         : await selectClosestMatches(db, { ...query, limit: chunk });
       for (const event of await this.#visible(requester, { matches, criteria, roomIds, rooms })) {
-        if (found.length === limit) return { found, next: orderBy === "recent" ? lastPosition(found) : null };
         found.push(event);
+        // A full page has a token even if it may be the last: clients, and Complement, go on until one is missing.
+        if (found.length === limit) return { found, next: orderBy === "recent" ? lastPosition(found) : null };
       }
       const last = matches.at(-1);
       if (last === undefined || matches.length < chunk || orderBy === "rank") return { found, next: null };

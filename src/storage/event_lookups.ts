@@ -1,7 +1,7 @@
 /** Finding events by what led to them: the transaction of a device, or a redaction that came before its target. */
 import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Db } from "./database.ts";
-import { sql, textTable } from "./sql.ts";
+import { inList, sql, textTable } from "./sql.ts";
 
 const MAX_REDACTIONS_OF_ONE = 100;
 
@@ -77,12 +77,28 @@ export async function selectUnknownEvents(db: Db, eventIds: readonly EventId[]):
 /** Returns the backward extremities of a room, the latest first: known events with parents that are not known. */
 export async function selectBackwardExtremities(
   db: Db,
-  { roomNid, limit }: { roomNid: number; limit: number },
+  { roomNid, depths = { low: Number.MIN_SAFE_INTEGER, high: Number.MAX_SAFE_INTEGER }, limit }: {
+    roomNid: number;
+    /** Between which depths they are, inclusive. */
+    depths?: { readonly low: number; readonly high: number };
+    limit: number;
+  },
 ): Promise<EventId[]> {
   const rows = await db.all<{ event_id: EventId }>(sql`
     SELECT DISTINCT e.event_id, e.depth FROM event_prev_missing m JOIN events e ON e.event_nid = m.event_nid
-    WHERE m.room_nid = ${roomNid}
+    WHERE m.room_nid = ${roomNid} AND e.depth >= ${depths.low} AND e.depth <= ${depths.high}
     ORDER BY e.depth DESC
     LIMIT ${limit}`);
   return rows.map((row) => row.event_id);
+}
+
+/** Returns which of these events of a room have a parent that is not known. */
+export async function selectEventsBehindGaps(
+  db: Db,
+  { roomNid, eventNids }: { roomNid: number; eventNids: readonly number[] },
+): Promise<number[]> {
+  const rows = await db.all<{ event_nid: number }>(sql`
+    SELECT DISTINCT event_nid FROM event_prev_missing
+    WHERE room_nid = ${roomNid} AND ${inList(sql`event_nid`, eventNids)}`);
+  return rows.map((row) => row.event_nid);
 }

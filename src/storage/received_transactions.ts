@@ -1,7 +1,7 @@
 /** What other servers have sent already: answers to their transactions, and the messages to devices in them. */
 import type { UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { sql } from "./sql.ts";
+import { inList, sql } from "./sql.ts";
 
 const MAX_SHARING_USERS = 100_000;
 
@@ -50,4 +50,16 @@ export async function selectLocalUsersInRoomsOf(db: Db, userId: UserId): Promise
     WHERE theirs.state_key = ${userId} AND theirs.membership = 'join'
     LIMIT ${MAX_SHARING_USERS}`);
   return rows.map((row) => row.user_id);
+}
+
+/** Returns those of some users who are in a room with anybody here. */
+export async function filterUsersInOurRooms(db: Db, userIds: readonly UserId[]): Promise<Set<UserId>> {
+  if (userIds.length === 0) return new Set();
+  const rows = await db.all<{ state_key: UserId }>(sql`
+    SELECT DISTINCT theirs.state_key FROM current_state theirs
+    WHERE ${inList(sql`theirs.state_key`, userIds)} AND theirs.membership = 'join' AND EXISTS (
+      SELECT 1 FROM local_memberships m WHERE m.room_nid = theirs.room_nid AND m.membership = 'join'
+    )
+    LIMIT ${userIds.length}`);
+  return new Set(rows.map((row) => row.state_key));
 }

@@ -104,6 +104,17 @@ export async function selectDepthBefore(
   return row?.depth ?? null;
 }
 
+/** Returns the depth of the first event of a room that came after a stream position, or null when there is none. */
+export async function selectDepthOfNext(
+  db: Db,
+  { roomNid, position }: { roomNid: number; position: number },
+): Promise<number | null> {
+  const row = await db.get<{ depth: number }>(sql`
+    SELECT depth FROM events WHERE room_nid = ${roomNid} AND position > ${position} AND ${SHOWN}
+    ORDER BY position LIMIT 1`);
+  return row?.depth ?? null;
+}
+
 /** Returns the least depth among the events that came just after a stream position, or null when there are none. */
 export async function selectDepthAfter(
   db: Db,

@@ -5,6 +5,7 @@ import type { RoomTimelines } from "../rooms/room_timelines.ts";
 import type { StoredEvent } from "../rooms/types.ts";
 import type { Viewer, Visibility, VisibleEvent } from "../rooms/visibility.ts";
 import { MIN_POSITION, type TimelineRow } from "../storage/timeline.ts";
+import type { TimelineGaps } from "./timeline_gaps.ts";
 import type { RoomPart } from "./types.ts";
 
 /** A part of a room's timeline. */
@@ -24,6 +25,7 @@ export interface TimelineDeps {
   readonly timelines: RoomTimelines;
   readonly events: EventStore;
   readonly visibility: Visibility;
+  readonly gaps: TimelineGaps;
 }
 
 /** How many events a room's timeline has when the filter does not say, and at most. */
@@ -48,7 +50,8 @@ export async function readTimeline(
   for (let round = 0; more && found.length < limit && round < MAX_ROUNDS; round++) {
     const rows = await deps.timelines.tail({ roomNid: part.roomNid, after, upTo }, chunk + 1);
     more = rows.length > chunk;
-    const taken = rows.slice(0, chunk);
+    const { taken, isCut } = await upToGap(deps, { rows: rows.slice(0, chunk), part });
+    if (isCut) more = true;
     const visible = await readVisible(deps, { rows: taken, filter, viewer });
     if (visible.length < taken.length) isWhole = false;
     for (const event of visible) {
@@ -56,6 +59,7 @@ export async function readTimeline(
       else more = true;
     }
     upTo = (taken[taken.length - 1]?.position ?? upTo) - 1;
+    if (isCut) break;
   }
   if (limit === 0) more = (await deps.timelines.tail({ roomNid: part.roomNid, after, upTo }, 1)).length > 0;
   found.reverse();
@@ -65,6 +69,17 @@ export async function readTimeline(
     prevPosition: found[0] === undefined ? part.upTo : (found[0].stored.position ?? 0) - 1,
     isWhole: isWhole && isChain(found),
   };
+}
+
+/** Returns the rows, newest first, down to the first that lies behind a hole, if any; of a room new to the client, all. */
+async function upToGap(
+  { events, gaps }: TimelineDeps,
+  { rows, part }: { rows: readonly TimelineRow[]; part: RoomPart },
+): Promise<{ taken: readonly TimelineRow[]; isCut: boolean }> {
+  if (part.after === null) return { taken: rows, isCut: false };
+  const behind = await gaps.among((await events.byNid(rows.map(({ nid }) => nid))).values());
+  const first = behind.size === 0 ? -1 : rows.findIndex(({ nid }) => behind.has(nid));
+  return first < 0 ? { taken: rows, isCut: false } : { taken: rows.slice(0, first + 1), isCut: true };
 }
 
 /** Returns those of the rows, newest first, that the viewer may see and the filter lets through. */

@@ -15,6 +15,9 @@ const COMMANDS = [
   "update-database",
   "review-recent-signups",
   "export-data",
+  "port-db",
+  "backup",
+  "restore",
 ];
 
 Deno.test("--help lists the commands, and each has its own", async () => {

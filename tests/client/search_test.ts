@@ -49,6 +49,11 @@ testEachServer("POST /search answers by rank or time, in pages, with a count", a
   assert.deepEqual(bodies(second), ["apple 3", "apple 2", "apple 1"]);
   const third = await search(alice, criteria, { next_batch: second.next_batch });
   assert.deepEqual([bodies(third), third.next_batch], [["apple 0"], undefined]);
+  // Nobody knows yet that a full page is the last.
+  const whole = await search(alice, { ...criteria, filter: { limit: 7 } });
+  assert.equal(whole.results.length, 7);
+  const beyond = await search(alice, criteria, { next_batch: whole.next_batch });
+  assert.deepEqual([beyond.results, beyond.next_batch], [[], undefined]);
   const ranked = await search(alice, { search_term: "apple" });
   assert.equal(ranked.results.length, 7);
   assert.ok(ranked.results.every(({ rank }: Json) => typeof rank === "number"));

@@ -1,6 +1,7 @@
 /** Requests of other servers: one clear answer for each way they can be wrong. */
 import assert from "node:assert/strict";
 import { OriginLimits } from "../../src/http/federation/origin_limits.ts";
+import { BodyBudget } from "../../src/http/federation/body_budget.ts";
 import { signed } from "../../src/http/federation/signed.ts";
 import { json } from "../../src/http/middleware/responses.ts";
 import { MatrixError } from "../../src/protocol/errors.ts";
@@ -178,4 +179,38 @@ Deno.test("OriginLimits refuses when too many wait", async () => {
   resolve();
   await Promise.all(runs);
   assert.equal(running, 5);
+});
+
+Deno.test("BodyBudget bounds what all bodies take, and those of one server", () => {
+  const budget = new BodyBudget({ total: 100, perOrigin: 50 });
+  const [one, two] = ["one.test", "two.test"].map(server);
+  assert(one !== undefined && two !== undefined);
+  const refused = { errcode: "M_LIMIT_EXCEEDED" };
+  const first = budget.open();
+  first.take(40);
+  first.assign(one);
+  {
+    using second = budget.open();
+    second.take(20);
+    assert.throws(() => second.assign(one), refused);
+    second.assign(two);
+    assert.equal(budget.held, 60);
+    using third = budget.open();
+    third.take(40);
+    assert.throws(() => third.take(1), refused);
+  }
+  assert.equal(budget.held, 40);
+  first[Symbol.dispose]();
+  first[Symbol.dispose]();
+  assert.equal(budget.held, 0);
+  using large = budget.open();
+  large.take(60);
+  large.assign(one);
+});
+
+testScene("a body is given back to the budget, be its request good or bad", async ({ inbound, signer }) => {
+  const wrong = signerOf(signer.serverName, "9");
+  assert.equal((await askAs(wrong, inbound, { path: ECHO, body: { n: 1 } })).status, 401);
+  assert.equal((await askAs(signer, inbound, { path: ECHO, body: { n: 1 } })).status, 200);
+  assert.equal(inbound.parts.bodies.held, 0);
 });

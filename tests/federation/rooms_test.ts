@@ -262,3 +262,19 @@ testNetwork("profiles, aliases and public rooms of another server are looked up"
   await bob.post(path`/join/${`#here:${one.name}`}`);
   await bob.fails("GET", path`/directory/room/${`#nowhere:${one.name}`}`, { status: 404, errcode: "M_NOT_FOUND" });
 });
+
+testNetwork("push rules of a replaced room go with those who join its successor elsewhere", async ({ servers }) => {
+  const [one, two] = servers;
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat", room_version: "10" });
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await bob.put(path`/pushrules/global/room/${roomId}`, { actions: [] });
+  const { replacement_room: newRoomId } = await alice.post(path`/rooms/${roomId}/upgrade`, { new_version: "11" });
+  await bob.syncUntil((sync) => timelineOf(roomId)(sync).some(({ type }) => type === "m.room.tombstone"));
+  await bob.post(path`/join/${newRoomId}?via=${one.name}`);
+  const ruleIds = (sync: Json): string[] =>
+    (sync.account_data?.events ?? []).filter(({ type }: Json) => type === "m.push_rules")
+      .flatMap(({ content }: Json) => content.global.room.map(({ rule_id: id }: Json) => id));
+  await bob.syncUntil((sync) => ruleIds(sync).includes(roomId) && ruleIds(sync).includes(newRoomId));
+});

@@ -17,7 +17,8 @@ import { badJson, forbidden, MatrixError, notJson } from "../../protocol/errors.
 import { parseServerName, type ServerName } from "../../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../../protocol/json.ts";
 import { type App, type Ctx, type Method, plain } from "../app.ts";
-import { readBytes } from "../middleware/body.ts";
+import { readCountedBytes } from "../middleware/body.ts";
+import type { BodyBudget, BodyShare } from "./body_budget.ts";
 import type { OriginLimits } from "./origin_limits.ts";
 
 /** A request whose signature is good. */
@@ -51,6 +52,7 @@ export interface FederationAuthDeps {
   readonly checks: SignatureChecks;
   readonly backoff: Backoff;
   readonly limits: OriginLimits;
+  readonly bodies: BodyBudget;
   /** Tells whether `federation_domain_whitelist` lets a server talk to us. */
   readonly isAllowed: (server: ServerName) => boolean;
 }
@@ -65,18 +67,24 @@ export class FederationAuth {
     this.#deps = deps;
   }
 
-  /** The limits by server. */
-  get limits(): OriginLimits {
-    return this.#deps.limits;
+  /** Authenticates a request and answers it in its turn. */
+  async answer(c: Ctx, { handler, options }: { handler: SignedHandler; options: SignedOptions }): Promise<Response> {
+    using share = this.#deps.bodies.open();
+    const call = await this.#authenticate(c, { ...options, share });
+    if (options.isLimited === false) return await handler(c, call);
+    return await this.#deps.limits.run(call.origin, async () => await handler(c, call));
   }
 
   /** Returns who asks and with what body; throws 401 for what is wrong with the credentials, 403 for servers shut out. */
-  async authenticate(c: Ctx, { maxBytes = DEFAULT_MAX_BYTES }: SignedOptions = {}): Promise<SignedCall> {
+  async #authenticate(
+    c: Ctx,
+    { maxBytes = DEFAULT_MAX_BYTES, share }: SignedOptions & { share: BodyShare },
+  ): Promise<SignedCall> {
     const { checks, backoff, serverName, isAllowed } = this.#deps;
     const { origin, credentials } = this.#credentialsOf(c.req.raw);
     if (!isAllowed(origin)) throw forbidden("Federation with this server is not allowed");
     const hasBody = c.req.method !== "GET";
-    const body = hasBody ? readObject(await readBytes(c, maxBytes)) : null;
+    const body = hasBody ? readObject(await readCountedBytes(c, { maxBytes, onBytes: share.take })) : null;
     const request = {
       method: c.req.method,
       uri: targetOf(c.req.raw.url),
@@ -89,6 +97,7 @@ export class FederationAuth {
       outcome = await checks.request({ ...request, uri: request.uri.replaceAll("%27", "'") }, { origin, credentials });
     }
     refuseUnlessGood(outcome, origin);
+    share.assign(origin);
     await backoff.noteAlive(origin);
     return { origin, body: body ?? {} };
   }
@@ -118,11 +127,7 @@ export function signed(app: App, auth: FederationAuth): SignedRegistrar {
   const registrar = plain(app, "/_matrix/federation");
   function add(method: Lowercase<Extract<Method, "GET" | "POST" | "PUT">>): SignedRegistrar["get"] {
     return (path, handler, options = {}) => {
-      registrar[method](path, async (c) => {
-        const call = await auth.authenticate(c, options);
-        if (options.isLimited === false) return await handler(c, call);
-        return await auth.limits.run(call.origin, async () => await handler(c, call));
-      });
+      registrar[method](path, (c) => auth.answer(c, { handler, options }));
       return self;
     };
   }

@@ -22,12 +22,16 @@ export interface BodyOptions {
   readonly allowEmpty?: boolean;
 }
 
-async function readStream(body: ReadableStream<Uint8Array>, maxBytes: number): Promise<Uint8Array> {
+async function readStream(
+  body: ReadableStream<Uint8Array>,
+  { maxBytes, onBytes }: { maxBytes: number; onBytes?: (count: number) => void },
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of body) {
     length += chunk.length;
     if (length > maxBytes) throw tooLarge("Request body is too large");
+    onBytes?.(chunk.length);
     chunks.push(chunk);
   }
   const whole = new Uint8Array(length);
@@ -64,7 +68,16 @@ export async function readBytes(c: Ctx, maxBytes: number): Promise<Uint8Array> {
     if (Number(declared) > maxBytes) throw tooLarge("Request body is too large");
     return await arrived(request.bytes());
   }
-  return await arrived(readStream(request.body, maxBytes));
+  return await arrived(readStream(request.body, { maxBytes }));
+}
+
+/** As `readBytes`; `onBytes` is told of the bytes as they come, and may throw to end it. */
+export async function readCountedBytes(
+  c: Ctx,
+  options: { maxBytes: number; onBytes: (count: number) => void },
+): Promise<Uint8Array> {
+  const { body } = c.req.raw;
+  return body === null ? new Uint8Array(0) : await arrived(readStream(body, options));
 }
 
 /** A client that goes away in the middle of its request is no fault of the server. */

@@ -1,0 +1,44 @@
+/** Holes in the history that other servers leave, as clients see them. */
+import assert from "node:assert/strict";
+import { path } from "../harness/client.ts";
+import { testEachServer } from "../harness/server.ts";
+import { startResident } from "./resident.ts";
+import { make, openRoom, send, wire } from "./sending.ts";
+
+// deno-lint-ignore no-explicit-any -- answers are checked where they are used
+type Json = any;
+
+testEachServer("a timeline begins behind a hole, and says that there is more before it", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId, alice } = await openRoom(resident);
+  const filter = JSON.stringify({ room: { timeline: { limit: 20 } } });
+  const { next_batch: since } = await alice.get("/sync", { filter });
+  await alice.sendText(roomId, "before the hole");
+  const { rooms } = resident.hs.parts;
+  const root = (await rooms.engine.head(roomId as never))?.stateRoot ?? 0;
+  const stateIds = (await rooms.state.entries(root)).map(({ event }) => event.eventId);
+  const hidden = await make(resident, { roomId, content: { body: "hidden" }, depth: 50 });
+  const second = await make(resident, { roomId, content: { body: "second" }, prev: [hidden.eventId], depth: 51 });
+  const third = await make(resident, { roomId, content: { body: "third" }, prev: [second.eventId], depth: 52 });
+  const keys = resident.peer.handler;
+  resident.peer.handler = (request) => {
+    if (request.url.includes("/get_missing_events/")) return { json: { events: [wire(second)] } };
+    if (request.url.includes("/state_ids/")) return { json: { pdu_ids: stateIds, auth_chain_ids: [] } };
+    if (request.url.includes("/event/")) return { json: { origin: "x", origin_server_ts: 1, pdus: [wire(hidden)] } };
+    return keys(request);
+  };
+  assert.deepEqual(await send(resident, { pdus: [wire(third)] }), { [third.eventId]: {} });
+
+  const sync = await alice.get("/sync", { since, filter });
+  const { timeline } = sync.rooms.join[roomId];
+  assert.equal(timeline.limited, true);
+  assert.deepEqual(timeline.events.map(({ content }: Json) => content.body), ["second", "third"]);
+  // The other messages are before it.
+  const page = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", from: timeline.prev_batch, limit: "20" });
+  assert.ok(page.chunk.some(({ content }: Json) => content.body === "before the hole"));
+
+  const later = await make(resident, { roomId, content: { body: "later" }, prev: [third.eventId], depth: 53 });
+  await send(resident, { pdus: [wire(later)] });
+  const next = (await alice.get("/sync", { since: sync.next_batch, filter })).rooms.join[roomId].timeline;
+  assert.deepEqual([next.limited, next.events.map(({ content }: Json) => content.body)], [false, ["later"]]);
+});
