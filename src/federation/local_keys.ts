@@ -1,6 +1,7 @@
 /** Our own keys, and the document that publishes them. Spec: server-server API, "Publishing Keys". */
 import type { Clock } from "../lib/clock.ts";
 import { StartupError } from "../lib/startup_error.ts";
+import { canonicalJson } from "../protocol/canonical_json.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { parseVerifyKey, type Signer, signJson, type VerifyKey } from "../protocol/signatures.ts";
 
@@ -57,6 +58,11 @@ export class LocalKeys {
     const json = this.#sign(now);
     this.#published = { json, renewAt: now + this.#deps.refreshIntervalMs / 2 };
     return json;
+  }
+
+  /** Returns the document in canonical form: there are those who verify what is left when they cut the signatures out. */
+  documentText(): string {
+    return canonicalJson(this.document());
   }
 
   #sign(now: number): JsonObject {

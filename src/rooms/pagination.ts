@@ -8,7 +8,9 @@ import type { EventFilter } from "../protocol/filter.ts";
 import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Db } from "../storage/database.ts";
 import {
+  FIRST,
   type HistoryRange,
+  LAST,
   MAX_POSITION,
   MIN_POSITION,
   selectDepthAfter,
@@ -223,9 +225,6 @@ export class Pagination {
     return { roomNid, from, to, minPosition, maxPosition };
   }
 }
-
-const FIRST = { depth: MIN_POSITION, position: MIN_POSITION } as const;
-const LAST = { depth: MAX_POSITION, position: MAX_POSITION } as const;
 
 /** Returns what the viewer was at each event, for `unsigned.membership`. */
 export function membershipsOf(events: readonly VisibleEvent[]): ReadonlyMap<number, Membership> {

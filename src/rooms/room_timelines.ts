@@ -6,7 +6,15 @@
  */
 import { LruCache } from "../lib/lru.ts";
 import type { Database, Tx } from "../storage/database.ts";
-import { selectStateDeltas, selectTimelineTail, type StateDelta, type TimelineRow } from "../storage/timeline.ts";
+import {
+  FIRST,
+  selectHistoryBackward,
+  selectStateDeltas,
+  selectTimelineTail,
+  type StateDelta,
+  type TimelineRow,
+  WHOLE_ROOM,
+} from "../storage/timeline.ts";
 import type { PersistedBatch, PersistedEvent } from "./pending.ts";
 
 interface Recent {
@@ -89,6 +97,18 @@ export class RoomTimelines {
     const rows = await selectTimelineTail(this.#db, { roomNid, after, upTo, limit });
     this.#keep({ roomNid, after, upTo }, { rows, complete: rows.length < limit });
     return rows;
+  }
+
+  /** Returns events of the room in the order of its graph, from a place back, the latest first. */
+  async history(
+    { roomNid, from, maxPosition }: {
+      roomNid: number;
+      from: { readonly depth: number; readonly position: number };
+      maxPosition: number;
+    },
+    limit: number,
+  ): Promise<TimelineRow[]> {
+    return await selectHistoryBackward(this.#db, { ...WHOLE_ROOM, roomNid, from, to: FIRST, maxPosition, limit });
   }
 
   /** Returns how the room's current state changed in a range, oldest first. */

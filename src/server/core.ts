@@ -8,7 +8,7 @@ import { parseSigningKeys, type Signer, type SigningKey } from "../protocol/sign
 import type { Database } from "../storage/database.ts";
 import { withUsage } from "../storage/database_usage.ts";
 import { databaseOptions } from "../storage/database_options.ts";
-import { openDatabase } from "../storage/open_database.ts";
+import { type DatabaseOptions, openDatabase } from "../storage/open_database.ts";
 import { selectStreamPositions } from "../storage/streams.ts";
 import { Notifier } from "../streams/notifier.ts";
 import { type MailParts, openMail } from "./mail.ts";
@@ -28,6 +28,9 @@ export interface Core {
   readonly isLocal: (userId: UserId) => boolean;
 }
 
+/** A server that is told to stop ends within this time. */
+const FORMER_SELF_MS = 10_000;
+
 /** Opens the database and loads the key. `database` takes the place of what the configuration names. */
 export async function openCore(
   { config, clock, database }: { config: Config; clock: Clock; database?: Database },
@@ -37,11 +40,16 @@ export async function openCore(
   const { serverName } = config;
   const mail = await openMail(config);
   const meters = await openMeters({ isEnabled: config.metrics.enableMetrics, serverName, clock });
-  const opened = database ?? await openDatabase(databaseOptions(config.database), { serverName });
+  const opened = database ?? await openDatabase(patient(databaseOptions(config.database)), { serverName });
   const db = withUsage(meters.hooks?.timed(opened) ?? opened, clock);
   const notifier = new Notifier(await startPositions(db, clock));
   const isLocal = (userId: UserId) => serverNameOf(userId) === serverName;
   return { config, clock, db, notifier, signer, meters, mail, appserviceRegistrations, isLocal };
+}
+
+/** Where a service manager starts the server anew, its former self may not have ended yet. */
+function patient(options: DatabaseOptions): DatabaseOptions {
+  return "sqlite" in options ? { sqlite: { ...options.sqlite, waitMs: FORMER_SELF_MS } } : options;
 }
 
 async function loadSigningKey(config: Config): Promise<SigningKey> {

@@ -74,10 +74,13 @@ export class RemoteDevices {
       const previous = Array.isArray(prevIds) ? prevIds : [];
       const isNext = list !== null && !list.isStale &&
         previous.every((id) => typeof id === "number" && id <= list.streamId);
+      const isDeleted = content["deleted"] === true;
+      // Nobody encrypts for a device without keys. Servers also tell of each device of whoever joins, known or not.
+      if (list === null && !isDeleted && !isJsonObject(content["keys"])) return;
       await this.#change(userId, async (tx) => {
         if (list === null) return;
         if (!isNext) return await markRemoteDeviceListStale(tx, userId);
-        if (content["deleted"] === true) await deleteRemoteDevice(tx, { userId, deviceId });
+        if (isDeleted) await deleteRemoteDevice(tx, { userId, deviceId });
         else await upsertRemoteDevices(tx, [readUpdate({ userId, deviceId, content })]);
         await upsertRemoteDeviceList(tx, { userId, streamId: Math.max(streamId, list.streamId), isStale: false });
       });

@@ -38,12 +38,14 @@ export interface SqliteOptions {
   readonly path: string;
   /** Gives up durability for speed; for tests. */
   readonly unsafe?: boolean;
+  /** How long to wait for another process that uses the file, such as the server's former self that is still ending. */
+  readonly waitMs?: number;
 }
 
 /** Opens the file and claims it for this process. Throws `DatabaseStartupError`. */
-export function openSqlite({ path, unsafe = false }: SqliteOptions): SqliteDatabase {
+export function openSqlite({ path, unsafe = false, waitMs = 0 }: SqliteOptions): SqliteDatabase {
   const synchronous = unsafe ? "OFF" : "FULL";
-  const claim = claimSqliteFile(path);
+  const claim = claimSqliteFile(path, { waitMs });
   try {
     const writer = claim.open({ readOnly: false, synchronous });
     const reader = claim.open({ readOnly: true, synchronous });

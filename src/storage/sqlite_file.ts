@@ -15,12 +15,15 @@ export interface SqliteClaim {
   release(): void;
 }
 
-/** Claims the file for this process. Throws `DatabaseStartupError` when another has it or it cannot be written. */
-export function claimSqliteFile(path: string): SqliteClaim {
+/**
+ * Claims the file for this process, waiting up to `waitMs` for another process to end. Throws `DatabaseStartupError` when another has it or
+ * it cannot be written.
+ */
+export function claimSqliteFile(path: string, { waitMs = 0 }: { waitMs?: number } = {}): SqliteClaim {
   if (path === ":memory:" || path === "") {
     throw new DatabaseStartupError("A database in memory is not supported: name a file");
   }
-  const lock = takeLock(path);
+  const lock = takeLock(path, waitMs);
   return {
     open(options: SqliteConnectionOptions): SqliteConnection {
       try {
@@ -35,10 +38,10 @@ export function claimSqliteFile(path: string): SqliteClaim {
   };
 }
 
-function takeLock(path: string): DatabaseSync {
+function takeLock(path: string, waitMs: number): DatabaseSync {
   try {
     Deno.openSync(`${path}.lock`, { create: true, write: true, mode: 0o600 }).close();
-    const lock = new DatabaseSync(`${path}.lock`, { timeout: 0 });
+    const lock = new DatabaseSync(`${path}.lock`, { timeout: waitMs });
     lock.exec("BEGIN EXCLUSIVE");
     return lock;
   } catch (error) {

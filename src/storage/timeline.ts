@@ -55,8 +55,10 @@ export interface HistoryRange {
   readonly limit: number;
 }
 
-const FIRST = { depth: MIN_POSITION, position: MIN_POSITION } as const;
-const LAST = { depth: MAX_POSITION, position: MAX_POSITION } as const;
+/** Before all places in a graph. */
+export const FIRST = { depth: MIN_POSITION, position: MIN_POSITION } as const;
+/** After all places in a graph. */
+export const LAST = { depth: MAX_POSITION, position: MAX_POSITION } as const;
 
 /** The bounds of all there is, going forward. */
 export const WHOLE_ROOM = { from: FIRST, to: LAST, minPosition: MIN_POSITION, maxPosition: MAX_POSITION } as const;

@@ -9,7 +9,7 @@ import type { StickyEvents } from "../rooms/sticky_events.ts";
 import type { StoredEvent } from "../rooms/types.ts";
 import type { Viewer } from "../rooms/visibility.ts";
 import type { StateDelta } from "../storage/timeline.ts";
-import { formatRoomToken } from "../streams/tokens.ts";
+import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
 import type { UnreadCount, UnreadCounts } from "./providers.ts";
 import { endRootOf, readState, type RoomStatesDeps } from "./room_states.ts";
 import { type Summaries, summaryText } from "./summaries.ts";
@@ -35,7 +35,7 @@ export interface RoomExtras {
   readonly isTouched: boolean;
 }
 
-const NO_TIMELINE: Omit<Timeline, "prevPosition"> = { events: [], limited: false, isWhole: true };
+const NO_TIMELINE: Omit<Timeline, "prev"> = { events: [], limited: false, isWhole: true };
 
 /** Returns the entry of a joined room, or null when there is nothing to tell. */
 export async function joinedEntry(
@@ -115,11 +115,12 @@ async function readPart(
   { view, part, viewer }: { view: SyncView; part: RoomPart; viewer: Viewer },
 ): Promise<{ timeline: Timeline; deltas: readonly StateDelta[] }> {
   const filter: EventFilter = view.filter.room.timeline;
+  const end: RoomToken = { kind: "stream", position: part.upTo };
   const isQuiet = part.after !== null && (deps.timelines.lastPosition(part.roomNid) ?? Infinity) <= part.after;
-  if (isQuiet) return { timeline: { ...NO_TIMELINE, prevPosition: part.upTo }, deltas: [] };
+  if (isQuiet) return { timeline: { ...NO_TIMELINE, prev: end }, deltas: [] };
   const timeline = matchesRoom(filter, part.roomId)
     ? await readTimeline(deps, { part, filter, viewer })
-    : { ...NO_TIMELINE, prevPosition: part.upTo };
+    : { ...NO_TIMELINE, prev: end };
   const { roomNid, after, upTo } = part;
   const deltas = after === null ? [] : await deps.timelines.deltas({ roomNid, after, upTo });
   return { timeline, deltas };
@@ -143,7 +144,7 @@ async function eventsText(
     ...(relations && { relations }),
   });
   const stateTexts = await renderer.render(state, { ...renderView, previous: false });
-  const prevBatch = formatRoomToken({ kind: "stream", position: timeline.prevPosition });
+  const prevBatch = formatRoomToken(timeline.prev);
   return `"timeline":{"events":[${events.join(",")}],"limited":${timeline.limited},"prev_batch":"${prevBatch}"},` +
     `"${view.stateAfter ?? "state"}":{"events":[${stateTexts.join(",")}]}`;
 }

@@ -4,7 +4,9 @@ import type { EventStore } from "../rooms/event_store.ts";
 import type { RoomTimelines } from "../rooms/room_timelines.ts";
 import type { StoredEvent } from "../rooms/types.ts";
 import type { Viewer, Visibility, VisibleEvent } from "../rooms/visibility.ts";
-import { MIN_POSITION, type TimelineRow } from "../storage/timeline.ts";
+import { tokenBefore } from "../rooms/pagination.ts";
+import { LAST, MIN_POSITION, type TimelineRow } from "../storage/timeline.ts";
+import type { RoomToken } from "../streams/tokens.ts";
 import type { TimelineGaps } from "./timeline_gaps.ts";
 import type { RoomPart } from "./types.ts";
 
@@ -14,8 +16,8 @@ export interface Timeline {
   readonly events: readonly VisibleEvent[];
   /** There are more events between the last sync and the first of these. */
   readonly limited: boolean;
-  /** Pagination goes on backwards from this position of the stream. */
-  readonly prevPosition: number;
+  /** Pagination goes on backwards from here. */
+  readonly prev: RoomToken;
   /** The events follow one another and none between them was left out, so their own state is all that changed. */
   readonly isWhole: boolean;
 }
@@ -40,15 +42,14 @@ export async function readTimeline(
   deps: TimelineDeps,
   { part, filter, viewer }: { part: RoomPart; filter: EventFilter; viewer: Viewer },
 ): Promise<Timeline> {
-  const after = part.after ?? MIN_POSITION;
   const limit = filter.matchesNone ? 0 : Math.min(filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
   const chunk = filter.matchesAll ? limit : Math.max(limit, FILTERED_CHUNK);
   const found: VisibleEvent[] = [];
-  let upTo = part.upTo;
+  const cursor = new TailCursor(deps.timelines, part);
   let more = true;
   let isWhole = true;
   for (let round = 0; more && found.length < limit && round < MAX_ROUNDS; round++) {
-    const rows = await deps.timelines.tail({ roomNid: part.roomNid, after, upTo }, chunk + 1);
+    const rows = await cursor.next(chunk + 1);
     more = rows.length > chunk;
     const { taken, isCut } = await upToGap(deps, { rows: rows.slice(0, chunk), part });
     if (isCut) more = true;
@@ -58,17 +59,73 @@ export async function readTimeline(
       if (found.length < limit) found.push(event);
       else more = true;
     }
-    upTo = (taken[taken.length - 1]?.position ?? upTo) - 1;
+    cursor.moveBefore(taken[taken.length - 1]);
     if (isCut) break;
   }
-  if (limit === 0) more = (await deps.timelines.tail({ roomNid: part.roomNid, after, upTo }, 1)).length > 0;
+  if (limit === 0) more = (await cursor.next(1)).length > 0;
   found.reverse();
   return {
     events: found,
     limited: more || part.newlyJoined && part.after === null,
-    prevPosition: found[0] === undefined ? part.upTo : (found[0].stored.position ?? 0) - 1,
-    isWhole: isWhole && isChain(found),
+    prev: cursor.placeBefore(found[0]?.stored ?? null),
+    isWhole: isWhole && !cursor.hasBranches && isChain(found),
   };
+}
+
+/**
+ * Goes through the end of a room, newest first.
+ *
+ * In the order of the stream, as events came. But a client that is new to the room gets the order of the graph where the
+ * two differ: else an old branch that came last would take the place of the room's latest messages (MSC4445; Synapse does
+ * the same, and Complement's TestSyncOmitsStateChangeOnFilteredEvents expects it).
+ */
+class TailCursor {
+  readonly #timelines: RoomTimelines;
+  readonly #part: RoomPart;
+  #upTo: number;
+  /** Where to go on in the graph; null while the order of the stream holds. */
+  #place: { readonly depth: number; readonly position: number } | null = null;
+
+  constructor(timelines: RoomTimelines, part: RoomPart) {
+    this.#timelines = timelines;
+    this.#part = part;
+    this.#upTo = part.upTo;
+  }
+
+  /** Events that came later may stand before those that are shown. */
+  get hasBranches(): boolean {
+    return this.#place !== null;
+  }
+
+  async next(limit: number): Promise<TimelineRow[]> {
+    const { roomNid, after, upTo } = this.#part;
+    const position = this.#upTo;
+    if (this.#place === null) {
+      const rows = await this.#timelines.tail({ roomNid, after: after ?? MIN_POSITION, upTo: position }, limit);
+      if (after !== null || position !== upTo || isInGraphOrder(rows)) return rows;
+      this.#place = LAST;
+    }
+    return await this.#timelines.history({ roomNid, from: this.#place, maxPosition: upTo }, limit);
+  }
+
+  /** Goes on before a row. */
+  moveBefore(row: TimelineRow | undefined): void {
+    if (row === undefined) return;
+    if (this.#place === null) this.#upTo = row.position - 1;
+    else this.#place = { depth: row.depth, position: row.position - 1 };
+  }
+
+  /** Returns the token for what lies before an event, or for all there is. */
+  placeBefore(first: StoredEvent | null): RoomToken {
+    if (first === null) return { kind: "stream", position: this.#part.upTo };
+    const position = first.position ?? 0;
+    if (this.#place === null) return { kind: "stream", position: position - 1 };
+    return tokenBefore({ depth: first.event.depth, position });
+  }
+}
+
+function isInGraphOrder(rows: readonly TimelineRow[]): boolean {
+  return rows.every(({ depth }, index) => depth <= (rows[index - 1]?.depth ?? depth));
 }
 
 /** Returns the rows, newest first, down to the first that lies behind a hole, if any; of a room new to the client, all. */

@@ -74,6 +74,18 @@ Deno.test("serve says where it listens, answers, survives SIGHUP, and ends with 
   assert.match(await folder.read("homeserver.log"), / - INFO - - - Server stopped\n$/);
 });
 
+Deno.test("serve waits for its former self to end", async () => {
+  await using folder = await commandFolder();
+  const port = freePort();
+  await generate(folder, { port });
+  await using former = serve(folder);
+  await former.waitFor(/serves localhost on/);
+  await using next = serve(folder);
+  await former.stop();
+  await next.waitFor(/serves localhost on/);
+  assert.equal(await next.stop(), 0, next.stderr);
+});
+
 Deno.test("register-user registers at a running server, once", async () => {
   await using folder = await commandFolder();
   const port = freePort();

@@ -42,3 +42,42 @@ testEachServer("a timeline begins behind a hole, and says that there is more bef
   const next = (await alice.get("/sync", { since: sync.next_batch, filter })).rooms.join[roomId].timeline;
   assert.deepEqual([next.limited, next.events.map(({ content }: Json) => content.body)], [false, ["later"]]);
 });
+
+testEachServer("an old branch that comes last does not take the place of the latest messages", async (database) => {
+  await using resident = await startResident(database);
+  const override = { events: { "m.room.name": 0 } };
+  const { roomId, alice } = await openRoom(resident, { power_level_content_override: override });
+  const name = await make(resident, {
+    roomId,
+    type: "m.room.name",
+    stateKey: "",
+    content: { name: "From the branch" },
+  });
+  await alice.sendText(roomId, "one");
+  const last = await alice.sendText(roomId, "two");
+  await send(resident, { pdus: [wire(name)] });
+  const filter = JSON.stringify({ room: { timeline: { limit: 1 } } });
+  const { timeline, state } = (await alice.get("/sync", { filter })).rooms.join[roomId];
+  assert.deepEqual(timeline.events.map(({ event_id: id }: Json) => id), [last]);
+  assert.ok(state.events.some(({ event_id: id }: Json) => id === name.eventId), "the branch changed the state");
+  const page = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", from: timeline.prev_batch, limit: "3" });
+  const ids = page.chunk.map(({ event_id: id }: Json) => id);
+  assert.equal(ids.length, new Set(ids).size);
+  assert.ok(ids.includes(name.eventId) && !ids.includes(last));
+});
+
+testEachServer("devices without keys of people unknown so far are no news", async (database) => {
+  await using resident = await startResident(database);
+  const { alice } = await openRoom(resident);
+  const userId = `@bob:${resident.signer.serverName}`;
+  const update = (streamId: number, keys: Record<string, unknown>) => ({
+    edu_type: "m.device_list_update",
+    content: { user_id: userId, device_id: "PHONE", stream_id: streamId, prev_id: [], ...keys } as never,
+  });
+  const { next_batch: since } = await alice.get("/sync");
+  await send(resident, { edus: [update(1, {})] });
+  assert.deepEqual((await alice.get("/sync", { since })).device_lists?.changed ?? [], []);
+  const keys = { user_id: userId, device_id: "PHONE", algorithms: [], keys: {}, signatures: {} };
+  await send(resident, { edus: [update(2, { keys })] });
+  assert.deepEqual((await alice.get("/sync", { since })).device_lists.changed, [userId]);
+});

@@ -1,5 +1,6 @@
 /** Keys of other servers: fetching, validity, notaries; and our own. */
 import assert from "node:assert/strict";
+import { canonicalJson } from "../../src/protocol/canonical_json.ts";
 import { readKeyDocument } from "../../src/federation/key_document.ts";
 import { parsePdu } from "../../src/protocol/event_format.ts";
 import type { JsonObject } from "../../src/protocol/json.ts";
@@ -234,6 +235,9 @@ testEachDatabase("our keys are published, the old ones too, and signed", async (
   assert(verifyJson(body, { serverName: "own.test", keyId: "ed25519:1", key: own.key.verifyKey }));
   clock.advance(DAY / 2 - 1);
   assert.equal((await inbound.fetch("/_matrix/key/v2/server")).body.valid_until_ts, body.valid_until_ts);
+  // Keys in order: in what is sent, only the signatures have to be cut out for what was signed.
+  const text = await (await fetch(`${inbound.base}/_matrix/key/v2/server`)).text();
+  assert.equal(text, canonicalJson(body));
   clock.advance(1);
   assert.equal((await inbound.fetch("/_matrix/key/v2/server/ed25519:1")).body.valid_until_ts, clock.now() + DAY);
   const { checks } = inbound.parts;

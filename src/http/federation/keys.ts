@@ -13,7 +13,7 @@ import { parseServerName } from "../../protocol/ids.ts";
 import { type App, plain } from "../app.ts";
 import { readJson } from "../middleware/body.ts";
 import { intParam, pathIds, query } from "../middleware/params.ts";
-import { json } from "../middleware/responses.ts";
+import { json, jsonText } from "../middleware/responses.ts";
 
 /** What the routes are built from. */
 export interface KeyRoutesDeps {
@@ -32,8 +32,8 @@ const BatchBody = z.looseObject({ server_keys: z.record(z.string(), z.record(z.s
 /** Registers the endpoints. */
 export function keyRoutes(app: App, { localKeys, notary, clock }: KeyRoutesDeps): void {
   plain(app, "/_matrix/key/v2")
-    .get("/server", () => json(localKeys.document()))
-    .get("/server/:keyId", () => json(localKeys.document()))
+    .get("/server", () => jsonText(localKeys.documentText()))
+    .get("/server/:keyId", () => jsonText(localKeys.documentText()))
     .get("/query/:serverName", async (c) => {
       const { serverName } = pathIds(c, { serverName: parseServerName });
       const { minimum_valid_until_ts: minValidUntilTs = clock.now() } = query(c, Validity);

@@ -251,7 +251,7 @@ async function timelineText(deps: RoomResultDeps, { view, timeline, record }: In
   if (texts.length === 0 && !timeline.limited && record !== null) return "";
   const since = view.since?.events ?? Infinity;
   const live = shown.filter(({ position }) => (position ?? 0) > since).length;
-  const prevBatch = formatRoomToken({ kind: "stream", position: timeline.prevPosition });
+  const prevBatch = formatRoomToken(timeline.prev);
   return `,"timeline":[${texts.join(",")}],"limited":${timeline.limited},"num_live":${live},` +
     `"prev_batch":"${prevBatch}"`;
 }
