@@ -18,6 +18,7 @@ const COMMANDS = [
   "port-db",
   "backup",
   "restore",
+  "doctor",
 ];
 
 Deno.test("--help lists the commands, and each has its own", async () => {

@@ -1,0 +1,95 @@
+/** The database: whether it can be used, its schema, collation and size. */
+import type { Config } from "../../config/config.ts";
+import type { Database } from "../../storage/database.ts";
+import { databaseOptions } from "../../storage/database_options.ts";
+import { selectPushTrouble, selectServerFacts } from "../../storage/doctor_facts.ts";
+import { openReader } from "../../storage/open_reader.ts";
+import { bytesText, fail, type Finding, ok, reasonText, warn } from "./finding.ts";
+
+const BIG_WAL = 1024 ** 3;
+
+/** Looks at the database. What depends on it is left out when it cannot be read. */
+export async function checkDatabase(config: Config): Promise<Finding[]> {
+  let db: Database;
+  try {
+    db = await openReader(databaseOptions(config.database));
+  } catch (error) {
+    return [await explainUnreadable(error, config)];
+  }
+  await using opened = db;
+  const facts = await selectServerFacts(opened);
+  const findings = [ok("database", `${facts.version}, ${bytesText(facts.bytes)}, schema ${facts.schema}`)];
+  if (facts.serverName !== null && facts.serverName !== config.serverName) {
+    findings.push(fail("database", {
+      message: `it belongs to the server ${facts.serverName}, and server_name is ${config.serverName}`,
+      advice: "set server_name back, or name another database: a server name can never be changed",
+    }));
+  }
+  if (facts.unfinishedPort) {
+    findings.push(fail("database", { message: "port-db was interrupted", advice: "run port-db again" }));
+  }
+  if (facts.locale !== null && facts.locale !== "C") {
+    const status = config.database.allowUnsafeLocale ? warn : fail;
+    findings.push(status("database", {
+      message: `its collation is ${facts.locale}, not C: an upgrade of the system's libraries can corrupt its indexes`,
+      advice: "dump it, make it anew with --locale=C --template=template0, and load the dump",
+    }));
+  }
+  findings.push(...await checkFiles(config), ...await checkPushers(opened));
+  return findings;
+}
+
+async function explainUnreadable(error: unknown, config: Config): Promise<Finding> {
+  const message = reasonText(error);
+  if (/no server has run on it|There is no database/.test(message) && config.database.name === "sqlite3") {
+    return await judgeNewFile(config.database.path);
+  }
+  const advice = /schema of another version/.test(message)
+    ? "start the server of this version, or run update-database, which upgrades it"
+    : /refuses the login/.test(message) || /password/.test(message)
+    ? "check user and password of `database.args`, and pg_hba.conf"
+    : /does not exist/.test(message)
+    ? "CREATE DATABASE … LOCALE 'C' TEMPLATE template0"
+    : /no server has run/.test(message)
+    ? "that is right before the first start; else check the name of the database"
+    : "check `database` in the configuration, and that PostgreSQL runs";
+  return (/no server has run/.test(message) ? warn : fail)("database", { message, advice });
+}
+
+async function judgeNewFile(path: string): Promise<Finding> {
+  const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".";
+  const info = await Deno.stat(folder).catch(() => null);
+  if (info?.isDirectory !== true) {
+    return fail("database", {
+      message: `the folder of ${path} does not exist`,
+      advice: `make it, or correct database.args.database (a relative path starts where the server is started)`,
+    });
+  }
+  return warn("database", {
+    message: `there is no database ${path} yet`,
+    advice:
+      "that is right before the first start; else check the path (a relative one starts where the server is started)",
+  });
+}
+
+async function checkFiles({ database }: Config): Promise<Finding[]> {
+  if (database.name !== "sqlite3") return [];
+  const log = await Deno.stat(`${database.path}-wal`).catch(() => null);
+  if (log === null || log.size < BIG_WAL) return [];
+  return [warn("database", {
+    message: `the log of changes beside the database is ${bytesText(log.size)}`,
+    advice: "some program keeps the database open for reading: end it, and the log shrinks",
+  })];
+}
+
+async function checkPushers(db: Database): Promise<Finding[]> {
+  const { pushers, failing } = await selectPushTrouble(db);
+  if (pushers === 0) return [];
+  const [first] = failing;
+  if (first === undefined) return [ok("push", `${pushers} pushers, all delivering`)];
+  const total = failing.reduce((sum, { count }) => sum + count, 0);
+  return [warn("push", {
+    message: `${total} of ${pushers} pushers fail; most at ${first.url}`,
+    advice: "check that this machine may reach the push gateway (and http_proxy, ip_range_blacklist)",
+  })];
+}
