@@ -79,15 +79,17 @@ export class Aggregations {
           await upsertThread(tx, { roomNid, rootId: relation.relatesToId, position: stored.position });
         }
       }
-      const undone = redacts === null ? null : relationOf(redacts.event);
-      if (undone === null) continue;
-      targets.push(undone.relatesToId);
-      if (undone.relType === "m.thread") {
-        await refreshThread(tx, { roomNid: room.roomNid, rootId: undone.relatesToId });
-      }
+      if (redacts !== null) targets.push(...await undoRelation(tx, redacts));
     }
     if (targets.length > 0) tx.afterCommit(() => this.forget(targets));
   };
+
+  /** Takes out of the sums what redacted events stood for. */
+  async takeBack(tx: Tx, redacted: readonly StoredEvent[]): Promise<void> {
+    const targets: string[] = [];
+    for (const stored of redacted) targets.push(...await undoRelation(tx, stored));
+    if (targets.length > 0) tx.afterCommit(() => this.forget(targets));
+  }
 
   /** Forgets what is kept of events, after something that relates to them was written. */
   forget(targets: Iterable<string>): void {
@@ -250,4 +252,12 @@ function mayHaveChildren({ event, isOutlier }: StoredEvent): boolean {
 
 function hasNewContent({ event }: StoredEvent): boolean {
   return isJsonObject(event.content["m.new_content"]) || event.type === "m.room.encrypted";
+}
+
+/** Brings up to date what is stored of a thread that lost an event; returns what the event related to. */
+async function undoRelation(tx: Tx, { event, roomNid }: StoredEvent): Promise<string[]> {
+  const undone = relationOf(event);
+  if (undone === null) return [];
+  if (undone.relType === "m.thread") await refreshThread(tx, { roomNid, rootId: undone.relatesToId });
+  return [undone.relatesToId];
 }

@@ -1,7 +1,9 @@
 /** Single events and what surrounds them. Spec: client-server API, `GET /rooms/{roomId}/event` and `/context`. */
 import type { EventFilter } from "../protocol/filter.ts";
 import { notFound } from "../protocol/errors.ts";
+import { stateKeyOf } from "../protocol/event.ts";
 import type { EventId } from "../protocol/ids.ts";
+import { getActionLevel, getUserLevel } from "../protocol/power_levels.ts";
 import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
 import type { EventStore } from "./event_store.ts";
 import type { MemberLoader } from "./lazy_members.ts";
@@ -20,6 +22,9 @@ import type { StateReader } from "./state_reader.ts";
 import type { Sender } from "./transaction_ids.ts";
 import type { StoredEvent } from "./types.ts";
 import type { Viewer, Visibility, VisibleEvent } from "./visibility.ts";
+
+const CREATE = stateKeyOf("m.room.create", "");
+const POWER_LEVELS = stateKeyOf("m.room.power_levels", "");
 
 /** What reading around an event is built from. */
 export interface ContextDeps {
@@ -43,12 +48,30 @@ export class EventContext {
     this.#deps = deps;
   }
 
-  /** Returns one event as text. Throws 404 when it is not in the room or may not be seen. */
-  async event(reading: Reading, eventId: EventId): Promise<string> {
+  /**
+   * Returns one event as text; with `unredacted`, as it was before its redaction (MSC2815), which is for those who
+   * `mayReadRedacted`. Throws 404 when it is not in the room or may not be seen.
+   */
+  async event(
+    reading: Reading,
+    { eventId, unredacted = false }: { eventId: EventId; unredacted?: boolean },
+  ): Promise<string> {
     const viewer = await this.#deps.readers.viewer(reading);
     const found = await this.#find(reading.access, { viewer, eventId });
-    const [text] = await this.#render(reading.requester, [found]);
+    // What hides the messages of an erased account is no redaction and stays.
+    const shown = unredacted ? { ...found, stored: { ...found.stored, redactedByNid: null } } : found;
+    const [text] = await this.#render(reading.requester, [shown]);
     return text ?? "null";
+  }
+
+  /** Tells whether a user could redact the events of others in a room, and so may see what was redacted. */
+  async mayReadRedacted({ requester, access }: Reading): Promise<boolean> {
+    if (access.kind !== "joined") return false;
+    const found = await this.#deps.state.getMany(access.root, [CREATE, POWER_LEVELS]);
+    const create = found.get(CREATE)?.event;
+    if (create === undefined) return false;
+    const levels = { create, powerLevels: found.get(POWER_LEVELS)?.event };
+    return getUserLevel(levels, requester.userId) >= getActionLevel(levels, "redact");
   }
 
   /** Returns the response body of `/context`, as text; `limit` counts the events around the one asked for. */

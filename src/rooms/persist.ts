@@ -351,7 +351,8 @@ function updateCopy(
   return wakeAndJoin({ copy, persisted, serverName });
 }
 
-function refreshRedacted(
+/** Puts redacted state events in the place of what a room's copy has of them. */
+export function refreshRedacted(
   state: { peek(key: StateKey): StoredEvent | typeof ABSENT | undefined; set(key: StateKey, value: StoredEvent): void },
   final: ReadonlyMap<number, StoredEvent>,
 ): void {

@@ -17,6 +17,7 @@ import { currentDeltas } from "./deltas.ts";
 import { checkRejection, checkState } from "./receive_checks.ts";
 import { mayRedact } from "./redaction_rules.ts";
 import { policyServerOf } from "./policy.ts";
+import { redactionOfUser } from "./user_redactions.ts";
 import { resolveRoots } from "./resolve.ts";
 import { rootOfState } from "./supplied_state.ts";
 import type { StoredEvent } from "./types.ts";
@@ -275,7 +276,7 @@ async function findRedaction(
       return redaction.nid;
     }
   }
-  return null;
+  return await redactionOfUser(batch, target);
 }
 
 async function applies(

@@ -48,7 +48,11 @@ export async function sendEvent(
     const sent = await findSent(deps, { batch, transaction });
     if (sent !== null) return sent;
     const same = stateKey === null || stickyMs !== undefined ? null : await findSameState(batch, template);
-    if (same !== null) return same.event.eventId;
+    if (same !== null) {
+      // Saying the same again takes what saying it took: whoever left or lost the power is refused.
+      await batch.plan(template);
+      return same.event.eventId;
+    }
     await assertStateAllowed(deps, { batch, template });
     await assertRelationAllowed(deps, { batch, template });
     return (await batch.append(template, transaction)).event.eventId;

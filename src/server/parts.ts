@@ -8,9 +8,11 @@ import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { MemberProfile } from "../rooms/engine_deps.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
+import type { RedactedHandler } from "../rooms/user_redactions.ts";
 import { ErasedUsers } from "../services/erased_users.ts";
 import type { PushRulesService } from "../services/push_rules.ts";
 import type { ServerNotices } from "../services/server_notices.ts";
+import { deleteSearchDocuments } from "../storage/search.ts";
 import { Filters } from "../sync/filters.ts";
 import type { SlidingProviders } from "../sync/sliding/providers.ts";
 import type { SlidingSyncService } from "../sync/sliding/sliding_sync.ts";
@@ -20,7 +22,7 @@ import { SyncService } from "../sync/sync.ts";
 import { accountHooks } from "./account_hooks.ts";
 import { type AccountParts, buildAccounts } from "./accounts.ts";
 import type { Core } from "./core.ts";
-import { buildPush, buildPushBase, type PushParts } from "./push.ts";
+import { buildPush, buildPushBase, type PushBase, type PushParts } from "./push.ts";
 import { buildServerNotices, noticesProfile, withNotices } from "./server_notices.ts";
 import { buildFederation, type FederationParts } from "./federation.ts";
 import { buildFederationExchange, type FederationExchangeParts, otherServers } from "./federation_exchange.ts";
@@ -92,7 +94,8 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     ...{ rooms, accounts, userData, stopping: stopping.signal },
     remoteUsers: () => exchange.remoteUsers,
   });
-  const users: UserParts = buildUsers(core, { rooms, accounts, userData });
+  const onRedacted = redactedHandler({ notifications, social });
+  const users: UserParts = buildUsers(core, { rooms, accounts, userData, onRedacted });
   const media = await openMedia(core, new FederationMedia(federation.client));
   const sync = buildSync(core, {
     ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },
@@ -134,9 +137,20 @@ function persistHandler(
     await pushBase.onPersist(tx, batch);
     tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
     await social.onPersist(tx, batch);
-    await users.guestEvictions.onPersist(tx, batch);
+    await users.onPersist(tx, batch);
     await slidingCaches.onPersist(tx, batch);
     await hooks?.onPersist(tx, batch);
+  };
+}
+
+/** What else is done in the transaction that redacts events without an event of its own for each. */
+function redactedHandler(
+  { notifications, social }: Pick<PushBase, "notifications"> & { social: SocialParts },
+): RedactedHandler {
+  return async (tx, { events }) => {
+    for (const stored of events) await notifications.takeBack(tx, stored);
+    await social.aggregations.takeBack(tx, events);
+    await deleteSearchDocuments(tx, events.flatMap(({ position }) => position ?? []));
   };
 }
 

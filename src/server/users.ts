@@ -2,6 +2,8 @@
 import { getLogger } from "../lib/log.ts";
 import { VERSION } from "../lib/version.ts";
 import type { RoomAlias } from "../protocol/ids.ts";
+import type { PersistHandler } from "../rooms/pending.ts";
+import { type RedactedHandler, redactSpan } from "../rooms/user_redactions.ts";
 import { AppserviceActions } from "../services/appservice_actions.ts";
 import { AppserviceClient } from "../services/appservice_client.ts";
 import { AppserviceInterest } from "../services/appservice_interest.ts";
@@ -12,6 +14,7 @@ import { AppserviceDeviceData } from "../workers/appservice_device_data.ts";
 import { AppserviceEphemeral } from "../workers/appservice_ephemeral.ts";
 import { AppserviceSender } from "../workers/appservice_sender.ts";
 import { GuestEvictions } from "../workers/guest_evictions.ts";
+import { UserRedactions } from "../workers/user_redactions.ts";
 import type { AccountParts } from "./accounts.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
@@ -25,6 +28,8 @@ export interface UsersBase {
   readonly rooms: RoomParts;
   readonly accounts: AccountParts;
   readonly userData: UserDataParts;
+  /** What follows from redactions that are no events. */
+  readonly onRedacted: RedactedHandler;
 }
 
 /** Builds the parts. */
@@ -37,19 +42,19 @@ export function buildUsers(core: Core, base: UsersBase) {
     tokenInQuery: config.api.useAppserviceLegacyAuthorization,
   });
   const localJoinedUsers = base.rooms.engine.localJoinedUsers.bind(base.rooms.engine);
-  const { visibility } = base.rooms;
-  const membershipAt = visibility.membershipAt.bind(visibility);
+  const membershipAt = base.rooms.visibility.membershipAt.bind(base.rooms.visibility);
   const interest = new AppserviceInterest({ db, appservices, localJoinedUsers, membershipAt });
   const sender = buildSender(core, { ...base, client, interest });
-  const guestEvictions = buildGuestEvictions(core, base);
+  const departures = buildDepartures(core, base);
   return {
-    ...{ guestEvictions, interest },
+    ...{ interest },
     /** Serves these application services from now on. */
     async replaceServices(registrations: Core["appserviceRegistrations"]): Promise<void> {
       appservices.replace(registrations);
       interest.forgetAll();
       await sender.replace(appservices.all);
     },
+    onPersist: departures.onPersist,
     thirdParty: new ThirdPartyService({ appservices, client }),
     appserviceActions: new AppserviceActions({
       ...{ db, clock, appservices, client },
@@ -64,13 +69,13 @@ export function buildUsers(core: Core, base: UsersBase) {
     },
     /** Starts what runs in the background. */
     async start(): Promise<void> {
-      guestEvictions.wake();
+      departures.start();
       await sender.start();
     },
     async [Symbol.asyncDispose](): Promise<void> {
       await sender[Symbol.asyncDispose]();
       await client[Symbol.asyncDispose]();
-      await guestEvictions[Symbol.asyncDispose]();
+      await departures[Symbol.asyncDispose]();
     },
   };
 }
@@ -95,6 +100,40 @@ function buildSender(
       ephemeral: new AppserviceEphemeral({ db, appservices, interest, typing, presence }),
       deviceData: new AppserviceDeviceData({ db, deviceKeys }),
     }),
+  });
+}
+
+/** What follows when users have to leave a room. */
+interface Departures extends AsyncDisposable {
+  /** Runs in the transaction that writes events. */
+  readonly onPersist: PersistHandler;
+  start(): void;
+}
+
+function buildDepartures(core: Core, base: UsersBase): Departures {
+  const guestEvictions = buildGuestEvictions(core, base);
+  const userRedactions = buildUserRedactions(core, base);
+  return {
+    async onPersist(tx, batch) {
+      await guestEvictions.onPersist(tx, batch);
+      await userRedactions.onPersist(tx, batch);
+    },
+    start() {
+      guestEvictions.wake();
+      userRedactions.wake();
+    },
+    async [Symbol.asyncDispose]() {
+      await guestEvictions[Symbol.asyncDispose]();
+      await userRedactions[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function buildUserRedactions({ db, clock }: Core, { rooms, onRedacted }: UsersBase): UserRedactions {
+  return new UserRedactions({
+    ...{ db, clock },
+    log: getLogger("synapse.handlers.room_member"),
+    redactSpan: (redaction) => rooms.engine.withDeps((deps) => redactSpan(deps, { redaction, onRedacted })),
   });
 }
 

@@ -73,7 +73,7 @@ export class NotificationsService {
     await this.#names.record(tx, batch);
     for (const { stored, redacts } of batch.events) {
       const { event, position, isSoftFailed, isRejected, redactedByNid } = stored;
-      if (redacts !== null) await this.#takeBack(tx, redacts);
+      if (redacts !== null) await this.takeBack(tx, redacts);
       if (position === null || position < 0 || isSoftFailed || isRejected || redactedByNid !== null) continue;
       if (!mayNotify(event)) continue;
       await this.#recordEvent(tx, { batch, event, position });
@@ -91,7 +91,7 @@ export class NotificationsService {
   }
 
   /** A redacted event notifies nobody any more. */
-  async #takeBack(tx: Tx, { roomNid, position }: StoredEvent): Promise<void> {
+  async takeBack(tx: Tx, { roomNid, position }: StoredEvent): Promise<void> {
     if (position === null || !await deleteNotifications(tx, { roomNid, position })) return;
     tx.afterCommit(() => this.#counter.forgetRoom(roomNid));
   }

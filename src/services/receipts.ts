@@ -111,10 +111,12 @@ export class ReceiptsService {
 
   /** Moves the read markers of a room. Spec: `POST /rooms/{roomId}/read_markers`. */
   async setMarkers(
-    { userId, roomId, fullyRead, read, readPrivate }: {
+    { userId, roomId, fullyRead, allowBackward = false, read, readPrivate }: {
       userId: UserId;
       roomId: RoomId;
       fullyRead?: EventId | undefined;
+      /** Lets `fullyRead` move to an earlier event (MSC4446). */
+      allowBackward?: boolean;
       read?: EventId | undefined;
       readPrivate?: EventId | undefined;
     },
@@ -131,7 +133,7 @@ export class ReceiptsService {
     if (readPrivate) {
       await this.set({ userId, roomId, type: "m.read.private", eventId: readPrivate, threadId: null });
     }
-    if (fullyRead) await this.#setFullyRead({ userId, roomId, roomNid, eventId: fullyRead });
+    if (fullyRead) await this.#setFullyRead({ userId, roomId, roomNid, eventId: fullyRead, allowBackward });
   }
 
   /** Returns the receipts that `userId` may see among those of some rooms written in `(after, upTo]`. */
@@ -166,10 +168,17 @@ export class ReceiptsService {
   }
 
   async #setFullyRead(
-    { userId, roomId, roomNid, eventId }: { userId: UserId; roomId: RoomId; roomNid: number; eventId: EventId },
+    { userId, roomId, roomNid, eventId, allowBackward }: {
+      userId: UserId;
+      roomId: RoomId;
+      roomNid: number;
+      eventId: EventId;
+      allowBackward: boolean;
+    },
   ): Promise<void> {
     const { accountData, rooms } = this.#deps;
     await accountData.update({ userId, roomId, type: "m.fully_read" }, async ({ event_id: old }) => {
+      if (allowBackward) return old === eventId ? null : { event_id: eventId };
       const before = typeof old === "string" ? await rooms.eventPosition(roomNid, old as EventId) : null;
       const after = await rooms.eventPosition(roomNid, eventId);
       return before !== null && after !== null && after <= before ? null : { event_id: eventId };

@@ -186,3 +186,29 @@ testEachServer("receipts are refused to strangers, for unknown events and in wro
   await bob.fails("POST", markers, { body: { "m.read": one, "m.fully_read": "$unknown" }, ...unknown });
   assert.deepEqual(receiptsIn(await bob.sync(), roomId), []);
 });
+
+testEachServer("the fully read marker goes back where the client says so (MSC4446)", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  const roomId = await alice.createRoom();
+  const [one, two] = [await alice.sendText(roomId, "one"), await alice.sendText(roomId, "two")];
+  const stored = path`/user/${alice.userId}/rooms/${roomId}/account_data/m.fully_read`;
+  const markers = path`/rooms/${roomId}/read_markers`;
+  const receipt = (type: string, eventId: string) => path`/rooms/${roomId}/receipt/${type}/${eventId}`;
+  const marker = async () => (await alice.get(stored)).event_id;
+  await alice.post(markers, { "m.fully_read": two });
+  await alice.post(markers, { "m.fully_read": one, "com.beeper.allow_backward": false });
+  assert.equal(await marker(), two);
+  await alice.post(markers, { "m.fully_read": one, "com.beeper.allow_backward": true });
+  assert.equal(await marker(), one);
+  await alice.post(receipt("m.fully_read", two), {});
+  await alice.post(receipt("m.fully_read", one), { "com.beeper.allow_backward": true });
+  assert.equal(await marker(), one);
+  const invalid = { status: 400, errcode: "M_INVALID_PARAM" };
+  for (const [type, allow] of [["m.read", true], ["m.fully_read", "yes"]] as const) {
+    await alice.fails("POST", receipt(type, one), { body: { "com.beeper.allow_backward": allow }, ...invalid });
+  }
+  const body = { "m.fully_read": two, "com.beeper.allow_backward": 1 };
+  await alice.fails("POST", markers, { body, status: 400, errcode: "M_BAD_JSON" });
+  assert.equal(await marker(), one);
+});

@@ -156,3 +156,25 @@ testEachServer("rc_message limits each user by itself, and time gives new tokens
   await alice.sendText(roomId, "x");
   await alice.fails("PUT", path`/rooms/${roomId}/send/m.room.message/t`, limited);
 });
+
+testEachServer("repeating identical state takes what setting it took", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await alice.createRoom({
+    preset: "public_chat",
+    power_level_content_override: { events: { "org.example.note": 0 } },
+  });
+  await bob.join(roomId);
+  const note = { type: "org.example.note", content: { a: 1 } };
+  const eventId = await bob.setState(roomId, note);
+  assert.equal(await bob.setState(roomId, note), eventId);
+  const refused = { body: note.content, status: 403, errcode: "M_FORBIDDEN" };
+  const levels = await alice.state(roomId, { type: "m.room.power_levels" });
+  const closed = { ...levels, events: { "org.example.note": 50 } };
+  await alice.setState(roomId, { type: "m.room.power_levels", content: closed });
+  await bob.fails("PUT", path`/rooms/${roomId}/state/org.example.note/`, refused);
+  await alice.setState(roomId, { type: "m.room.power_levels", content: levels });
+  assert.equal(await bob.setState(roomId, note), eventId);
+  await bob.leave(roomId);
+  await bob.fails("PUT", path`/rooms/${roomId}/state/org.example.note/`, refused);
+});

@@ -19,6 +19,7 @@ import type { MemberDetails } from "../../rooms/member_content.ts";
 import type { Requester } from "../../rooms/types.ts";
 import type { ThirdPartyInvites } from "../../services/third_party_invites.ts";
 import { toSignedInvite } from "../../rooms/third_party_invites.ts";
+import { REDACT_EVENTS_KEYS } from "../../rooms/user_redactions.ts";
 import type { RateLimits } from "../../services/rate_limits.ts";
 import { type App, client, type Ctx, type Guard, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
@@ -55,7 +56,12 @@ const ThirdPartySigned = z.looseObject({
   signatures: z.record(z.string(), z.record(z.string(), z.string())),
 });
 const JoinBody = z.looseObject({ reason: z.string().nullish(), third_party_signed: ThirdPartySigned.optional() });
-const TargetBody = z.looseObject({ user_id: UserId, reason: z.string().nullish() });
+const TargetBody = z.looseObject({
+  user_id: UserId,
+  reason: z.string().nullish(),
+  redact_events: z.boolean().optional(),
+  "org.matrix.msc4293.redact_events": z.boolean().optional(),
+});
 
 /** Registers the endpoints. */
 export function membershipRoutes(app: App, deps: MembershipRoutesDeps): void {
@@ -131,8 +137,9 @@ function othersRoutes(app: App, { auth, limits, rateLimits, engine, thirdPartyIn
       if (name === "invite" && body.user_id === undefined && body.medium !== undefined) {
         return await inviteAddress(c, body);
       }
-      const { user_id: userId, reason } = checkJson(TargetBody, body);
-      await act(requester(c), { roomId: roomIdOf(c), userId, ...reasonDetails(reason) });
+      const target = checkJson(TargetBody, body);
+      const details = { reason: target.reason ?? null, extra: REDACTING.has(name) ? redactEventsIn(target) : {} };
+      await act(requester(c), { roomId: roomIdOf(c), userId: target.user_id, details });
       return json({});
     });
   }
@@ -149,6 +156,13 @@ function othersRoutes(app: App, { auth, limits, rateLimits, engine, thirdPartyIn
   route("kick", { guard: message, act: (who, target) => engine.kick(who, target) });
   route("ban", { guard: message, act: (who, target) => engine.ban(who, target) });
   route("unban", { guard: message, act: (who, target) => engine.unban(who, target) });
+}
+
+/** The ways to put somebody out may redact what they said (MSC4293). */
+const REDACTING: ReadonlySet<string> = new Set(["ban", "kick"]);
+
+function redactEventsIn(target: Target): JsonObject {
+  return Object.fromEntries(REDACT_EVENTS_KEYS.flatMap((key) => target[key] === undefined ? [] : [[key, target[key]]]));
 }
 
 function reasonDetails(reason: string | null | undefined): { details?: MemberDetails } {

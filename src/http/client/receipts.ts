@@ -36,7 +36,10 @@ export interface ReceiptRoutesDeps {
   readonly noteActivity: (requester: Requester) => Promise<void>;
 }
 
+/** The field's name before it is in the specification (MSC4446). */
+const ALLOW_BACKWARD = "com.beeper.allow_backward";
 const MarkersBody = z.looseObject({
+  [ALLOW_BACKWARD]: z.boolean().optional(),
   "m.fully_read": z.string().max(255).optional(),
   "m.read": z.string().max(255).optional(),
   "m.read.private": z.string().max(255).optional(),
@@ -45,17 +48,24 @@ const TypingBody = z.looseObject({ typing: z.boolean(), timeout: z.number().opti
 
 /** Registers the receipt and typing endpoints. */
 export function receiptRoutes(app: App, deps: ReceiptRoutesDeps): void {
-  const { auth, receipts, typing, isJoined, noteActivity } = deps;
+  readRoutes(app, deps);
+  typingRoutes(app, deps);
+}
+
+function readRoutes(app: App, { auth, receipts, noteActivity }: ReceiptRoutesDeps): void {
   client(app)
     .post("/rooms/:roomId/receipt/:receiptType/:eventId", auth.user(), async (c) => {
       const { roomId, eventId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId });
       const type = pathText(c, "receiptType");
-      const threadId = threadIdIn(await readJsonObject(c, { allowEmpty: true }));
+      const body = await readJsonObject(c, { allowEmpty: true });
+      const threadId = threadIdIn(body);
+      const allowBackward = allowBackwardIn(body);
       const { userId } = requester(c);
       if (type === "m.fully_read") {
         if (threadId !== null) throw invalidParam('"m.fully_read" cannot have a thread');
-        await receipts.setMarkers({ userId, roomId, fullyRead: eventId });
+        await receipts.setMarkers({ userId, roomId, fullyRead: eventId, allowBackward });
       } else {
+        if (allowBackward) throw invalidParam(`"${ALLOW_BACKWARD}" is for "m.fully_read" only`);
         if (!isReceiptType(type)) throw invalidParam(`Receipt type must be one of ${RECEIPT_TYPES.join(", ")}`);
         await receipts.set({ userId, roomId, type, eventId, threadId });
       }
@@ -70,12 +80,17 @@ export function receiptRoutes(app: App, deps: ReceiptRoutesDeps): void {
         userId,
         roomId,
         fullyRead: eventIdIn(body, "m.fully_read"),
+        allowBackward: body[ALLOW_BACKWARD] ?? false,
         read: eventIdIn(body, "m.read"),
         readPrivate: eventIdIn(body, "m.read.private"),
       });
       await noteActivity(requester(c));
       return json({});
-    })
+    });
+}
+
+function typingRoutes(app: App, { auth, typing, isJoined, noteActivity }: ReceiptRoutesDeps): void {
+  client(app)
     .put("/rooms/:roomId/typing/:userId", auth.user(), async (c) => {
       const { roomId, userId } = pathIds(c, { roomId: parseRoomId, userId: parseUserId });
       const body = await readJson(c, TypingBody);
@@ -101,11 +116,20 @@ function threadIdIn({ thread_id: threadId }: JsonObject): string | null {
   return threadId;
 }
 
+function allowBackwardIn({ [ALLOW_BACKWARD]: allowed }: JsonObject): boolean {
+  if (allowed !== undefined && typeof allowed !== "boolean") {
+    throw invalidParam(`"${ALLOW_BACKWARD}" must be a boolean`);
+  }
+  return allowed ?? false;
+}
+
 function isReceiptType(type: string): type is ReceiptType {
   return (RECEIPT_TYPES as readonly string[]).includes(type);
 }
 
-function eventIdIn(body: z.output<typeof MarkersBody>, name: keyof typeof MarkersBody.shape): EventId | undefined {
+type Marker = Exclude<keyof typeof MarkersBody.shape, typeof ALLOW_BACKWARD>;
+
+function eventIdIn(body: z.output<typeof MarkersBody>, name: Marker): EventId | undefined {
   const text = body[name];
   if (text === undefined) return undefined;
   const eventId = parseEventId(text);

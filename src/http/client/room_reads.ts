@@ -11,7 +11,7 @@
  *   GET /rooms/{roomId}/timestamp_to_event
  */
 import { z } from "zod";
-import { invalidParam, notFound } from "../../protocol/errors.ts";
+import { forbidden, invalidParam, notFound } from "../../protocol/errors.ts";
 import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
 import type { EventContext } from "../../rooms/context.ts";
 import type { LocalMemberships } from "../../rooms/local_memberships.ts";
@@ -23,7 +23,7 @@ import { parseRoomToken, type RoomToken } from "../../streams/tokens.ts";
 import { readRoomEventFilter } from "../../sync/filters.ts";
 import { type App, client, type Ctx, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
-import { intParam, pathIds, pathText, query } from "../middleware/params.ts";
+import { boolParam, intParam, pathIds, pathText, query } from "../middleware/params.ts";
 import { json, jsonText } from "../middleware/responses.ts";
 
 /** What the routes are built from. */
@@ -55,6 +55,9 @@ const MembersQuery = z.object({
   membership: Memberships.optional(),
   not_membership: Memberships.optional(),
 });
+/** The parameter's name before it is in the specification (MSC2815). */
+const UNREDACTED = "fi.mau.msc2815.include_unredacted_content";
+const EventQuery = z.object({ [UNREDACTED]: boolParam().optional() });
 const StateQuery = z.object({ format: z.enum(["content", "event"]).optional() });
 const TimestampQuery = z.object({ ts: intParam(), dir: z.enum(["b", "f"]) });
 
@@ -105,10 +108,15 @@ function historyRoutes(app: App, { auth, readers, pagination, context }: RoomRea
     })
     .get("/rooms/:roomId/event/:eventId", auth.guestOk(), async (c) => {
       const { roomId, eventId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId });
-      const { userId, deviceId } = requester(c);
+      const unredacted = query(c, EventQuery)[UNREDACTED] ?? false;
+      const { userId, deviceId, isAdmin } = requester(c);
       const access = await readers.find(userId, roomId);
       if (access === null) throw notFound("Event not found");
-      return jsonText(await context.event({ requester: { userId, deviceId }, access }, eventId));
+      const reading = { requester: { userId, deviceId }, access };
+      if (unredacted && !isAdmin && !await context.mayReadRedacted(reading)) {
+        throw forbidden("You do not have the power level to see what was redacted in the room");
+      }
+      return jsonText(await context.event(reading, { eventId, unredacted }));
     });
 }
 

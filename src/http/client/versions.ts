@@ -36,7 +36,9 @@ const SPEC_VERSIONS = [
 
 /** Features under the names they had before they were in the specification. */
 const STABLE_FEATURES: Readonly<Record<string, boolean>> = {
+  "com.beeper.msc4446": true,
   "fi.mau.msc2659.stable": true,
+  "fi.mau.msc2815": true,
   "org.matrix.e2e_cross_signing": true,
   "org.matrix.label_based_filtering": true,
   "org.matrix.msc2285.stable": true,
