@@ -17,6 +17,8 @@ const MAX_LIST_BYTES = 16 * 1024 * 1024;
 const MAX_STATE_BYTES = 256 * 1024 * 1024;
 const MAX_STATE_IDS = 500_000;
 const STATE_TIMEOUT_MS = 120_000;
+/** Somebody waits for it. */
+const NEAREST_TIMEOUT_MS = 10_000;
 
 /** Typed requests for events. Answers are unchecked PDUs, with numbers as they were written. */
 export class RemoteEvents {
@@ -93,6 +95,23 @@ export class RemoteEvents {
     const query = new URLSearchParams([...from.map((id) => ["v", id]), ["limit", String(limit)]]);
     const path = `/_matrix/federation/v1/backfill/${encodeURIComponent(roomId)}?${query}`;
     return listOf(server, (await this.#get(server, { path, maxBytes: MAX_LIST_BYTES }))["pdus"]);
+  }
+
+  /** Returns the event nearest to a time that the server knows. Throws also when it knows none. */
+  async nearest(
+    server: ServerName,
+    { roomId, ts, backwards }: { roomId: RoomId; ts: number; backwards: boolean },
+  ): Promise<{ eventId: EventId; originServerTs: number }> {
+    const path = `/_matrix/federation/v1/timestamp_to_event/${encodeURIComponent(roomId)}?ts=${ts}&dir=${
+      backwards ? "b" : "f"
+    }`;
+    const answer = await this.#get(server, { path, maxBytes: MAX_EVENT_BYTES, timeoutMs: NEAREST_TIMEOUT_MS });
+    const { event_id: text, origin_server_ts: originServerTs } = answer;
+    const eventId = typeof text === "string" ? parseEventId(text) : null;
+    if (eventId === null || typeof originServerTs !== "number" || !Number.isSafeInteger(originServerTs)) {
+      throw badAnswer(server, "The answer has no event id with a time");
+    }
+    return { eventId, originServerTs };
   }
 
   async #get(

@@ -18,7 +18,7 @@ import type { RoomEngine } from "./engine.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { Inbound } from "./inbound.ts";
 import { parentsFirst } from "./outliers.ts";
-import type { RemoteHistory } from "./pagination.ts";
+import type { RemoteHistory, WantedTime } from "./pagination.ts";
 import type { PduChecks } from "./pdu_checks.ts";
 import type { ReceivedEvent } from "./receive.ts";
 import type { RoomHosts } from "./room_hosts.ts";
@@ -101,6 +101,19 @@ export class Backfill implements RemoteHistory {
     }
   }
 
+  /** Where this server lacks history, others are asked for an event nearer to a time; tells whether one is here now. */
+  async nearer(room: RoomIdentity, wanted: WantedTime): Promise<boolean> {
+    const { db, remote } = this.#deps;
+    if ((await selectBackwardExtremities(db, { roomNid: room.roomNid, limit: 1 })).length === 0) return false;
+    const { ts, backwards } = wanted;
+    return await this.#tryEach(room, async (server) => {
+      const found = await remote.nearest(server, { roomId: room.roomId, ts, backwards });
+      if (!isNearer(found.originServerTs, wanted)) return false;
+      const { eventId } = found;
+      return await this.#rooms.run(room.roomId, () => this.#fetchOne(server, { room, eventId }));
+    });
+  }
+
   async #holes({ roomNid }: RoomIdentity, depths: { low: number; high: number }): Promise<EventId[]> {
     const query = { roomNid, depths, limit: MAX_CANDIDATES };
     const candidates = await selectBackwardExtremities(this.#deps.db, query);
@@ -180,4 +193,9 @@ export class Backfill implements RemoteHistory {
     }
     return outcome?.kind === "accepted" || outcome?.kind === "rejected";
   }
+}
+
+function isNearer(found: number, { ts, backwards, knownTs }: WantedTime): boolean {
+  if (backwards ? found > ts : found < ts) return false;
+  return knownTs === null || Math.abs(found - ts) < Math.abs(knownTs - ts);
 }

@@ -52,6 +52,16 @@ export interface RemoteHistory {
   fill(room: RoomIdentity, hole: { low: number; high: number; limit: number }): Promise<boolean>;
   /** Fetches one event and gives it its place; tells whether it is here now. */
   event(room: RoomIdentity, eventId: EventId): Promise<boolean>;
+  /** Looks for an event nearer to a time than the known one; tells whether one was found, which is here now. */
+  nearer(room: RoomIdentity, wanted: WantedTime): Promise<boolean>;
+}
+
+/** A moment, and what is known next to it. Times are in milliseconds. */
+export interface WantedTime {
+  readonly ts: number;
+  readonly backwards: boolean;
+  /** The time of the nearest event that is known; null for none. */
+  readonly knownTs: number | null;
 }
 
 /** A page as asked for. */

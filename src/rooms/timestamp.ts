@@ -4,6 +4,7 @@ import type { EventId } from "../protocol/ids.ts";
 import type { Db } from "../storage/database.ts";
 import { MAX_POSITION, selectEventsByTime } from "../storage/timeline.ts";
 import type { EventStore } from "./event_store.ts";
+import type { RemoteHistory } from "./pagination.ts";
 import type { RoomAccess } from "./room_access.ts";
 import type { Viewer, Visibility } from "./visibility.ts";
 
@@ -15,6 +16,14 @@ export interface TimestampDeps {
   readonly db: Db;
   readonly events: EventStore;
   readonly visibility: Visibility;
+  /** Asks other servers, once they can be. */
+  readonly history: { readonly current: RemoteHistory | null };
+}
+
+/** An event with its time. */
+export interface FoundByTime {
+  readonly eventId: EventId;
+  readonly originServerTs: number;
 }
 
 /** Searches rooms by time. */
@@ -25,11 +34,32 @@ export class TimestampSearch {
     this.#deps = deps;
   }
 
-  /** Returns the visible event nearest to `ts` (milliseconds) in a direction. Throws 404 when there is none. */
+  /**
+   * Returns the visible event nearest to `ts` (milliseconds) in a direction. With `asksOthers`, other servers are asked
+   * where history is missing here. Throws 404 when there is none.
+   */
   async nearest(
     access: RoomAccess,
+    { viewer, ts, backwards, asksOthers = false }: {
+      viewer: Viewer;
+      ts: number;
+      backwards: boolean;
+      asksOthers?: boolean;
+    },
+  ): Promise<FoundByTime> {
+    const known = await this.#known(access, { viewer, ts, backwards });
+    const history = asksOthers && access.kind === "joined" ? this.#deps.history.current : null;
+    const knownTs = known?.originServerTs ?? null;
+    const isNearer = await history?.nearer(access.room, { ts, backwards, knownTs }) ?? false;
+    const found = isNearer ? await this.#known(access, { viewer, ts, backwards }) : known;
+    if (found === null) throw notFound(`Unable to find event from ${ts} in direction ${backwards ? "b" : "f"}`);
+    return found;
+  }
+
+  async #known(
+    access: RoomAccess,
     { viewer, ts, backwards }: { viewer: Viewer; ts: number; backwards: boolean },
-  ): Promise<{ eventId: EventId; originServerTs: number }> {
+  ): Promise<FoundByTime | null> {
     const { db, events, visibility } = this.#deps;
     const rows = await selectEventsByTime(db, {
       roomNid: access.room.roomNid,
@@ -47,6 +77,6 @@ export class TimestampSearch {
         return { eventId: candidate.event.eventId, originServerTs: candidate.event.originServerTs };
       }
     }
-    throw notFound(`Unable to find event from ${ts} in direction ${backwards ? "b" : "f"}`);
+    return null;
   }
 }

@@ -92,7 +92,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ...{ policySigner, hooks },
     context: new EventContext({ ...reading, pagination }),
     roomState: new RoomState({ db, events, state, renderer }),
-    timestamps: new TimestampSearch({ db, events, visibility }),
+    timestamps: new TimestampSearch({ db, events, visibility, history }),
     facts: new RoomFacts({ db, events, state, memberships, visibility }),
     moves: new MembershipMoves({ memberships, timelines, events, state }),
     joinPositions: new JoinPositions({ events, state }),

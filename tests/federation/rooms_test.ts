@@ -278,3 +278,20 @@ testNetwork("push rules of a replaced room go with those who join its successor 
       .flatMap(({ content }: Json) => content.global.room.map(({ rule_id: id }: Json) => id));
   await bob.syncUntil((sync) => ruleIds(sync).includes(roomId) && ruleIds(sync).includes(newRoomId));
 });
+
+testNetwork("an event from before the join is found by its time", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  const old = await alice.sendText(roomId, "old");
+  const { origin_server_ts: ts } = await alice.get(path`/rooms/${roomId}/event/${old}`);
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  const at = (dir: string, time: number) =>
+    bob.get(path`/_matrix/client/v1/rooms/${roomId}/timestamp_to_event`, { dir, ts: String(time) });
+  assert.deepEqual(await at("f", ts), { event_id: old, origin_server_ts: ts });
+  assert.equal((await bob.get(path`/rooms/${roomId}/context/${old}`)).event.content.body, "old");
+  await bob.fails("GET", path`/_matrix/client/v1/rooms/${roomId}/timestamp_to_event?dir=b&ts=1`, {
+    status: 404,
+    errcode: "M_NOT_FOUND",
+  });
+});

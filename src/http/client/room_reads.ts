@@ -77,7 +77,7 @@ export function roomReadRoutes(app: App, deps: RoomReadRoutesDeps): void {
       const { ts, dir } = query(c, TimestampQuery);
       const reading = await readingOf(c, readers);
       const viewer = await readers.viewer(reading);
-      const found = await timestamps.nearest(reading.access, { viewer, ts, backwards: dir === "b" });
+      const found = await timestamps.nearest(reading.access, { viewer, ts, backwards: dir === "b", asksOthers: true });
       return json({ event_id: found.eventId, origin_server_ts: found.originServerTs });
     },
   );
