@@ -21,6 +21,7 @@ import { authorizePowerLevels } from "./auth_rules_power_levels.ts";
 import type { RoomEvent } from "./event.ts";
 import { parseUserId } from "./ids.ts";
 import { authorizeMembership } from "./membership_rules.ts";
+import { ownerOfStateKey } from "./owned_state.ts";
 import { getRequiredLevel, getUserLevel } from "./power_levels.ts";
 import { getRoomVersion } from "./room_versions.ts";
 
@@ -62,7 +63,7 @@ function authorizeInRoom(context: AuthContext): AuthDecision {
     return reject(`The sender does not have the power level to send "${type}"`);
   }
   // Rule 9.
-  if (stateKey !== null && stateKey.startsWith("@") && stateKey !== sender) {
+  if (stateKey !== null && stateKey.startsWith("@") && stateKey !== sender && !mayChangeOwned(context)) {
     return reject("A state key that is a user id must be that of the sender");
   }
   // Rule 10.
@@ -71,6 +72,15 @@ function authorizeInRoom(context: AuthContext): AuthDecision {
   if (rules.eventIdFormat === "server_assigned" && type === "m.room.redaction") return authorizeRedaction(context);
   // Rule 12.
   return ALLOWED;
+}
+
+/** Tells whether MSC3757 allows state of another user, or with more to its key than the user id. */
+function mayChangeOwned(context: AuthContext): boolean {
+  const { rules, sender, stateKey } = context.event;
+  const owner = rules.ownedState && stateKey !== null ? ownerOfStateKey(stateKey) : null;
+  if (owner === null) return false;
+  const levels = levelsOf(context);
+  return owner === sender || getUserLevel(levels, sender) > getUserLevel(levels, owner);
 }
 
 function authorizeCreate(event: RoomEvent): AuthDecision {

@@ -130,6 +130,25 @@ Deno.test("a state key that is a user id is the sender's", () => {
   refuses(ALL, [{ event: { ...event, stateKey: "@" }, members, powerLevels }, /state key/]);
 });
 
+Deno.test("with MSC3757 state is its owner's, and that of those with more power", () => {
+  const owned = ["org.matrix.msc3757.10", "org.matrix.msc3757.11"];
+  const members = { [ALICE]: "join", [BOB]: "join" };
+  const powerLevels = { state_default: 0, users: { [BOB]: 1 } };
+  const event = (sender: string, stateKey: string) => ({ type: "org.example", sender, stateKey });
+  for (const stateKey of [ALICE, `${ALICE}_`, `${ALICE}_a_@:b`]) {
+    allows(owned, { event: event(ALICE, stateKey), members, powerLevels });
+    allows(owned, { event: event(BOB, stateKey), members, powerLevels });
+    refuses(owned, [{ event: event(BOB, stateKey), members, powerLevels: { state_default: 0 } }, /state key/]);
+  }
+  for (const stateKey of [BOB, `${BOB}_x`, `${ALICE}x_y`, "@", "@alice", `@a_${ALICE}`, `${ALICE}@x`]) {
+    refuses(owned, [{ event: event(ALICE, stateKey), members, powerLevels }, /state key/]);
+  }
+  for (const stateKey of ["@", "@alice", `${ALICE}@x`]) {
+    refuses(owned, [{ event: event(BOB, stateKey), members, powerLevels }, /state key/]);
+  }
+  refuses(ALL, [{ event: event(ALICE, `${ALICE}_x`), members, powerLevels }, /state key/]);
+});
+
 Deno.test("third_party_invite: needs the level to invite, not that of the type", () => {
   const members = { [ALICE]: "join" };
   const event = { type: "m.room.third_party_invite", sender: ALICE, stateKey: "@token" };

@@ -37,7 +37,7 @@ for (const { type, content, kept } of vectors.content) {
         assert.deepEqual(redacted.content, expected, `version ${version}`);
       }
     }
-    assert.equal(tested.size, listRoomVersions().length);
+    assert.equal(tested.size, listRoomVersions().filter(({ stable }) => stable).length);
   });
 }
 

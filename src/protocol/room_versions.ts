@@ -5,7 +5,9 @@
  */
 
 /** The room versions this server knows. */
-export type RoomVersionId = "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "10" | "11" | "12";
+export type RoomVersionId =
+  | ("1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "10" | "11" | "12")
+  | ("org.matrix.msc3757.10" | "org.matrix.msc3757.11");
 
 /** The rules of one room version. */
 export interface RoomVersionRules {
@@ -40,6 +42,8 @@ export interface RoomVersionRules {
   readonly roomIdIsCreateHash: boolean;
   /** Creators, and `additional_creators`, have more power than any number (v12 on). */
   readonly privilegedCreators: boolean;
+  /** A state key may go on after its owner's user id, and those with more power than the owner may set it (MSC3757). */
+  readonly ownedState: boolean;
   readonly stable: boolean;
 }
 
@@ -61,6 +65,7 @@ const V1: RoomVersionRules = {
   creatorInContent: true,
   roomIdIsCreateHash: false,
   privilegedCreators: false,
+  ownedState: false,
   stable: true,
 };
 const V2: RoomVersionRules = { ...V1, id: "2", stateResolution: "v2" };
@@ -87,7 +92,10 @@ const V12: RoomVersionRules = {
   privilegedCreators: true,
 };
 
-const ALL: readonly RoomVersionRules[] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12];
+const MSC3757_V10: RoomVersionRules = { ...V10, id: "org.matrix.msc3757.10", ownedState: true, stable: false };
+const MSC3757_V11: RoomVersionRules = { ...V11, id: "org.matrix.msc3757.11", ownedState: true, stable: false };
+
+const ALL: readonly RoomVersionRules[] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, MSC3757_V10, MSC3757_V11];
 const BY_ID: ReadonlyMap<string, RoomVersionRules> = new Map(ALL.map((rules) => [rules.id, rules]));
 
 /** The version new rooms get unless configured otherwise: the spec's recommendation. */

@@ -4,6 +4,7 @@ import { canonicalJson, CanonicalJsonError } from "../protocol/canonical_json.ts
 import { badJson, invalidParam, MatrixError } from "../protocol/errors.ts";
 import { parseRoomAlias, type RoomAlias } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
+import { ownerOfStateKey } from "../protocol/owned_state.ts";
 import { selectAlias } from "../storage/directory.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventTemplate } from "./build.ts";
@@ -16,6 +17,10 @@ export async function assertStateAllowed(
   deps: Pick<EngineDeps, "db" | "serverName">,
   { batch, template }: { batch: RoomBatch; template: EventTemplate },
 ): Promise<void> {
+  const { stateKey } = template;
+  if (batch.rules.ownedState && stateKey?.startsWith("@") && ownerOfStateKey(stateKey) === null) {
+    throw badJson('A state key that starts with "@" must start with a user id, and go on with "_" if at all');
+  }
   if (template.type === "m.room.create" && template.stateKey !== null) {
     throw badJson("A room has one create event, which is its first");
   }

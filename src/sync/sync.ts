@@ -167,15 +167,16 @@ export class SyncService {
     work: { view: SyncView; plan: RoomPlan; extras: Extras },
   ): AsyncGenerator<string> {
     yield `${head},"rooms":{`;
-    let isFirstSection = true;
+    let separator = "";
     for (const name of ["join", "invite", "knock", "leave"] as const) {
-      let opening = `${isFirstSection ? "" : ","}"${name}":{`;
-      isFirstSection = false;
+      let opening = `${separator}"${name}":{`;
       for await (const entry of this.#entries(name, work)) {
         yield opening + entry;
         opening = ",";
       }
-      yield opening === "," ? "}" : `${opening}}`;
+      if (opening !== ",") continue;
+      yield "}";
+      separator = ",";
     }
     yield "}}";
   }
