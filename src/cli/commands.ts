@@ -6,6 +6,7 @@ import { VERSION } from "../lib/version.ts";
 import { type Command, type CommandContext, helpText, parseCommandLine, UsageError } from "./command.ts";
 import { backupCommand } from "./backup.ts";
 import { configCommand } from "./config.ts";
+import { diskCommand } from "./disk.ts";
 import { doctorCommand } from "./doctor.ts";
 import { exportDataCommand } from "./export_data.ts";
 import { exportSigningKeyCommand } from "./export_signing_key.ts";
@@ -39,6 +40,7 @@ const COMMANDS: readonly Command[] = [
   backupCommand,
   restoreCommand,
   doctorCommand,
+  diskCommand,
 ];
 
 /** Switches by which Synapse's one program is told to generate in place of serving. */

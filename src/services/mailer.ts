@@ -5,6 +5,7 @@
  * request some seconds and then an answer that says so.
  */
 import { randomUUID } from "node:crypto";
+import { isIP } from "node:net";
 import { describeError } from "../lib/describe_error.ts";
 import type { Logger } from "../lib/log.ts";
 import { MatrixError } from "../protocol/errors.ts";
@@ -93,6 +94,17 @@ export class Mailer {
     }
   }
 
+  /** Connects to the mail server and logs in, without sending anything; rejects with what it says. */
+  async check(): Promise<void> {
+    const { createTransport } = (await import("nodemailer")).default;
+    const transport = createTransport(this.#settings());
+    try {
+      await transport.verify();
+    } finally {
+      transport.close();
+    }
+  }
+
   async #deliver(mail: Mail, { html, text }: { html: string; text: string }): Promise<void> {
     const { options, serverName } = this.#deps;
     const { createTransport } = (await import("nodemailer")).default;
@@ -136,6 +148,7 @@ export class Mailer {
   #settings() {
     const { options, trusted } = this.#deps;
     const stepMs = this.#deps.timeoutMs ?? STEP_TIMEOUT_MS;
+    const name = options.tlsname ?? options.smtpHost;
     return {
       host: options.smtpHost,
       port: this.#port(),
@@ -148,7 +161,8 @@ export class Mailer {
       dnsTimeout: stepMs,
       disableFileAccess: true,
       disableUrlAccess: true,
-      tls: { servername: options.tlsname ?? options.smtpHost, ...(trusted === null ? {} : { ca: [trusted] }) },
+      // An address is no name that TLS could ask for.
+      tls: { ...(isIP(name) === 0 ? { servername: name } : {}), ...(trusted === null ? {} : { ca: [trusted] }) },
       ...(options.smtpUser === null ? {} : { auth: { user: options.smtpUser, pass: options.smtpPass ?? "" } }),
     };
   }

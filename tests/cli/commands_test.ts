@@ -19,6 +19,7 @@ const COMMANDS = [
   "backup",
   "restore",
   "doctor",
+  "disk",
 ];
 
 Deno.test("--help lists the commands, and each has its own", async () => {

@@ -9,6 +9,7 @@ import { CA_PATH, makeCertificate } from "../federation/certificates.ts";
 import { createEmptyDatabase, createTestDatabase, DIALECTS } from "../harness/databases.ts";
 import { freePort } from "../harness/ports.ts";
 import { TestServer } from "../harness/server.ts";
+import { SmtpSink } from "../harness/smtp.ts";
 import { type FrontFaults, startFront } from "./front.ts";
 import { databaseOption } from "./operator.ts";
 import { startTurn } from "./turn_server.ts";
@@ -167,6 +168,22 @@ Deno.test("the doctor finds a port that another program has, and TURN with the w
   assert.match(failures, /^TURN: turn:127\.0\.0\.1:\d+ refuses an allocation: 401 Unauthorized$/m);
   other.close();
   await accepting.catch(() => {});
+});
+
+Deno.test("the doctor logs in at the mail server, and says why it cannot", async () => {
+  await using smtp = await SmtpSink.start({ login: { user: "hs", pass: "right" } });
+  const judge = async (email: Readonly<Record<string, unknown>>) => {
+    const findings = await findingsOf({
+      config: { email: { smtp_host: "127.0.0.1", notif_from: "hs@hs.test", ...email } },
+    });
+    return findings.filter(({ check }) => check === "mail").map(({ status, message }) => `${status} ${message}`).join();
+  };
+  const login = { smtp_port: smtp.port, smtp_user: "hs", smtp_pass: "right" };
+  assert.match(await judge(login), /^ok 127\.0\.0\.1 port \d+ lets the server in as hs$/);
+  assert.match(await judge({ ...login, smtp_pass: "wrong" }), /^fail 127\.0\.0\.1 port \d+: .*login/i);
+  assert.match(await judge({ ...login, require_transport_security: true }), /^fail .*certificate/);
+  assert.match(await judge({ ...login, smtp_port: freePort() }), /^fail .*ECONNREFUSED|^fail .*refused/i);
+  assert.equal(smtp.mails.length, 0);
 });
 
 Deno.test("the doctor looks at the files of a certificate", async () => {

@@ -9,6 +9,7 @@ import { fail, type Finding, ok, reasonText, warn } from "./finding.ts";
 import { checkSecrets, checkSigningKey } from "./keys.ts";
 import { checkListeners } from "./listeners.ts";
 import { checkMachine } from "./machine.ts";
+import { checkMail } from "./mail.ts";
 import { checkServers } from "./servers.ts";
 import { checkTurn } from "./turn.ts";
 import { openWeb, type Web } from "./web.ts";
@@ -42,6 +43,7 @@ export async function* examine(
     ["clock", () => checkClock(config, { web, clock })],
     ["public URL", () => checkClients(config, web)],
     ["federation", () => checkServers({ config, web, dns, clock, key })],
+    ["mail", () => checkMail(config)],
     ["TURN", () => checkTurn(config, { dns, clock })],
   ];
   for (const [name, check] of checks) {
