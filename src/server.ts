@@ -46,6 +46,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
   const core = await openCore({ config, clock, ...(database === undefined ? {} : { database }) });
   try {
     const parts = await buildParts(core, overrides.dns === undefined ? {} : { dns: overrides.dns });
+    await parts.accounts.validity?.start();
     const log = getLogger("synapse.access.http");
     const certificate = await readCertificate(config);
     const app = buildApp(parts);

@@ -48,22 +48,22 @@ const RETENTION = {
 /** The table of the section. */
 export const BLOCKING_OPTIONS = {
   admin_contact: option(nullable(string), null, works("How to reach the administrator.")),
-  hs_disabled: option(boolean, false, notYet("Refuse all use of the server.")),
+  hs_disabled: option(boolean, false, works("Refuse all use of the server.")),
   hs_disabled_message: option(
     string,
     "Homeserver is currently blocked",
-    notYet("What users are told when the server is disabled."),
+    works("What users are told when the server is disabled."),
   ),
-  limit_usage_by_mau: option(boolean, false, notYet("Limit the number of monthly active users.")),
-  max_mau_value: option(integer(), 0, notYet("The most monthly active users.")),
-  mau_trial_days: option(integer(), 0, notYet("Days before a new user counts as active.")),
-  mau_appservice_trial_days: option(record(integer()), {}, notYet("The same for users of application services.")),
+  limit_usage_by_mau: option(boolean, false, works("Limit the number of monthly active users.")),
+  max_mau_value: option(integer(), 0, works("The most monthly active users.")),
+  mau_trial_days: option(integer(), 0, works("Days before a new user counts as active.")),
+  mau_appservice_trial_days: option(record(integer()), {}, works("The same for users of application services.")),
   mau_limit_alerting: option(boolean, true, notYet("Tell users by notices when the limit is reached.")),
-  mau_stats_only: option(boolean, false, notYet("Count monthly active users without a limit.")),
+  mau_stats_only: option(boolean, false, works("Count monthly active users without a limit.")),
   mau_limit_reserved_threepids: option(
     list(object({ medium: required(string), address: required(string) })),
     [],
-    notYet("Identifiers whose users are let in over the limit."),
+    works("Identifiers whose users are let in over the limit."),
   ),
   server_context: option(
     nullable(string),

@@ -12,6 +12,7 @@ export function checkConfig(values: SectionValues, report: Report): void {
   checkServer(values, report);
   checkRegistration(values, report);
   checkVerification(values, report);
+  checkValidity(values, report);
   checkListeners(values, report);
   checkMedia(values, report);
   if (values.email.email !== null && values.email.email.notifFrom === null) {
@@ -88,6 +89,14 @@ function checkVerification({ registration, captcha, email, rooms, api }: Section
   }
   if (consent.serverNoticeContent !== null && rooms.serverNotices === null) {
     report.problem(["user_consent", "server_notice_content"], 'needs "server_notices" to be set');
+  }
+}
+
+function checkValidity({ registration: { accountValidity }, email }: SectionValues, report: Report): void {
+  if (!accountValidity.enabled) return;
+  if (accountValidity.period === null) report.problem(["account_validity", "period"], "is missing");
+  if (accountValidity.renewAt !== null && email.email === null) {
+    report.problem(["account_validity", "renew_at"], 'needs "email" to be set');
   }
 }
 

@@ -80,7 +80,6 @@ function gone(doc: string, because: string): Option<unknown> {
 
 /** Options that Synapse reads and its manual leaves out, and that have no effect here. Sorted. */
 export const LEGACY_OPTIONS = {
-  account_validity: gone("Accounts that expire.", "accounts do not expire here"),
   backup_media_store_path: gone("Second folder of media.", "use `media_storage_providers`"),
   bind_host: gone("Address of a listener.", "use `listeners`"),
   bind_port: gone("Port of a listener.", "use `listeners`"),

@@ -1,6 +1,7 @@
 /** Options of the manual's sections "Registration" and "Captcha". */
 import {
   boolean,
+  duration,
   integer,
   list,
   noEffect,
@@ -105,8 +106,23 @@ export const CAPTCHA_OPTIONS = {
   ),
 };
 
+const ACCOUNT_VALIDITY = {
+  enabled: option(boolean, false),
+  period: option(nullable(duration), null),
+  renew_at: option(nullable(duration), null),
+  renew_email_subject: option(string, "[%(app)s] Renew your account on %(server_name)s"),
+  startup_job_max_delta: option(nullable(duration), null),
+};
+
 /** Options that Synapse reads and its manual leaves out. */
 export const REGISTRATION_EXTRAS = {
+  account_validity: option(
+    object(ACCOUNT_VALIDITY),
+    {},
+    works(
+      "Let accounts expire after `period`, and remind people by mail `renew_at` before. All old accounts begin at once.",
+    ),
+  ),
   enable_registration_token_3pid_bypass: option(
     boolean,
     false,

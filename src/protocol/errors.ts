@@ -68,6 +68,8 @@ export type Errcode =
   | "M_USER_SUSPENDED"
   | "M_WEAK_PASSWORD"
   | "M_WRONG_ROOM_KEYS_VERSION"
+  | "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL"
+  | "ORG_MATRIX_EXPIRED_ACCOUNT"
   | "ORG_MATRIX_MSC4140_DELAYED_EVENT_MANAGEMENT_FAILED";
 
 /** An answer other than success: an HTTP status, an errcode, a sentence for people, and further fields. */

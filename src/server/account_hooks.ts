@@ -6,6 +6,8 @@ import { AutoJoin } from "../services/auto_join.ts";
 import type { DeviceListener } from "../services/devices.ts";
 import type { ErasedUsers } from "../services/erased_users.ts";
 import type { PushRulesService } from "../services/push_rules.ts";
+import { deleteValidity } from "../storage/account_validity.ts";
+import { deleteActiveUser, deleteUnapproved } from "../storage/active_users.ts";
 import { deleteConnectionsOfDevice } from "../storage/sliding_sync.ts";
 import { deleteInboxOfDevice } from "../storage/to_device.ts";
 import type { AccountHooks } from "./accounts.ts";
@@ -55,6 +57,9 @@ export function accountHooks({ config, clock }: Core, base: AccountHooksBase): A
     },
     onProfileChange: (userId) => social().directoryIndexer.refresh(userId),
     onDeactivated: async (tx, { userId, isErased }) => {
+      await deleteActiveUser(tx, userId);
+      await deleteUnapproved(tx, userId);
+      await deleteValidity(tx, userId);
       await forgetUserData(tx, { userId, userData: userData(), pushRules, social: social() });
       if (isErased) tx.afterCommit(() => erased.add(userId));
     },

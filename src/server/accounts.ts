@@ -21,6 +21,7 @@ import type { Tx } from "../storage/database.ts";
 import { type UserRoomActions, UserRooms } from "../workers/user_rooms.ts";
 import type { Core } from "./core.ts";
 import { buildCaptcha, buildValidations, registrationTerms } from "./mail.ts";
+import { buildActiveUsers, buildValidity, requiresApproval } from "./usage.ts";
 import { noticesUserOf } from "./server_notices.ts";
 
 /** What accounts need from the layers around them; bound once those exist. */
@@ -56,7 +57,17 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const verified = buildRegistration(core, { hooks, credentials, devices, tokens, limits, appservices });
   const { registration } = verified;
   const loginOptions = { passwordConfig, loginViaExistingSession: sessions.loginViaExistingSession };
-  const login = new Login({ db, appservices, credentials, devices, tokens, limits, options: loginOptions });
+  const { activeUsers } = verified;
+  const login = new Login({
+    db,
+    activeUsers,
+    appservices,
+    credentials,
+    devices,
+    tokens,
+    limits,
+    options: loginOptions,
+  });
   const sharedSecret = config.registration.registrationSharedSecret;
   const { profiles, userRooms } = buildProfiles(core, hooks);
   return {
@@ -102,9 +113,12 @@ function buildRegistration(
   const uia = new Uia({ db, clock, stages, recentMs: sessions.uiAuth.sessionTimeout });
   const { identityServers, onThreepidChange: onChange } = hooks;
   const threepids = new Threepids({ db, clock, validations, rules, signer, identityServers, onChange });
+  const activeUsers = buildActiveUsers(core);
+  const validity = buildValidity(core);
   const registration = new Registration({
-    ...{ db, clock, serverName, credentials, devices, tokens, uia, limits, threepids },
+    ...{ db, clock, serverName, credentials, devices, tokens, uia, limits, threepids, activeUsers, validity },
     options: {
+      requiresApproval: requiresApproval(config),
       ...{ ...config.registration, ...config.captcha },
       requireTerms: terms !== null,
       hasEmail: validations.isEnabled,
@@ -114,7 +128,7 @@ function buildRegistration(
     ownsUser: (service, userId) => appservices.ownsUser(service, userId),
     onRegistered: hooks.onRegistered,
   });
-  return { uia, registration, threepids, validations, captcha, terms };
+  return { uia, registration, threepids, validations, captcha, terms, activeUsers, validity };
 }
 
 // deno-lint-ignore explicit-function-return-type -- the type is what is built

@@ -1,4 +1,7 @@
 /** Registers the pages that people see in a browser. */
+import { accountValidityRoutes } from "../http/client/account_validity.ts";
+import type { Auth } from "../http/middleware/auth.ts";
+import type { UserId } from "../protocol/ids.ts";
 import type { App } from "../http/app.ts";
 import { authFallbackRoutes } from "../http/pages/auth_fallback.ts";
 import { consentRoutes } from "../http/pages/consent.ts";
@@ -7,9 +10,14 @@ import { Pages } from "../http/pages/page.ts";
 import type { Parts } from "./parts.ts";
 
 /** Registers the pages. */
-export function pageRoutes(app: App, { core, accounts, usage: { consent } }: Parts): void {
+export function pageRoutes(app: App, { core, accounts, usage: { consent } }: Parts, { auth }: { auth: Auth }): void {
   const pages = new Pages(core.mail);
   authFallbackRoutes(app, { pages, ...accounts });
+  const { validity } = accounts;
+  if (validity !== null) {
+    const hasAccount = async (userId: UserId) => await accounts.accounts.find(userId) !== null;
+    accountValidityRoutes(app, { auth, pages, validity, hasAccount });
+  }
   if (consent !== null) consentRoutes(app, { pages, consent });
   emailLinkRoutes(app, { pages, validations: accounts.validations });
 }

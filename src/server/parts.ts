@@ -87,7 +87,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   });
   const push: PushParts = buildPush(core, { ...pushBase, rooms });
   const serverNotices = buildServerNotices(core, { rooms, accountData, accounts: accounts.accounts });
-  const usage: UsageParts = buildUsage(core, { serverNotices, rooms });
+  const usage: UsageParts = buildUsage(core, { serverNotices, rooms, accounts });
   await userData.presence.restore();
   const stopping = new AbortController();
   const social: SocialParts = buildSocial(core, {

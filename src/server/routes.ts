@@ -66,7 +66,7 @@ export function buildApp(parts: Parts): App {
   };
   serverRoutes(app, parts, guards);
   accountParts(app, parts, guards);
-  pageRoutes(app, parts);
+  pageRoutes(app, parts, guards);
   roomParts(app, parts, guards);
   userDataParts(app, parts, guards);
   encryptionParts(app, parts, guards);

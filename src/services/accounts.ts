@@ -1,6 +1,7 @@
 /** What users do with their own account. Spec: client-server API, "Account management". */
 import { MatrixError } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
+import { deleteUnapproved, insertUnapproved, selectIsUnapproved } from "../storage/active_users.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { insertDeparture, upsertProfile } from "../storage/profiles.ts";
 import {
@@ -98,6 +99,16 @@ export class Accounts {
   /** Logs a user out everywhere. */
   async logOutAll(userId: UserId): Promise<void> {
     await this.#deps.db.transaction((tx) => this.#deps.devices.removeAllIn(tx, { userId, keep: null }));
+  }
+
+  /** Approves an account that waits for it, or has it wait: then nobody logs in to it (MSC3866). */
+  async setApproved(userId: UserId, isApproved: boolean): Promise<void> {
+    await this.#deps.db.transaction((tx) => isApproved ? deleteUnapproved(tx, userId) : insertUnapproved(tx, userId));
+  }
+
+  /** Tells whether an account needs no approval any more. */
+  async isApproved(userId: UserId): Promise<boolean> {
+    return !await selectIsUnapproved(this.#deps.db, userId);
   }
 
   /** Shadow-bans an account, or lifts that. */

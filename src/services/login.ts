@@ -2,13 +2,15 @@
 import { forbidden, invalidParam, MatrixError, missingParam, missingToken, unknownToken } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
+import { selectIsUnapproved } from "../storage/active_users.ts";
 import type { Database } from "../storage/database.ts";
 import { selectUser, type User } from "../storage/users.ts";
+import type { ActiveUsers } from "./active_users.ts";
 import { type Appservices, exclusive } from "./appservices.ts";
 import { type Credentials, wrongCredentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
 import type { RateLimits } from "./rate_limits.ts";
-import { chooseDeviceId, loginUnsupported } from "./registration.ts";
+import { awaitingApproval, chooseDeviceId, loginUnsupported } from "./registration.ts";
 import type { IssuedTokens, Tokens } from "./tokens.ts";
 
 /** Options of the configuration, by Synapse's names. */
@@ -30,6 +32,7 @@ export interface LoginDeps {
   readonly devices: Devices;
   readonly tokens: Tokens;
   readonly limits: RateLimits;
+  readonly activeUsers: Pick<ActiveUsers, "assertMayUse">;
   readonly options: LoginOptions;
 }
 
@@ -80,6 +83,8 @@ export class Login {
     if (isLimited) this.#deps.limits.check("rc_login.address", request.clientIp);
     const user = await this.#authenticate(request);
     if (user.isDeactivated) throw new MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated");
+    if (await selectIsUnapproved(this.#deps.db, user.userId)) throw awaitingApproval();
+    await this.#deps.activeUsers.assertMayUse(user);
     if (isLimited) this.#deps.limits.check("rc_login.account", user.userId);
     const deviceId = chooseDeviceId(request.deviceId);
     const tokens = await this.#deps.db.transaction((tx) =>

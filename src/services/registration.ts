@@ -18,10 +18,13 @@ import {
   type UserId,
 } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
+import { insertUnapproved, selectIsUnapproved } from "../storage/active_users.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { upsertProfile } from "../storage/profiles.ts";
 import { completeRegistrationToken, selectRegistrationToken } from "../storage/registration_tokens.ts";
 import { insertUser, selectUser, updateGuestToUser } from "../storage/users.ts";
+import type { AccountValidity } from "./account_validity.ts";
+import type { ActiveUsers } from "./active_users.ts";
 import { type Appservice, exclusive } from "./appservices.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
@@ -34,6 +37,8 @@ import { provenEmail, REGISTER_ACTION } from "./uia_stages.ts";
 
 /** Options of the configuration, by Synapse's names. */
 export interface RegistrationOptions extends FlowOptions {
+  /** Whether an administrator must approve new accounts (MSC3866). */
+  readonly requiresApproval: boolean;
   readonly enableRegistration: boolean;
   readonly allowGuestAccess: boolean;
   readonly inhibitUserInUseError: boolean;
@@ -51,6 +56,9 @@ export interface RegistrationDeps {
   readonly uia: Uia;
   readonly limits: RateLimits;
   readonly threepids: Pick<Threepids, "giveToNewUser">;
+  readonly activeUsers: Pick<ActiveUsers, "assertMayRegister">;
+  /** Null where accounts do not expire. */
+  readonly validity: Pick<AccountValidity, "begin"> | null;
   readonly options: RegistrationOptions;
   /** Notes in the transaction that makes the account that its user agreed to the terms of a version. */
   readonly onTermsAccepted: (tx: Tx, user: { userId: UserId; version: string }) => Promise<void>;
@@ -154,6 +162,7 @@ export class Registration {
     },
   ): Promise<Registered> {
     if (!this.#deps.options.allowGuestAccess) throw forbidden("Guest access is disabled");
+    await this.#deps.activeUsers.assertMayRegister(null);
     this.#deps.limits.check("rc_registration", clientIp);
     const userId = this.#parseNewName(randomString(GENERATED_LENGTH, LOWER_ALPHANUMERIC), { allowNumeric: true });
     const login = { deviceId: null, initialDeviceDisplayName, wantsRefreshToken, inhibitLogin: false };
@@ -233,9 +242,10 @@ export class Registration {
   async #complete(outcome: UiaOutcome, params: RegisterParams & { clientIp: string }): Promise<Registered> {
     const { clientIp, username, password, guestAccessToken, login } = params;
     const previous = outcome.previous === null ? null : parseUserId(String(outcome.previous.user_id));
-    if (previous !== null) return await this.logIn(previous, login);
+    if (previous !== null) return await this.#logInAgain(previous, login);
     if (password === null) throw new MatrixError(400, "M_MISSING_PARAM", 'Missing parameter "password"');
     this.#deps.limits.check("rc_registration", clientIp);
+    await this.#deps.activeUsers.assertMayRegister(provenEmail(outcome.proofs)?.address ?? null);
     const isGuest = guestAccessToken !== null;
     const localpart = username ?? randomString(GENERATED_LENGTH, LOWER_ALPHANUMERIC);
     const userId = isGuest ? await this.#guestOf(params) : await this.assertAvailable(localpart);
@@ -247,10 +257,21 @@ export class Registration {
       if (typeof token === "string") await completeRegistrationToken(tx, token);
       await this.#settleProofs(tx, { userId, proofs: outcome.proofs });
       await outcome.remember(tx, { user_id: userId });
-      return await this.#logIn(tx, { userId, login });
+      const { requiresApproval } = this.#deps.options;
+      if (requiresApproval) await insertUnapproved(tx, userId);
+      return await this.#logIn(tx, {
+        userId,
+        login: { ...login, inhibitLogin: login.inhibitLogin || requiresApproval },
+      });
     });
     await this.#deps.onRegistered({ userId, isGuest: false });
+    if (this.#deps.options.requiresApproval) throw awaitingApproval();
     return registered;
+  }
+
+  async #logInAgain(userId: UserId, login: LoginParams): Promise<Registered> {
+    if (await selectIsUnapproved(this.#deps.db, userId)) throw awaitingApproval();
+    return await this.logIn(userId, login);
   }
 
   /** Keeps what was proven on the way: an address, agreement to terms. */
@@ -276,6 +297,7 @@ export class Registration {
     { userId, passwordHash }: { userId: UserId; passwordHash: string },
   ): Promise<void> {
     if (!await updateGuestToUser(tx, { userId, passwordHash })) throw userInUse();
+    await this.#deps.validity?.begin(tx, userId);
     tx.afterCommit(() => this.#deps.tokens.forgetUser(userId));
   }
 
@@ -309,6 +331,7 @@ export class Registration {
     const createdTs = this.#deps.clock.now();
     const user = { userId, passwordHash, isGuest, isAdmin, userType, appserviceId, createdTs };
     if (!await insertUser(tx, user)) throw userInUse();
+    if (!isGuest && appserviceId === null) await this.#deps.validity?.begin(tx, userId);
     const name = displayname === undefined ? userId.slice(1, userId.indexOf(":")) : displayname;
     await upsertProfile(tx, {
       userId,
@@ -337,6 +360,13 @@ export function chooseDeviceId(wanted: string | null): DeviceId {
   const deviceId = parseDeviceId(wanted);
   if (deviceId === null) throw invalidParam("Invalid device ID");
   return deviceId;
+}
+
+/** 403: the account is there and waits. MSC3866. */
+export function awaitingApproval(): MatrixError {
+  const message = "An administrator has yet to approve this account";
+  const extra = { approval_notice_medium: "org.matrix.msc3866.none" };
+  return new MatrixError(403, "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL", message, extra);
 }
 
 function invalidUsername(message: string): MatrixError {

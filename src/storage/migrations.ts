@@ -25,6 +25,7 @@ import stickyEvents from "../../migrations/0017_sticky_events.sql" with { type: 
 import userRedactions from "../../migrations/0028_user_redactions.sql" with { type: "text" };
 import emailValidations from "../../migrations/0030_email_validations.sql" with { type: "text" };
 import consents from "../../migrations/0031_consents.sql" with { type: "text" };
+import usage from "../../migrations/0032_usage.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -55,4 +56,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0028_user_redactions", text: userRedactions },
   { name: "0030_email_validations", text: emailValidations },
   { name: "0031_consents", text: consents },
+  { name: "0032_usage", text: usage },
 ];

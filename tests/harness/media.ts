@@ -15,6 +15,7 @@ import type { DeviceId, ServerName, UserId } from "../../src/protocol/ids.ts";
 import { Appservices } from "../../src/services/appservices.ts";
 import { LastSeen } from "../../src/services/last_seen.ts";
 import { type LimitName, type Limits, RateLimits } from "../../src/services/rate_limits.ts";
+import { ActiveUsers } from "../../src/services/active_users.ts";
 import { UsageLimits } from "../../src/services/usage_limits.ts";
 import { Tokens } from "../../src/services/tokens.ts";
 import type { Database } from "../../src/storage/database.ts";
@@ -25,6 +26,12 @@ import { DIALECTS, type TestDatabase } from "./databases.ts";
 import { createTestDatabase } from "./databases.ts";
 
 await setLogRoutes(consoleRoutes("error"));
+
+const NO_LIMIT_OF_USERS = {
+  ...{ hsDisabled: false, hsDisabledMessage: "", adminContact: null, limitUsageByMau: false, mauStatsOnly: false },
+  ...{ maxMauValue: 0, mauTrialDays: 0, mauAppserviceTrialDays: {}, mauLimitReservedThreepids: [] },
+  trackAppserviceUserIps: false,
+};
 
 /** The name of the server in tests. */
 export const MEDIA_SERVER = "media.test" as ServerName;
@@ -130,7 +137,13 @@ export class MediaServer implements AsyncDisposable {
     };
     const tokens = new Tokens({ db, clock, lifetimes });
     const appservices = new Appservices({ db, serverName: MEDIA_SERVER, registrations: [], tokens });
-    const usage = new UsageLimits({ consent: null, isNoticeRoom: () => Promise.resolve(false) });
+    const activeUsers = new ActiveUsers({ db, clock, noticesUser: null, options: NO_LIMIT_OF_USERS });
+    const usage = new UsageLimits({
+      consent: null,
+      validity: null,
+      activeUsers,
+      isNoticeRoom: () => Promise.resolve(false),
+    });
     const auth = new Auth({ tokens, lastSeen: new LastSeen({ db, clock }), appservices, usage });
     const limits = new RequestLimits(new RateLimits({ limits: everyLimit(), clock }));
     const app = createApp();

@@ -24,7 +24,7 @@ export interface AuthDeps {
 
 /** Limits on who passes. */
 export interface AuthOptions {
-  /** Lets locked accounts in: only to log out. */
+  /** Lets locked and expired accounts in: only to log out, or to be renewed. */
   readonly allowLocked?: boolean;
 }
 
@@ -64,7 +64,7 @@ export class Auth {
       refuseLocked(session);
       refuseGuest(session);
     });
-    this.#userOrLocked = this.#guard(() => {});
+    this.#userOrLocked = this.#guard(() => {}, { allowExpired: true });
     this.#guestOk = this.#guard(refuseLocked);
   }
 
@@ -146,14 +146,17 @@ export class Auth {
     return service;
   }
 
-  #guard(check: (session: Session) => void): Guard {
+  #guard(check: (session: Session) => void, { allowExpired = false }: { allowExpired?: boolean } = {}): Guard {
     return (c) => {
       const token = tokenOf(c);
       if (token === null || token === "") throw missingToken();
       const service = this.#appservices.byToken(token);
       const found = service === null ? this.#tokens.resolve(token) : this.#appservices.session(service, masquerade(c));
-      if (found instanceof Promise) return found.then((session) => this.#admit(c, { session, check }));
-      return this.#admit(c, { session: found, check });
+      const admit = (session: Session) => {
+        this.#admit(c, { session, check });
+        return allowExpired ? undefined : this.#usage.assertValid(session.requester);
+      };
+      return found instanceof Promise ? found.then(admit) : admit(found);
     };
   }
 
