@@ -14,6 +14,8 @@ export interface WellKnownOptions {
   readonly publicBaseurl: string | null;
   readonly serveServerWellknown: boolean;
   readonly extraWellKnownClientContent: Readonly<JsonObject>;
+  /** Where calls go, by `matrix_rtc.transports`. */
+  readonly rtcTransports: readonly Readonly<JsonObject>[];
   /** E-mail address of whoever runs the server. */
   readonly adminContact: string | null;
 }
@@ -25,9 +27,17 @@ export interface WellKnownRoutesDeps {
 }
 
 /** Returns the document that tells clients where the server is, or null when it does not know itself. */
-export function clientWellKnown({ publicBaseurl, extraWellKnownClientContent }: WellKnownOptions): JsonObject | null {
+export function clientWellKnown(
+  { publicBaseurl, extraWellKnownClientContent, rtcTransports }: WellKnownOptions,
+): JsonObject | null {
   if (publicBaseurl === null) return null;
-  return { ...extraWellKnownClientContent, "m.homeserver": { base_url: publicBaseurl } };
+  // Clients older than `/rtc/transports` (MSC4143) look here.
+  const foci = rtcTransports.map((transport) => ({ ...transport }));
+  return {
+    ...(foci.length === 0 ? {} : { "m.rtc_foci": foci, "org.matrix.msc4143.rtc_foci": foci }),
+    ...extraWellKnownClientContent,
+    "m.homeserver": { base_url: publicBaseurl },
+  };
 }
 
 /** Returns the contacts of the server, or null when none are known. */

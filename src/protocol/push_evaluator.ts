@@ -13,6 +13,7 @@ import {
   type PushRule,
   type PushRuleKind,
   type PushRuleset,
+  THREAD_SUBSCRIPTION,
 } from "./push_rules.ts";
 
 /** What the conditions ask about besides the event. */
@@ -22,6 +23,14 @@ export interface PushContext {
   readonly senderPowerLevel: number;
   /** The content of the room's power levels event, empty when there is none. */
   readonly powerLevels: Readonly<JsonObject>;
+}
+
+/** For whom an event is judged. */
+export interface PushUser {
+  readonly userId: UserId;
+  readonly displayName: string | null;
+  /** Whether the user follows the thread that the event is in; null when it is in none. */
+  readonly followsThread?: boolean | null;
 }
 
 /** What the rules say of an event for one user. */
@@ -61,7 +70,7 @@ export class PushEvaluator {
   }
 
   /** Returns what the first matching rule of a user says. The user's own events never notify: leave them out. */
-  evaluate(rules: PushRuleset, user: { userId: UserId; displayName: string | null }): PushOutcome {
+  evaluate(rules: PushRuleset, user: PushUser): PushOutcome {
     for (const kind of PUSH_RULE_KINDS) {
       for (const rule of rules[kind]) {
         if (rule.enabled && this.#matches(rule, kind, user)) return outcomeOf(rule);
@@ -70,7 +79,7 @@ export class PushEvaluator {
     return SILENT;
   }
 
-  #matches(rule: PushRule, kind: PushRuleKind, user: { userId: UserId; displayName: string | null }): boolean {
+  #matches(rule: PushRule, kind: PushRuleKind, user: PushUser): boolean {
     const { event } = this.#context;
     // Who says whom they mention means nobody else. Spec: "Mentioning the user or room".
     if (this.#hasMentions && rule.isDefault && BODY_MENTION_RULES.has(rule.ruleId)) return false;
@@ -80,7 +89,7 @@ export class PushEvaluator {
     return (rule.conditions ?? []).every((condition) => this.#holds(condition, user));
   }
 
-  #holds(condition: JsonObject, user: { userId: UserId; displayName: string | null }): boolean {
+  #holds(condition: JsonObject, user: PushUser): boolean {
     const { kind, key } = condition;
     switch (kind) {
       case "event_match":
@@ -99,6 +108,8 @@ export class PushEvaluator {
         return typeof condition.is === "string" && compares(condition.is, this.#context.memberCount);
       case "sender_notification_permission":
         return typeof key === "string" && this.#senderMay(key);
+      case THREAD_SUBSCRIPTION:
+        return typeof condition.subscribed === "boolean" && user.followsThread === condition.subscribed;
       default:
         // Spec: "Unrecognised conditions MUST NOT match any events".
         return false;

@@ -4,8 +4,8 @@
 import { localpartOf, type UserId } from "./ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
 
-/** The kinds of rules, the strongest first. */
-export const PUSH_RULE_KINDS = ["override", "content", "room", "sender", "underride"] as const;
+/** The kinds of rules, the strongest first. Users cannot make rules of kind `postcontent` (MSC4306). */
+export const PUSH_RULE_KINDS = ["override", "content", "postcontent", "room", "sender", "underride"] as const;
 /** One of `PUSH_RULE_KINDS`. */
 export type PushRuleKind = typeof PUSH_RULE_KINDS[number];
 
@@ -166,11 +166,28 @@ function pollRules(part: "start" | "end"): PushRule[] {
   ];
 }
 
+/** The condition of the rules for threads (MSC4306). */
+export const THREAD_SUBSCRIPTION = "io.element.msc4306.thread_subscription";
+
+const THREAD_RULES: readonly PushRule[] = [
+  predefined(".io.element.msc4306.rule.unsubscribed_thread", {
+    conditions: [{ kind: THREAD_SUBSCRIPTION, subscribed: false }],
+  }),
+  predefined(".io.element.msc4306.rule.subscribed_thread", {
+    actions: ["notify", SOUND],
+    conditions: [{ kind: THREAD_SUBSCRIPTION, subscribed: true }],
+  }),
+];
+
 /** Returns the predefined rules for a user, before the user's changes; `bodyMentions`: see `BODY_MENTION_RULES`. */
-export function defaultPushRules(userId: UserId, { bodyMentions = true }: DefaultRuleOptions = {}): PushRuleset {
+export function defaultPushRules(
+  userId: UserId,
+  { bodyMentions = true, followedThreads = false }: DefaultRuleOptions = {},
+): PushRuleset {
   return {
     override: [MASTER, ...defaultOverrides(userId, bodyMentions)],
     content: bodyMentions ? [bodyUserName(userId)] : [],
+    postcontent: followedThreads ? THREAD_RULES : [],
     room: [],
     sender: [],
     underride: DEFAULT_UNDERRIDES,
@@ -180,6 +197,8 @@ export function defaultPushRules(userId: UserId, { bodyMentions = true }: Defaul
 /** Which of the optional predefined rules there are. */
 export interface DefaultRuleOptions {
   readonly bodyMentions?: boolean;
+  /** Threads notify those who follow them, and nobody else but by mentions (MSC4306). */
+  readonly followedThreads?: boolean;
 }
 
 /** Joins a user's own rules, strongest first, with the predefined ones as the user changed them. */
@@ -200,6 +219,7 @@ export function buildRuleset(
   return {
     override: [...(master ? [master] : []), ...(own.override ?? []), ...overrides],
     content: [...(own.content ?? []), ...defaults.content.map(apply)],
+    postcontent: defaults.postcontent.map(apply),
     room: own.room ?? [],
     sender: own.sender ?? [],
     underride: [...(own.underride ?? []), ...defaults.underride.map(apply)],
@@ -220,7 +240,8 @@ export function renderPushRule(rule: PushRule): JsonObject {
 
 /** Renders the content of `m.push_rules`. */
 export function renderRuleset(rules: PushRuleset): JsonObject {
-  return { global: Object.fromEntries(PUSH_RULE_KINDS.map((kind) => [kind, rules[kind].map(renderPushRule)])) };
+  const kinds = PUSH_RULE_KINDS.filter((kind) => kind !== "postcontent" || rules.postcontent.length > 0);
+  return { global: Object.fromEntries(kinds.map((kind) => [kind, rules[kind].map(renderPushRule)])) };
 }
 
 /** Tells whether `actions` is a list that the spec allows: known words and tweaks. */

@@ -16,6 +16,7 @@ export function configuredFeatures(config: Core["config"]): Record<string, boole
     "org.matrix.msc3912": experimentalFeatures.isEnabled("msc3912_enabled"),
     "org.matrix.msc4108": msc4108 !== null,
     "org.matrix.msc4140": server.maxEventDelayDuration !== null,
+    "org.matrix.msc4306": experimentalFeatures.isEnabled("msc4306_enabled"),
     "org.matrix.msc4354": experimentalFeatures.isEnabled("msc4354_enabled"),
     "org.matrix.simplified_msc3575": experimentalFeatures.isEnabled("msc3575_enabled"),
   };

@@ -36,7 +36,10 @@ export async function buildPushBase(
 ): Promise<PushBase> {
   const { db, notifier, config, isLocal } = core;
   const bodyMentions = !config.experimental.experimentalFeatures.isEnabled("msc4210_enabled");
-  const pushRules = await PushRulesService.load({ db, notifier, bodyMentions });
+  const pushRules = await PushRulesService.load({
+    ...{ db, notifier, bodyMentions },
+    followedThreads: config.experimental.experimentalFeatures.isEnabled("msc4306_enabled"),
+  });
   const ignores = await Ignores.load(db);
   const notifications = new NotificationsService({
     ...{ db, pushRules, ignores },

@@ -95,6 +95,7 @@ function serverRoutes(app: App, { core: { config, meters } }: Parts, { auth }: G
     options: {
       ...{ ...config.registration, ...config.passwords, ...config.sessions },
       hasEmail: config.email.email !== null,
+      maxEventDelayMs: config.server.maxEventDelayDuration,
     },
     roomVersions,
     defaultRoomVersion: config.server.defaultRoomVersion,
@@ -110,6 +111,7 @@ function wellKnownOptions(config: Parts["core"]["config"]): WellKnownOptions {
     publicBaseurl: config.hasPublicBaseurl ? config.publicBaseurl : null,
     serveServerWellknown: config.server.serveServerWellknown,
     extraWellKnownClientContent: config.server.extraWellKnownClientContent as JsonObject,
+    rtcTransports: config.turn.matrixRtc.transports as readonly JsonObject[],
     adminContact: config.blocking.adminContact,
   };
 }

@@ -19,6 +19,7 @@ import {
   insertUserNotifications,
   type UserNotification,
 } from "../storage/notifications.ts";
+import { selectThreadFollowers } from "../storage/thread_subscriptions.ts";
 import type { Ignores } from "./ignores.ts";
 import type { PushRulesService } from "./push_rules.ts";
 import { RoomNames } from "./room_names.ts";
@@ -105,14 +106,17 @@ export class NotificationsService {
     const special = this.#concerned(event, batch.localJoined);
     const named = await this.#named(tx, { batch, event });
     for (const userId of named ?? []) special.add(userId);
+    const threadId = await this.#threadOf(event);
+    const followers = await this.#followers(tx, { threadId, roomNid });
+    for (const userId of followers ?? []) if (batch.localJoined.has(userId)) special.add(userId);
     special.delete(event.sender);
     if (special.size === 0 && batch.localJoined.size <= (batch.localJoined.has(event.sender) ? 1 : 0)) return;
     const { content: powerLevels, senderLevel } = await rooms.powerLevels(event.roomId, event.sender);
     const memberCount = await rooms.memberCount(roomNid);
     const evaluator = new PushEvaluator({ event, memberCount, senderPowerLevel: senderLevel, powerLevels });
-    const general = evaluator.evaluate(pushRules.predefined, { userId: NOBODY, displayName: null });
+    const followsThread = followers === null ? null : false;
+    const general = evaluator.evaluate(pushRules.predefined, { userId: NOBODY, displayName: null, followsThread });
     if (!general.notify && special.size === 0) return;
-    const threadId = await this.#threadOf(event);
     const place = { roomNid, position, threadId };
     if (general.notify) {
       const actions = JSON.stringify(general.actions);
@@ -122,7 +126,9 @@ export class NotificationsService {
     const own: UserNotification[] = [];
     for (const userId of special) {
       const mayBeNamed = named === null || named.has(userId);
-      const outcome = ignoring.has(userId) ? SILENT : await this.#evaluate(evaluator, { event, userId, mayBeNamed });
+      const outcome = ignoring.has(userId)
+        ? SILENT
+        : await this.#evaluate(evaluator, { event, userId, mayBeNamed, followers });
       // A user who is not in the room yet has no part in what notifies its members.
       const base = batch.localJoined.has(userId) ? general : SILENT;
       if (!isSame(outcome, base)) own.push(exception({ ...place, userId, outcome, base }));
@@ -132,11 +138,26 @@ export class NotificationsService {
 
   async #evaluate(
     evaluator: PushEvaluator,
-    { event, userId, mayBeNamed }: { event: RoomEvent; userId: UserId; mayBeNamed: boolean },
+    { event, userId, mayBeNamed, followers }: {
+      event: RoomEvent;
+      userId: UserId;
+      mayBeNamed: boolean;
+      followers: ReadonlySet<UserId> | null;
+    },
   ): Promise<PushOutcome> {
     const { rooms, pushRules } = this.#deps;
     const displayName = mayBeNamed ? await rooms.displayName(event.roomId, userId) : null;
-    return evaluator.evaluate(await pushRules.ruleset(userId), { userId, displayName });
+    const followsThread = followers?.has(userId) ?? null;
+    return evaluator.evaluate(await pushRules.ruleset(userId), { userId, displayName, followsThread });
+  }
+
+  /** Returns who follows an event's thread (MSC4306); null for an event in none. */
+  async #followers(
+    tx: Tx,
+    { threadId, roomNid }: { threadId: string; roomNid: number },
+  ): Promise<ReadonlySet<UserId> | null> {
+    if (threadId === "" || !this.#deps.pushRules.followedThreads) return null;
+    return await selectThreadFollowers(tx, { roomNid, rootId: threadId });
   }
 
   /** Returns the root of the thread an event is in, itself or by what it relates to; empty for the main timeline. */

@@ -36,6 +36,8 @@ export interface PushRulesDeps {
   readonly notifier: Notifier;
   /** Look for mentions in texts too, by the rules that the spec dropped: Synapse does unless `msc4210_enabled`. */
   readonly bodyMentions: boolean;
+  /** Have the rules for threads that users follow (MSC4306). */
+  readonly followedThreads: boolean;
 }
 
 /** Names a rule. */
@@ -66,13 +68,15 @@ export class PushRulesService {
   readonly #changedAt = new Map<UserId, number>();
   readonly #startedAt: number;
   readonly bodyMentions: boolean;
+  readonly followedThreads: boolean;
   /** The rules of nobody in particular. */
   readonly predefined: PushRuleset;
 
-  private constructor({ db, notifier, bodyMentions }: PushRulesDeps, customized: Set<UserId>) {
+  private constructor({ db, notifier, bodyMentions, followedThreads }: PushRulesDeps, customized: Set<UserId>) {
     this.#db = db;
     this.bodyMentions = bodyMentions;
-    this.predefined = defaultPushRules("@:" as UserId, { bodyMentions });
+    this.followedThreads = followedThreads;
+    this.predefined = defaultPushRules("@:" as UserId, { bodyMentions, followedThreads });
     this.#notifier = notifier;
     this.#customized = customized;
     this.#startedAt = notifier.position("push_rules");
@@ -94,7 +98,8 @@ export class PushRulesService {
     if (known) return known;
     const own = await selectPushRules(this.#db, userId);
     const changes = await selectPushRuleChanges(this.#db, userId);
-    const ruleset = buildRuleset(userId, { own: groupByKind(own), changes, bodyMentions: this.bodyMentions });
+    const { bodyMentions, followedThreads } = this;
+    const ruleset = buildRuleset(userId, { own: groupByKind(own), changes, bodyMentions, followedThreads });
     this.#rulesets.set(userId, ruleset);
     return ruleset;
   }
@@ -122,6 +127,7 @@ export class PushRulesService {
 
   /** Adds a rule or replaces the one of the same id. Throws 400 when its place or name is wrong. */
   async put(rule: NewPushRule): Promise<void> {
+    if (rule.kind === "postcontent") throw invalidParam("Users cannot make rules of this kind");
     if (rule.ruleId.startsWith(".")) {
       throw invalidParam("The ids of your own rules cannot start with a dot");
     }

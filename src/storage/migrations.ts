@@ -23,6 +23,7 @@ import federationRooms from "../../migrations/0015_federation_rooms.sql" with { 
 import appservices from "../../migrations/0016_appservices.sql" with { type: "text" };
 import stickyEvents from "../../migrations/0017_sticky_events.sql" with { type: "text" };
 import userRedactions from "../../migrations/0028_user_redactions.sql" with { type: "text" };
+import threadFollowers from "../../migrations/0029_thread_followers.sql" with { type: "text" };
 import emailValidations from "../../migrations/0030_email_validations.sql" with { type: "text" };
 import consents from "../../migrations/0031_consents.sql" with { type: "text" };
 import usage from "../../migrations/0032_usage.sql" with { type: "text" };
@@ -54,6 +55,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0016_appservices", text: appservices },
   { name: "0017_sticky_events", text: stickyEvents },
   { name: "0028_user_redactions", text: userRedactions },
+  { name: "0029_thread_followers", text: threadFollowers },
   { name: "0030_email_validations", text: emailValidations },
   { name: "0031_consents", text: consents },
   { name: "0032_usage", text: usage },

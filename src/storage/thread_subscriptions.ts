@@ -36,6 +36,16 @@ export async function selectThreadSubscription(db: Db, key: Key): Promise<Thread
   return row && { isSubscribed: row.is_subscribed, isAutomatic: row.is_automatic, endedAt: row.ended_at };
 }
 
+/** Returns who follows a thread. */
+export async function selectThreadFollowers(
+  db: Db,
+  { roomNid, rootId }: { roomNid: number; rootId: string },
+): Promise<Set<UserId>> {
+  const rows = await db.all<{ user_id: UserId }>(sql`
+    SELECT user_id FROM thread_subscriptions WHERE room_nid = ${roomNid} AND root_id = ${rootId} AND is_subscribed`);
+  return new Set(rows.map((row) => row.user_id));
+}
+
 /** Writes what a user says about a thread. */
 export async function upsertThreadSubscription(
   tx: Tx,

@@ -115,6 +115,10 @@ testEachServer("well-known documents say what is configured", async (database) =
   const [alice] = await hs.register("alice");
   const session = await hs.anyone.post("/login", alice.auth());
   assert.deepEqual(session.well_known, { ...base, "org.example": { a: 1 } });
+  const transports = [{ type: "livekit", livekit_service_url: "https://rtc.hs.test" }];
+  await hs.restart({ matrix_rtc: { transports }, extra_well_known_client_content: {} });
+  const foci = { "m.rtc_foci": transports, "org.matrix.msc4143.rtc_foci": transports };
+  assert.deepEqual(await hs.anyone.get("/.well-known/matrix/client"), { ...base, ...foci });
 });
 
 Deno.test("paths are taken as they were sent, and parameters decoded once", async () => {

@@ -198,3 +198,47 @@ testEachServer("encrypted messages count and invitations do not", async (databas
   await bob.sync();
   assert.deepEqual(await unread(carol, roomId), [0, 0]);
 });
+
+testEachServer("with MSC4306, threads count for those who follow them, and mentions for all", async (database) => {
+  const config = { experimental_features: { msc4306_enabled: true } };
+  await using hs = await TestServer.start({ database, config });
+  const [alice, bob, carol] = await hs.register("alice", "bob", "carol");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  for (const client of [bob, carol]) await client.join(roomId);
+  const root = await alice.sendText(roomId, "root");
+  for (const client of [bob, carol]) await receipt(client, { roomId, id: root });
+  const subscription = path`/rooms/${roomId}/thread/${root}/subscription`;
+  await bob.put(`/_matrix/client/unstable/io.element.msc4306${subscription}`, {});
+  // A muted room hides no thread that one follows.
+  const mute = path`/pushrules/global/room/${roomId}`;
+  await bob.put(mute, { actions: [] });
+  await alice.send(roomId, inThread(root, "one"));
+  assert.deepEqual(await unreadByThread(bob, roomId), { main: [0, 0], [root]: [1, 0] });
+  assert.deepEqual(await unreadByThread(carol, roomId), { main: [0, 0] });
+  const { type, content } = inThread(root, "two");
+  await alice.send(roomId, { type, content: { ...content, "m.mentions": { user_ids: [carol.userId] } } });
+  assert.deepEqual(await unreadByThread(bob, roomId), { main: [0, 0], [root]: [2, 0] });
+  assert.deepEqual(await unreadByThread(carol, roomId), { main: [0, 0], [root]: [1, 1] });
+  await alice.sendText(roomId, "main timeline");
+  assert.deepEqual((await unreadByThread(bob, roomId)).main, [0, 0]);
+  assert.deepEqual((await unreadByThread(carol, roomId)).main, [1, 0]);
+  await bob.delete(`/_matrix/client/unstable/io.element.msc4306${subscription}`);
+  await alice.send(roomId, inThread(root, "three"));
+  assert.deepEqual((await unreadByThread(bob, roomId))[root], [2, 0]);
+  const { global } = await bob.get("/pushrules/");
+  const rule = ".io.element.msc4306.rule.unsubscribed_thread";
+  assert.equal(global.postcontent[0].rule_id, rule);
+  const own = { body: { actions: [], conditions: [] }, status: 400, errcode: "M_INVALID_PARAM" };
+  await bob.fails("PUT", "/pushrules/global/postcontent/mine", own);
+  // Who does not want the rules switches them off.
+  await bob.put(path`/pushrules/global/postcontent/${rule}/enabled`, { enabled: false });
+  await bob.delete(mute);
+  await alice.send(roomId, inThread(root, "four"));
+  assert.deepEqual((await unreadByThread(bob, roomId))[root], [3, 0]);
+  await hs.restart({ experimental_features: {} });
+  assert.equal((await hs.again(carol).get("/pushrules/")).global.postcontent, undefined);
+  await hs.again(carol).fails("GET", path`/pushrules/global/postcontent/${rule}`, {
+    status: 404,
+    errcode: "M_NOT_FOUND",
+  });
+});

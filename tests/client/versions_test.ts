@@ -17,6 +17,8 @@ const ENDPOINTS: Readonly<Record<string, readonly [string, string]>> = {
   "org.matrix.msc3391": ["DELETE", `${UNSTABLE}/org.matrix.msc3391/user/@x:hs.test/account_data/x`],
   "org.matrix.msc3440.stable": ["GET", "/_matrix/client/v1/rooms/!x:hs.test/threads"],
   "org.matrix.msc3771": ["POST", "/rooms/!x:hs.test/receipt/m.read/$x"],
+  "com.beeper.msc4446": ["POST", "/rooms/!x:hs.test/read_markers"],
+  "fi.mau.msc2815": ["GET", "/rooms/!x:hs.test/event/$x"],
   "org.matrix.msc3814": ["GET", `${UNSTABLE}/org.matrix.msc3814.v1/dehydrated_device`],
   "org.matrix.msc3827.stable": ["POST", "/publicRooms"],
   "org.matrix.msc3856": ["GET", `${UNSTABLE}/org.matrix.msc3856/rooms/!x:hs.test/threads`],
@@ -50,7 +52,7 @@ const CONFIG = {
   public_baseurl: "https://hs.test/",
   max_event_delay_duration: "1d",
   login_via_existing_session: { enabled: true },
-  experimental_features: { msc4108_enabled: true, msc4354_enabled: true, msc4388_mode: "open" },
+  experimental_features: { msc4108_enabled: true, msc4306_enabled: true, msc4354_enabled: true, msc4388_mode: "open" },
 };
 
 Deno.test("every feature that /versions tells of has its endpoint", async (t) => {
@@ -80,7 +82,13 @@ Deno.test("what the configuration does not switch on is not told of", async () =
     },
   });
   const { unstable_features: features } = await hs.anyone.get(VERSIONS);
-  const switched = ["io.element.msc4388", "org.matrix.msc3882", "org.matrix.msc4108", "org.matrix.msc4140"];
+  const switched = [
+    "io.element.msc4388",
+    "org.matrix.msc3882",
+    "org.matrix.msc4108",
+    "org.matrix.msc4140",
+    "org.matrix.msc4306",
+  ];
   for (const name of [...switched, "org.matrix.msc4354", "org.matrix.simplified_msc3575"]) {
     assert.equal(features[name], false, name);
   }
@@ -95,7 +103,7 @@ Deno.test("the versions told of have all their endpoints", async () => {
   await using database = await createTestDatabase(DIALECTS[0] ?? "sqlite");
   await using hs = await TestServer.start({ database });
   const { versions } = await hs.anyone.get(VERSIONS);
-  assert.equal(versions.at(-1), "v1.17");
+  assert.equal(versions.at(-1), "v1.19");
   const missing: string[] = [];
   for (const { method, path } of OPERATIONS) {
     if (OPTIONAL.some((pattern) => pattern.test(path.replace(/\/\{idpId\}$/, "")))) continue;

@@ -3,7 +3,7 @@
  *   GET /_matrix/client/v3/capabilities
  */
 import type { JsonObject } from "../../protocol/json.ts";
-import { type App, client } from "../app.ts";
+import { type App, client, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { json } from "../middleware/responses.ts";
 
@@ -21,6 +21,8 @@ export interface CapabilityOptions {
   readonly enableSetDisplayname: boolean;
   readonly enableSetAvatarUrl: boolean;
   readonly passwordConfig: { readonly enabled: boolean | "only_for_reauth"; readonly localdbEnabled: boolean };
+  /** How long events may be delayed; null where they may not be. */
+  readonly maxEventDelayMs: number | null;
   readonly loginViaExistingSession: { readonly enabled: boolean };
   readonly enable3pidChanges: boolean;
   /** Addresses cannot be validated where the server sends no e-mail. */
@@ -30,7 +32,12 @@ export interface CapabilityOptions {
 /** Registers the endpoint. */
 export function capabilityRoutes(app: App, deps: CapabilityRoutesDeps): void {
   const capabilities = capabilitiesOf(deps);
-  client(app).get("/capabilities", deps.auth.guestOk(), () => json({ capabilities }));
+  const ofAdmins = { ...capabilities, "m.account_moderation": { lock: true, suspend: true } };
+  client(app).get(
+    "/capabilities",
+    deps.auth.guestOk(),
+    (c) => json({ capabilities: requester(c).isAdmin ? ofAdmins : capabilities }),
+  );
 }
 
 function capabilitiesOf({ options, roomVersions, defaultRoomVersion }: CapabilityRoutesDeps): JsonObject {
@@ -46,6 +53,10 @@ function capabilitiesOf({ options, roomVersions, defaultRoomVersion }: Capabilit
     "m.set_avatar_url": { enabled: enableSetAvatarUrl },
     "m.profile_fields": fixed.length === 0 ? { enabled: true } : { enabled: true, disallowed: fixed },
     "m.3pid_changes": { enabled: options.hasEmail && options.enable3pidChanges },
+    "m.forget_forced_upon_leave": { enabled: false },
+    ...(options.maxEventDelayMs === null
+      ? {}
+      : { "org.matrix.msc4140.delayed_events": { max_delay_ms: options.maxEventDelayMs } }),
     "m.get_login_token": { enabled: options.loginViaExistingSession.enabled },
   };
 }

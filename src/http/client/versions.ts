@@ -32,6 +32,8 @@ const SPEC_VERSIONS = [
   "v1.15",
   "v1.16",
   "v1.17",
+  "v1.18",
+  "v1.19",
 ] as const;
 
 /** Features under the names they had before they were in the specification. */
@@ -56,7 +58,6 @@ const STABLE_FEATURES: Readonly<Record<string, boolean>> = {
   "org.matrix.msc4151.stable": true,
   "org.matrix.msc4155": true,
   "org.matrix.msc4222": true,
-  "org.matrix.msc4306": true,
   "org.matrix.msc4380.stable": true,
   "uk.half-shot.msc2666.query_mutual_rooms": true,
   "uk.half-shot.msc2666.query_mutual_rooms.stable": true,
