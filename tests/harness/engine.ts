@@ -1,8 +1,8 @@
 /** A room engine over a test database, without HTTP. */
 import { randomBytes } from "node:crypto";
-import { systemClock } from "../../src/lib/clock.ts";
+import { type Clock, systemClock } from "../../src/lib/clock.ts";
 import type { DeviceId, ServerName, UserId } from "../../src/protocol/ids.ts";
-import { signingKeyFromSeed } from "../../src/protocol/signatures.ts";
+import { type Signer, signingKeyFromSeed } from "../../src/protocol/signatures.ts";
 import type { EngineOptions, MemberProfile } from "../../src/rooms/engine_deps.ts";
 import { RoomEngine } from "../../src/rooms/engine.ts";
 import { EventStore } from "../../src/rooms/event_store.ts";
@@ -22,7 +22,16 @@ import { Notifier } from "../../src/streams/notifier.ts";
 /** The name of the server in engine tests. */
 export const TEST_SERVER = "test.example" as ServerName;
 
-const SIGNING_KEY = signingKeyFromSeed("test", randomBytes(32));
+const SIGNER: Signer = { serverName: TEST_SERVER, key: signingKeyFromSeed("test", randomBytes(32)) };
+
+/** How an engine differs from the usual one. */
+export interface TestEngineOptions {
+  readonly options?: Partial<EngineOptions>;
+  readonly onPersist?: readonly PersistHandler[];
+  /** The server's name and key. */
+  readonly signer?: Signer;
+  readonly clock?: Clock;
+}
 
 /** An engine and the parts it is made of. */
 export interface TestEngine {
@@ -41,7 +50,7 @@ export interface TestEngine {
 /** Makes an engine with empty caches, as after a restart. */
 export async function openEngine(
   db: Database,
-  { options = {}, onPersist = [] }: { options?: Partial<EngineOptions>; onPersist?: readonly PersistHandler[] } = {},
+  { options = {}, onPersist = [], signer = SIGNER, clock = systemClock }: TestEngineOptions = {},
 ): Promise<TestEngine> {
   const allocator = (sequence: "event" | "room" | "state_key" | "state_node") => new IdAllocator({ db, sequence });
   const events = new EventStore({ db });
@@ -54,7 +63,7 @@ export async function openEngine(
   const profiles = new Map<UserId, MemberProfile>();
   const engine = new RoomEngine({
     db,
-    serverName: TEST_SERVER,
+    serverName: signer.serverName,
     events,
     heads,
     trees,
@@ -64,8 +73,8 @@ export async function openEngine(
     onPersist,
     eventIds: allocator("event"),
     roomIds: allocator("room"),
-    signer: { serverName: TEST_SERVER, key: SIGNING_KEY },
-    clock: systemClock,
+    signer,
+    clock,
     profiles: { get: (userId) => Promise.resolve(profiles.get(userId) ?? null) },
     options: {
       defaultRoomVersion: "12",
