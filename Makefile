@@ -73,3 +73,6 @@ ok: test build test-executable ## All that CI does
 
 complement: $(SETUP) ## Run Complement (COMPLEMENT_DIR) and update tests/complement.tsv
 	@exec $(TOOL) tests/complement/run.ts $(COMPLEMENT)
+
+interop: $(SETUP) ## Federate with a real Synapse (SYNAPSE_VENV, else installed with pip)
+	@exec $(TOOL) tests/interop/run.ts $(INTEROP)

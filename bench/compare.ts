@@ -6,8 +6,9 @@
  * SYNAPSE_VENV names the virtual environment too. ROOMS and MEMBERS set the size of the sync scenarios.
  */
 import { parseArgs } from "node:util";
-import { endChildrenOnSignals, runProcess } from "../tests/harness/process.ts";
+import { endChildrenOnSignals } from "../tests/harness/process.ts";
 import { type LoadResults, type Measurement, renderTable } from "./figures.ts";
+import { installSynapse } from "./install_synapse.ts";
 import {
   ownProgram,
   prepare,
@@ -19,10 +20,8 @@ import {
   synapseProgram,
 } from "./servers.ts";
 
-const SYNAPSE_VERSION = "1.163.2";
 const SCENARIOS = "send,sendc,send1c,fanout,rooms,messages,todevice,initsync,incsync";
 const REST_MS = 3_000;
-const STEP_TIMEOUT_MS = 3_600_000;
 
 interface LoadOptions {
   readonly scenarios: string;
@@ -65,21 +64,6 @@ async function runLoad(
   });
   if (code !== 0) throw new Error(`load.mjs ended with ${code}`);
   return JSON.parse(await Deno.readTextFile(json));
-}
-
-/** Makes a virtual environment with Synapse beside the project's data and returns its path. */
-async function installSynapse(): Promise<string> {
-  const venv = "data/synapse-venv";
-  await Deno.mkdir("data", { recursive: true });
-  const steps: [string, string[]][] = [
-    ["python3", ["-m", "venv", venv]],
-    [`${venv}/bin/pip`, ["install", "--quiet", `matrix-synapse==${SYNAPSE_VERSION}`]],
-  ];
-  for (const [command, args] of steps) {
-    const { code, stdout, stderr } = await runProcess(command, { args, timeoutMs: STEP_TIMEOUT_MS });
-    if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`);
-  }
-  return venv;
 }
 
 async function main(): Promise<void> {
