@@ -145,6 +145,7 @@ function configuration(
     enable_registration: true,
     enable_registration_without_verification: true,
     allow_public_rooms_over_federation: true,
+    room_list_publication_rules: [{ action: "allow" }],
     bcrypt_rounds: 4,
     presence: { enabled: true },
     federation: {

@@ -20,7 +20,7 @@ const VERSIONS: readonly RoomVersionId[] = ["1", "2", "6", "10", "11", "12"];
 const SERVERS = 3;
 const MAX_STEPS = 60;
 /** A history costs a good tenth of a second, so that continuous integration can afford only a few. */
-const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 15);
+const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 12);
 const MAX_EVENTS = 10_000;
 /** Databases get slower with many rooms in them. */
 const RUNS_A_NETWORK = 50;
