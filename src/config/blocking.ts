@@ -78,7 +78,7 @@ export const BLOCKING_OPTIONS = {
   redaction_retention_period: option(
     nullable(duration),
     "7d",
-    notYet("How long the content of redacted events is kept; null is for ever."),
+    works("How long the content of redacted events is kept; null is for ever."),
   ),
   forgotten_room_retention_period: option(
     nullable(duration),

@@ -154,7 +154,7 @@ export const SERVER_OPTIONS = {
     10,
     works("The number of forward extremities of a room after which a dummy event joins them."),
   ),
-  delete_stale_devices_after: option(nullable(duration), null, notYet("Delete devices not seen for this long.")),
+  delete_stale_devices_after: option(nullable(duration), null, works("Delete devices not seen for this long.")),
   max_event_delay_duration: option(
     nullable(duration),
     null,

@@ -2,6 +2,9 @@
 import { getLogger } from "../lib/log.ts";
 import { deleteToDeviceTransactionsBefore } from "../storage/to_device.ts";
 import { deleteReceivedBefore } from "../storage/received_transactions.ts";
+import { freePages } from "../storage/free_pages.ts";
+import { RedactionPruner } from "../workers/redaction_pruner.ts";
+import { deleteStaleDevices } from "../workers/stale_devices.ts";
 import type { Parts } from "./parts.ts";
 import { expireSlidingConnections } from "./sliding_sync.ts";
 
@@ -32,9 +35,11 @@ export function startTimers(parts: Parts): { stop(): Promise<void> } {
   };
 }
 
-function chores({ core, accounts, media, exchange }: Parts): Chore[] {
+function chores(parts: Parts): Chore[] {
+  const { core, accounts, media, exchange } = parts;
   const { config, db, clock } = core;
   return [
+    ...pruningChores(parts),
     { name: "last_seen", everyMs: 5_000, run: () => accounts.lastSeen.flush() },
     {
       name: "user_ips",
@@ -67,6 +72,26 @@ function chores({ core, accounts, media, exchange }: Parts): Chore[] {
         await db.transaction((tx) => deleteToDeviceTransactionsBefore(tx, before));
       },
     },
+  ];
+}
+
+/** What is deleted by rules of the operator, and giving the room back to the disk. */
+function pruningChores({ core, accounts, rooms, stopping }: Parts): Chore[] {
+  const { config, db, clock } = core;
+  const { redactionRetentionPeriod: redactionAge } = config.blocking;
+  const { deleteStaleDevicesAfter: deviceAge } = config.server;
+  const pruner = new RedactionPruner({ db, clock, events: rooms.events });
+  const { signal } = stopping;
+  return [
+    ...(redactionAge === null
+      ? []
+      : [{ name: "redactions", everyMs: 300_000, run: () => pruner.prune(redactionAge, signal) }]),
+    ...(deviceAge === null ? [] : [{
+      name: "stale_devices",
+      everyMs: 3_600_000,
+      run: () => deleteStaleDevices({ db, clock, devices: accounts.devices }, { maxAgeMs: deviceAge, signal }),
+    }]),
+    { name: "free_pages", everyMs: 60_000, run: async () => void await freePages(db, signal) },
   ];
 }
 

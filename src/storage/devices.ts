@@ -127,6 +127,18 @@ export async function deleteOldSightings(tx: Tx, before: number): Promise<number
       SELECT user_id, device_id, ip FROM user_ips WHERE last_seen_ts < ${before} ORDER BY last_seen_ts LIMIT 1000)`);
 }
 
+/** Returns devices that were last seen before a time, those unseen for longest first. */
+export async function selectStaleDevices(
+  db: Db,
+  { before, limit }: { before: number; limit: number },
+): Promise<{ userId: UserId; deviceId: DeviceId }[]> {
+  const rows = await db.all<{ user_id: UserId; device_id: DeviceId }>(sql`
+    SELECT user_id, device_id FROM devices
+    WHERE last_seen_ts IS NOT NULL AND last_seen_ts < ${before}
+    ORDER BY last_seen_ts LIMIT ${limit}`);
+  return rows.map((row) => ({ userId: row.user_id, deviceId: row.device_id }));
+}
+
 /** Returns where a user was seen, latest first, at most 1,000 rows. */
 export async function selectSightings(db: Db, userId: UserId): Promise<Sighting[]> {
   const rows = await db.all<{ device_id: string; ip: string; user_agent: string; last_seen_ts: number }>(sql`

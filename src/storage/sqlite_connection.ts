@@ -26,6 +26,8 @@ export class SqliteConnection {
   constructor(path: string, { readOnly, synchronous }: SqliteConnectionOptions) {
     this.#db = new DatabaseSync(path, { readOnly, timeout: 5000 });
     try {
+      // Only a file without tables takes it: free pages can be given back to the disk then, some at a time.
+      if (!readOnly) this.#db.exec("PRAGMA auto_vacuum = INCREMENTAL");
       if (!readOnly) this.#db.exec("PRAGMA journal_mode = WAL");
       this.#db.exec(`PRAGMA synchronous = ${synchronous}`);
       this.#db.exec("PRAGMA foreign_keys = ON");
