@@ -64,7 +64,7 @@ export function accountHooks({ config, clock }: Core, base: AccountHooksBase): A
       if (isErased) tx.afterCommit(() => erased.add(userId));
     },
     identityServers: federation.identityServers,
-    onThreepidChange: () => Promise.resolve(),
+    onThreepidChange: (tx, change) => push().pushers.followAddress(tx, change),
     onTermsAccepted: async (tx, user) => {
       await usage().consent?.record(tx, { ...user, now: clock.now() });
     },

@@ -7,11 +7,17 @@ import { authFallbackRoutes } from "../http/pages/auth_fallback.ts";
 import { consentRoutes } from "../http/pages/consent.ts";
 import { emailLinkRoutes } from "../http/pages/email_links.ts";
 import { Pages } from "../http/pages/page.ts";
+import { unsubscribeRoutes } from "../http/pages/unsubscribe.ts";
 import type { Parts } from "./parts.ts";
 
 /** Registers the pages. */
-export function pageRoutes(app: App, { core, accounts, usage: { consent } }: Parts, { auth }: { auth: Auth }): void {
+export function pageRoutes(
+  app: App,
+  { core, accounts, push, usage: { consent } }: Parts,
+  { auth }: { auth: Auth },
+): void {
   const pages = new Pages(core.mail);
+  unsubscribeRoutes(app, { pages, ...push });
   authFallbackRoutes(app, { pages, ...accounts });
   const { validity } = accounts;
   if (validity !== null) {

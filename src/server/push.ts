@@ -12,10 +12,13 @@ import { NotificationsService } from "../services/notifications.ts";
 import { PushersService } from "../services/pushers.ts";
 import { PushRulesService } from "../services/push_rules.ts";
 import { RoomSuccessions } from "../services/room_successions.ts";
+import { Unsubscribes } from "../services/unsubscribes.ts";
+import { buildMail } from "./mail_notifications.ts";
 import { PushDelivery } from "../workers/push_delivery.ts";
 import { PushGateways } from "../workers/push_gateway.ts";
 import { PushPayloads } from "../workers/push_payload.ts";
 import { PushPool } from "../workers/push_pool.ts";
+import { RoomTitles } from "../workers/room_titles.ts";
 import { SuccessionWorker } from "../workers/room_successions.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
@@ -71,6 +74,7 @@ export async function buildPushBase(
 /** What reaches users by push. */
 export interface PushParts extends AsyncDisposable {
   readonly pushers: PushersService;
+  readonly unsubscribes: Unsubscribes;
   /** Has rules and tags carried from replaced rooms to new ones. */
   wakeSuccessions(): void;
   /** Goes on with what a former run of the server left. */
@@ -82,14 +86,19 @@ const RANDOM_STEPS = 2 ** 32;
 /** Builds the pushers. */
 export function buildPush(
   core: Core,
-  { rooms, notifications, successions }: Pick<PushBase, "notifications" | "successions"> & { rooms: RoomParts },
+  { rooms, notifications, successions, accountData }: Omit<PushBase, "pushRules" | "onPersist"> & { rooms: RoomParts },
 ): PushParts {
   const { db, clock, notifier, config } = core;
-  const pool = buildPool(core, { rooms, notifications });
+  const pool = buildPool(core, { rooms, notifications, accountData });
   const log = getLogger("synapse.handlers.room_member");
   const successionWorker = new SuccessionWorker({ db, clock, log, successions });
   return {
-    pushers: new PushersService({ db, clock, notifier, onChange: (userId) => pool.reload(userId) }),
+    pushers: new PushersService({
+      ...{ db, clock, notifier, onChange: (userId) => pool.reload(userId) },
+      sendsMail: config.email.email?.enableNotifs === true,
+      mailsNewUsers: config.email.email?.notifForNewUsers === true,
+    }),
+    unsubscribes: new Unsubscribes({ key: core.signer.key, publicBaseurl: config.publicBaseurl }),
     wakeSuccessions: () => successionWorker.wake(),
     async start() {
       successionWorker.wake();
@@ -104,7 +113,7 @@ export function buildPush(
 
 function buildPool(
   core: Core,
-  { rooms, notifications }: { rooms: RoomParts; notifications: NotificationsService },
+  { rooms, notifications, accountData }: Pick<PushBase, "notifications" | "accountData"> & { rooms: RoomParts },
 ): PushPool {
   const { db, clock, notifier, meters: { hooks }, config: { server, push: { push } } } = core;
   const gateways = new PushGateways({
@@ -117,12 +126,21 @@ function buildPool(
   const delivery = new PushDelivery({
     ...{ db, clock, log, ...rooms, notifications, badges },
     gateways: hooks === null ? gateways : counted(gateways, hooks.onPush),
-    payloads: new PushPayloads({ db, ...rooms, includeContent: push.includeContent }),
+    payloads: new PushPayloads({ titles: new RoomTitles({ db, ...rooms }), includeContent: push.includeContent }),
     random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
     jitterMs: push.jitterDelay,
   });
   return new PushPool({
-    ...{ db, clock, log, notifier, badges, delivery, gateways },
+    ...{
+      db,
+      clock,
+      log,
+      notifier,
+      badges,
+      delivery,
+      gateways,
+      mail: buildMail(core, { rooms, notifications, accountData }),
+    },
     localJoined: async (roomNid) => {
       const room = await rooms.events.room(roomNid);
       return room === null ? new Set() : await rooms.engine.localJoinedUsers(room.roomId);

@@ -3,6 +3,7 @@ import type { Clock } from "../lib/clock.ts";
 import { MatrixError } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { Database, Tx } from "../storage/database.ts";
+import { deleteMailThrottles } from "../storage/mail_throttles.ts";
 import {
   deletePusher,
   deletePushersOfDevices,
@@ -12,6 +13,7 @@ import {
   selectPushers,
   upsertPusher,
 } from "../storage/pushers.ts";
+import { selectThreepids } from "../storage/users.ts";
 import type { Notifier } from "../streams/notifier.ts";
 
 /** What the service is built from. */
@@ -21,11 +23,18 @@ export interface PushersDeps {
   readonly notifier: Notifier;
   /** Told after the commit that a user's pushers are others. */
   readonly onChange: (userId: UserId) => void;
+  /** Whether mails about missed messages are sent: `email.enable_notifs`. */
+  readonly sendsMail: boolean;
+  /** Whether new users with an address get such mails without asking: `email.notif_for_new_users`. */
+  readonly mailsNewUsers: boolean;
 }
 
 /** A pusher as a client sets it. */
 export type NewPusher = Omit<Pusher, "pushkeyTs">;
 
+const MAIL = "email";
+/** Spec: `app_id` of `POST /pushers/set`. */
+const MAIL_APP = "m.email";
 const MAX_PUSHERS_PER_USER = 200;
 const GATEWAY_PATH = "/_matrix/push/v1/notify";
 
@@ -47,7 +56,8 @@ export class PushersService {
    * Throws 400 when it cannot work.
    */
   async set(pusher: NewPusher, { append }: { append: boolean }): Promise<void> {
-    assertUsable(pusher);
+    if (pusher.kind === MAIL) await this.#assertMailable(pusher);
+    else assertUsable(pusher);
     const { db, clock, notifier, onChange } = this.#deps;
     const { userId } = pusher;
     await db.transaction(async (tx) => {
@@ -69,6 +79,50 @@ export class PushersService {
     });
   }
 
+  /** Has addresses get mails that came with a new account, and none that a user gave up. In the transaction of either. */
+  async followAddress(
+    tx: Tx,
+    { kind, userId, address, isNewUser }: {
+      kind: "added" | "removed";
+      userId: UserId;
+      address: string;
+      isNewUser: boolean;
+    },
+  ): Promise<void> {
+    const { clock, notifier, onChange, sendsMail, mailsNewUsers } = this.#deps;
+    const key = { userId, appId: MAIL_APP, pushkey: address };
+    if (kind === "removed") {
+      if (!await deletePusher(tx, key)) return;
+      await deleteMailThrottles(tx, key);
+    } else {
+      if (!isNewUser || !sendsMail || !mailsNewUsers) return;
+      await upsertPusher(tx, {
+        ...key,
+        ...{
+          kind: MAIL,
+          appDisplayName: "Email Notifications",
+          deviceDisplayName: address,
+          lang: "en",
+          profileTag: "",
+        },
+        ...{ data: {}, deviceId: null, pushkeyTs: clock.now(), cursor: notifier.position("events") },
+      });
+    }
+    tx.afterCommit(() => onChange(userId));
+  }
+
+  async #assertMailable({ userId, appId, pushkey }: NewPusher): Promise<void> {
+    if (!this.#deps.sendsMail) {
+      throw new MatrixError(400, "M_THREEPID_NOT_FOUND", "This server sends no mails about messages");
+    }
+    if (appId !== MAIL_APP) {
+      throw new MatrixError(400, "M_INVALID_PARAM", `The app_id of e-mail pushers is "${MAIL_APP}"`);
+    }
+    const own = await selectThreepids(this.#deps.db, userId);
+    if (own.some(({ medium, address }) => medium === "email" && address === pushkey)) return;
+    throw new MatrixError(400, "M_THREEPID_NOT_FOUND", "This is no e-mail address of your account");
+  }
+
   /** Removes the pushers that go with devices, in the transaction that removes those. */
   async deleteOfDevices(
     tx: Tx,
@@ -79,7 +133,6 @@ export class PushersService {
 }
 
 function assertUsable({ kind, data }: NewPusher): void {
-  if (kind === "email") throw new MatrixError(400, "M_THREEPID_NOT_FOUND", "Email pushers are not enabled");
   if (kind !== "http") throw new MatrixError(400, "M_INVALID_PARAM", `Pushers of kind "${kind}" are not known`);
   const { url } = data;
   if (url === undefined) throw new MatrixError(400, "M_MISSING_PARAM", 'Missing parameter "data.url"');

@@ -102,3 +102,14 @@ export async function selectEventsBehindGaps(
     WHERE room_nid = ${roomNid} AND ${inList(sql`event_nid`, eventNids)}`);
   return rows.map((row) => row.event_nid);
 }
+
+/** Returns the last event of a room before a position of the stream, or null. */
+export async function selectEventBefore(
+  db: Db,
+  { roomNid, position }: { roomNid: number; position: number },
+): Promise<number | null> {
+  const row = await db.get<{ event_nid: number }>(sql`
+    SELECT event_nid FROM events WHERE room_nid = ${roomNid} AND position < ${position}
+    ORDER BY position DESC LIMIT 1`);
+  return row === null ? null : row.event_nid;
+}

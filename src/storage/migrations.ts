@@ -27,6 +27,7 @@ import threadFollowers from "../../migrations/0029_thread_followers.sql" with { 
 import emailValidations from "../../migrations/0030_email_validations.sql" with { type: "text" };
 import consents from "../../migrations/0031_consents.sql" with { type: "text" };
 import usage from "../../migrations/0032_usage.sql" with { type: "text" };
+import mailThrottles from "../../migrations/0033_mail_throttles.sql" with { type: "text" };
 import pruning from "../../migrations/0034_pruning.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
@@ -60,5 +61,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0030_email_validations", text: emailValidations },
   { name: "0031_consents", text: consents },
   { name: "0032_usage", text: usage },
+  { name: "0033_mail_throttles", text: mailThrottles },
   { name: "0034_pruning", text: pruning },
 ];

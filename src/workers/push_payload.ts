@@ -1,18 +1,12 @@
 /** What push gateways are told of an event. Spec: Push Gateway API, `POST /_matrix/push/v1/notify`. */
-import type { UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
-import type { EventStore } from "../rooms/event_store.ts";
-import type { StateReader } from "../rooms/state_reader.ts";
 import type { StoredEvent } from "../rooms/types.ts";
-import type { Db } from "../storage/database.ts";
-import { selectFirstMembers } from "../storage/memberships.ts";
 import type { Pusher } from "../storage/pushers.ts";
+import type { RoomTitles } from "./room_titles.ts";
 
 /** What payloads are made from. */
 export interface PushPayloadsDeps {
-  readonly db: Db;
-  readonly events: EventStore;
-  readonly state: StateReader;
+  readonly titles: RoomTitles;
   /** Synapse's `push.include_content`. */
   readonly includeContent: boolean;
 }
@@ -25,9 +19,6 @@ export interface PushedEvent {
   readonly badge: number;
 }
 
-/** Members whose names stand for a room that has none. */
-const NAMED_MEMBERS = 3;
-
 /** Makes payloads. */
 export class PushPayloads {
   readonly #deps: PushPayloadsDeps;
@@ -38,6 +29,7 @@ export class PushPayloads {
 
   /** Returns the notification of an event, in the format that the pusher asks for. */
   async ofEvent({ pusher, stored, actions, badge }: PushedEvent): Promise<JsonObject> {
+    const { titles, includeContent } = this.#deps;
     const { event } = stored;
     const tweaks = tweaksOf(actions);
     const isUrgent = event.type === "m.room.encrypted" || Boolean(tweaks.highlight) || Boolean(tweaks.sound);
@@ -48,8 +40,8 @@ export class PushPayloads {
       counts: { unread: badge },
     };
     if (pusher.data.format === "event_id_only") return { ...common, devices: [deviceOf(pusher, {})] };
-    const senderName = await this.#nameOf(stored, event.sender);
-    const roomName = await this.#roomName(stored, pusher.userId);
+    const senderName = await titles.member(stored, event.sender);
+    const roomName = await titles.room(stored, pusher.userId);
     const isMember = event.type === "m.room.member" && event.stateKey !== null;
     return {
       ...common,
@@ -57,11 +49,11 @@ export class PushPayloads {
       id: event.eventId,
       type: event.type,
       sender: event.sender,
-      ...(senderName === null ? {} : { sender_display_name: senderName }),
+      sender_display_name: senderName,
       ...(roomName === null ? {} : { room_name: roomName }),
       ...(isMember ? { membership: event.content.membership ?? null } : {}),
       ...(isMember ? { user_is_target: event.stateKey === pusher.userId } : {}),
-      ...(this.#deps.includeContent ? { content: { ...event.content } } : {}),
+      ...(includeContent ? { content: { ...event.content } } : {}),
       devices: [deviceOf(pusher, tweaks)],
     };
   }
@@ -70,30 +62,6 @@ export class PushPayloads {
   ofBadge(pusher: Pusher, badge: number): JsonObject {
     // Gateways expect these keys of every notification.
     return { id: "", type: null, sender: "", counts: { unread: badge }, devices: [deviceOf(pusher, {})] };
-  }
-
-  async #nameOf({ stateAfter }: StoredEvent, userId: UserId): Promise<string | null> {
-    const member = stateAfter === null ? null : await this.#deps.state.get(stateAfter, "m.room.member", userId);
-    return textIn(member?.event.content.displayname) ?? userId;
-  }
-
-  /** Returns the room's name, its alias, or the names of those in it; null for a conversation of two. */
-  async #roomName({ stateAfter, roomNid }: StoredEvent, userId: UserId): Promise<string | null> {
-    const { db, events, state } = this.#deps;
-    if (stateAfter === null) return null;
-    const name = textIn((await state.get(stateAfter, "m.room.name", ""))?.event.content.name);
-    if (name !== null) return name;
-    const alias = textIn((await state.get(stateAfter, "m.room.canonical_alias", ""))?.event.content.alias);
-    if (alias !== null) return alias;
-    const limit = NAMED_MEMBERS + 2;
-    const members = await selectFirstMembers(db, { roomNid, memberships: ["join", "invite"], limit });
-    const others = members.filter((member) => member.userId !== userId);
-    if (others.length < 2) return null;
-    const stored = await events.byNid(others.map(({ eventNid }) => eventNid));
-    const names = others.slice(0, NAMED_MEMBERS).map((member) =>
-      textIn(stored.get(member.eventNid)?.event.content.displayname) ?? member.userId
-    );
-    return others.length > NAMED_MEMBERS ? `${names.join(", ")} and others` : names.join(", ");
   }
 }
 
@@ -115,8 +83,4 @@ function tweaksOf(actions: readonly JsonValue[]): JsonObject {
     if (isJsonObject(action) && typeof action.set_tweak === "string") tweaks[action.set_tweak] = action.value ?? true;
   }
   return tweaks;
-}
-
-function textIn(value: unknown): string | null {
-  return typeof value === "string" && value !== "" ? value : null;
 }

@@ -16,6 +16,7 @@ import { selectNotifiedUsers, selectNotifyingRooms } from "../storage/notificati
 import { selectAllPushers, selectPushers } from "../storage/pushers.ts";
 import { selectReceiptsBetween } from "../storage/receipts.ts";
 import type { Notifier } from "../streams/notifier.ts";
+import type { MailDelivery } from "./mail_delivery.ts";
 import type { PushDelivery, PusherState } from "./push_delivery.ts";
 
 /** What the pool is built from. */
@@ -26,6 +27,8 @@ export interface PushPoolDeps {
   readonly notifier: Notifier;
   readonly badges: Pick<Badges, "noteRead">;
   readonly delivery: PushDelivery;
+  /** For pushers of kind `email`, which wait on purpose and so have cursors of their own. */
+  readonly mail: MailDelivery;
   /** Closed with the pool, once requests under way have had their time. */
   readonly gateways: AsyncDisposable;
   /** Returns the local members of a room. */
@@ -33,6 +36,7 @@ export interface PushPoolDeps {
 }
 
 const CONSUMER = "pushers";
+const MAIL = "email";
 /** Positions looked at in one go. */
 const STEP = 1_000;
 /** Requests to gateways under way at once. */
@@ -74,7 +78,7 @@ export class PushPool implements AsyncDisposable {
       if (stream === "events" || stream === "receipts") this.#scan();
     });
     for (const states of this.#users.values()) {
-      for (const state of states.values()) if (state.progress.failingSince !== null) this.#resume(state);
+      for (const state of states.values()) if (hasOwnCursor(state)) this.#resume(state);
     }
     this.#scan();
     this.#own(this.#noteFromTimeToTime());
@@ -117,7 +121,7 @@ export class PushPool implements AsyncDisposable {
       for (const row of rows) {
         const states = this.#users.get(row.userId) ?? new Map<string, PusherState>();
         this.#users.set(row.userId, states);
-        const isBehind = row.failingSince !== null;
+        const isBehind = row.failingSince !== null || row.kind === MAIL;
         const cursor = isBehind ? row.cursor : Math.max(row.cursor, this.#events);
         states.set(keyOf(row), stateOf({ ...row, cursor }, isBehind ? null : new Set()));
       }
@@ -212,7 +216,8 @@ export class PushPool implements AsyncDisposable {
   async #deliver(state: PusherState): Promise<void> {
     // Rooms with news up to here are among the state's.
     const upTo = this.#events;
-    await this.#deps.delivery.run(state, { upTo, signal: this.#stopping.signal });
+    const delivery = state.pusher.kind === MAIL ? this.#deps.mail : this.#deps.delivery;
+    await delivery.run(state, { upTo, signal: this.#stopping.signal });
   }
 
   /** Tries again when it is due. */
@@ -249,9 +254,10 @@ export class PushPool implements AsyncDisposable {
   async #note(): Promise<void> {
     let position = this.#events;
     for (const states of this.#users.values()) {
-      for (const { progress, rooms, isRunning } of states.values()) {
+      for (const state of states.values()) {
+        const { progress, rooms, isRunning } = state;
         const isBusy = isRunning || rooms === null || rooms.size > 0;
-        if (isBusy && progress.failingSince === null) position = Math.min(position, progress.cursor);
+        if (isBusy && !hasOwnCursor(state)) position = Math.min(position, progress.cursor);
       }
     }
     if (position <= this.#noted) return;
@@ -274,6 +280,11 @@ export class PushPool implements AsyncDisposable {
     const owned = work.finally(() => this.#running.delete(owned));
     this.#running.add(owned);
   }
+}
+
+/** Tells whether how far a pusher came is in its own row, not in the position noted for all. */
+function hasOwnCursor({ pusher, progress }: PusherState): boolean {
+  return progress.failingSince !== null || pusher.kind === MAIL;
 }
 
 function keyOf({ appId, pushkey }: { appId: string; pushkey: string }): string {

@@ -118,6 +118,12 @@ export class TestServer implements AsyncDisposable {
     return clients as unknown as Clients<Names>;
   }
 
+  /** Logs a user in whose password is the one of tests. */
+  async logIn(name: string): Promise<TestClient> {
+    const identifier = { type: "m.id.user", user: name };
+    return this.#client(await this.anyone.post("/login", { type: "m.login.password", identifier, password: PASSWORD }));
+  }
+
   /** Registers a server administrator. */
   async registerAdmin(name: string): Promise<TestClient> {
     const { nonce } = await this.anyone.ok("GET", "/_synapse/admin/v1/register");

@@ -63,7 +63,14 @@ export function pusherRoutes(app: App, { auth, pushers }: PusherRoutesDeps): voi
       }
       const body = checkJson(SetBody, given);
       await pushers.set({
-        ...{ userId, deviceId, appId: body.app_id, pushkey: body.pushkey, kind: body.kind },
+        // Mails go on when a device is gone.
+        ...{
+          userId,
+          deviceId: body.kind === "email" ? null : deviceId,
+          appId: body.app_id,
+          pushkey: body.pushkey,
+          kind: body.kind,
+        },
         appDisplayName: body.app_display_name,
         deviceDisplayName: body.device_display_name,
         lang: body.lang,
