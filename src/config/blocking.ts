@@ -72,9 +72,9 @@ export const BLOCKING_OPTIONS = {
   ),
   limit_remote_rooms: option(object(LIMIT_REMOTE_ROOMS), {}, notYet("Refuse to join big rooms of other servers.")),
   require_membership_for_aliases: option(boolean, true, works("Only members may make aliases of a room.")),
-  allow_per_room_profiles: option(boolean, true, notYet("Let users have another name or avatar in a room.")),
-  max_avatar_size: option(nullable(size), null, notYet("The largest avatar.")),
-  allowed_avatar_mimetypes: option(nullable(list(string)), null, notYet("Types of images that avatars may have.")),
+  allow_per_room_profiles: option(boolean, true, works("Let users have another name or avatar in a room.")),
+  max_avatar_size: option(nullable(size), null, works("The largest avatar.")),
+  allowed_avatar_mimetypes: option(nullable(list(string)), null, works("Types of images that avatars may have.")),
   redaction_retention_period: option(
     nullable(duration),
     "7d",

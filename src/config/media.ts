@@ -60,7 +60,7 @@ export const MEDIA_OPTIONS = {
     true,
     works("Serve media uploaded from now on only to people with an access token."),
   ),
-  enable_media_repo: option(boolean, true, notYet("Whether the server stores media.")),
+  enable_media_repo: option(boolean, true, works("Whether the server stores media.")),
   enable_local_media_storage: option(boolean, true, works("Whether media are kept on the local disk.")),
   media_store_path: option(string, "media_store", works("The folder of the media.")),
   max_pending_media_uploads: option(

@@ -59,5 +59,9 @@ export const METRICS_OPTIONS = {
   ),
   opentracing: option(object(OPENTRACING), {}, noEffect("Traces to Jaeger.", "Deno's OTEL_DENO=true traces instead")),
   stats: option(object({ enabled: option(boolean, true) }), {}, works("Count members and events of rooms.")),
-  background_updates: option(object(BACKGROUND_UPDATES), {}, notYet("How hard long changes of the database work.")),
+  background_updates: option(
+    object(BACKGROUND_UPDATES),
+    {},
+    noEffect("How hard long changes of the database work.", "an upgrade is complete when the server has started"),
+  ),
 };

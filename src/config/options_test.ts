@@ -11,6 +11,7 @@ const READ_HERE: ReadonlySet<string> = new Set([
   "registration_shared_secret_path",
   "turn_password_path",
   "turn_shared_secret_path",
+  "user_agent_suffix",
 ]);
 
 async function readSources(folder: string): Promise<string> {

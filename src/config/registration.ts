@@ -65,7 +65,7 @@ export const REGISTRATION_OPTIONS = {
   ),
   bcrypt_rounds: option(integer({ min: 4, max: 31 }), 12, works("Cost of password hashes: 2 to this power.")),
   allow_guest_access: option(boolean, false, works("Let people in as guests.")),
-  default_identity_server: option(nullable(string), null, notYet("Identity server that clients are told of.")),
+  default_identity_server: option(nullable(string), null, works("Identity server that clients are told of.")),
   account_threepid_delegates: option(
     object({ msisdn: option(nullable(string), null) }),
     {},

@@ -82,7 +82,7 @@ export const SERVER_OPTIONS = {
     works("Go to the background once the server runs, as `--daemonize` does. Needs `pid_file`."),
   ),
   print_pidfile: option(boolean, false, works("Print the path of the pid file at the start.")),
-  user_agent_suffix: option(nullable(string), null, notYet("Text after the user agent of outbound requests.")),
+  user_agent_suffix: option(nullable(string), null, works("Text after the user agent of outbound requests.")),
   use_frozen_dicts: option(boolean, false, noEffect("Guard events against changes.", PYTHON_ONLY)),
   web_client_location: option(nullable(string), null, works("Where `/` redirects to.")),
   public_baseurl: option(
@@ -129,9 +129,9 @@ export const SERVER_OPTIONS = {
   filter_timeline_limit: option(
     integer({ min: -1 }),
     100,
-    notYet("The most timeline events a filter may ask for; -1 is no limit."),
+    works("The most timeline events a filter may ask for; -1 is no limit."),
   ),
-  block_non_admin_invites: option(boolean, false, notYet("Only server administrators may invite.")),
+  block_non_admin_invites: option(boolean, false, works("Only server administrators may invite.")),
   enable_search: option(boolean, true, works("Whether messages can be searched.")),
   ip_range_blacklist: option(
     list(ipRange),

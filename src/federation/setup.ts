@@ -1,10 +1,10 @@
 /** Builds the outbound half of federation from the configuration. */
 import { randomInt } from "node:crypto";
 import type { Config } from "../config/config.ts";
+import { userAgentOf } from "../config/user_agent.ts";
 import type { Clock } from "../lib/clock.ts";
 import { getLogger } from "../lib/log.ts";
 import { StartupError } from "../lib/startup_error.ts";
-import { VERSION } from "../lib/version.ts";
 import { matchesGlob } from "../protocol/glob.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import type { Signer } from "../protocol/signatures.ts";
@@ -65,7 +65,7 @@ export async function openFederation(environment: FederationEnvironment): Promis
   const client = new FederationClient({
     ...{ signer, discovery, connections, backoff, clock, random, isAllowed },
     log: getLogger("synapse.federation.client"),
-    userAgent: `synapse-ts/${VERSION}`,
+    userAgent: userAgentOf(config),
     options: {
       clientTimeoutMs: federation.clientTimeout,
       maxShortRetries: federation.maxShortRetries,

@@ -16,6 +16,8 @@ export interface WellKnownOptions {
   readonly extraWellKnownClientContent: Readonly<JsonObject>;
   /** Where calls go, by `matrix_rtc.transports`. */
   readonly rtcTransports: readonly Readonly<JsonObject>[];
+  /** The identity server that clients use unless they are told otherwise: `default_identity_server`. */
+  readonly identityServer: string | null;
   /** E-mail address of whoever runs the server. */
   readonly adminContact: string | null;
 }
@@ -28,7 +30,7 @@ export interface WellKnownRoutesDeps {
 
 /** Returns the document that tells clients where the server is, or null when it does not know itself. */
 export function clientWellKnown(
-  { publicBaseurl, extraWellKnownClientContent, rtcTransports }: WellKnownOptions,
+  { publicBaseurl, extraWellKnownClientContent, rtcTransports, identityServer }: WellKnownOptions,
 ): JsonObject | null {
   if (publicBaseurl === null) return null;
   // Clients older than `/rtc/transports` (MSC4143) look here.
@@ -36,6 +38,7 @@ export function clientWellKnown(
   return {
     ...(foci.length === 0 ? {} : { "m.rtc_foci": foci, "org.matrix.msc4143.rtc_foci": foci }),
     ...extraWellKnownClientContent,
+    ...(identityServer === null ? {} : { "m.identity_server": { base_url: identityServer } }),
     "m.homeserver": { base_url: publicBaseurl },
   };
 }

@@ -38,6 +38,8 @@ export interface MediaDeps {
   readonly jobTimeoutMs?: number;
   /** Finds the addresses of sites for previews; by default the machine's resolver. */
   readonly resolve?: Resolve;
+  /** What the server calls itself to the sites of URL previews. */
+  readonly userAgent?: string;
 }
 
 const MAX_CHILDREN = 2;
@@ -113,7 +115,7 @@ export class Media {
 }
 
 /** Loads the fetcher when it is used: its HTTP client takes 25 MB of memory. */
-async function openFetcher({ settings, resolve }: MediaDeps): Promise<Fetcher> {
+async function openFetcher({ settings, resolve, userAgent = `synapse-ts/${VERSION}` }: MediaDeps): Promise<Fetcher> {
   const { Fetcher } = await import("./preview/fetcher.ts");
   return new Fetcher({
     addresses: new AddressRules({
@@ -122,7 +124,7 @@ async function openFetcher({ settings, resolve }: MediaDeps): Promise<Fetcher> {
     }),
     urls: new UrlRules(settings.urlPreviewUrlBlacklist),
     acceptLanguage: settings.urlPreviewAcceptLanguage,
-    userAgent: `synapse-ts/${VERSION} (bot)`,
+    userAgent: `${userAgent} (bot)`,
     ...(resolve === undefined ? {} : { resolve }),
   });
 }

@@ -17,7 +17,7 @@ import { updateRoomIsPublic } from "../storage/rooms.ts";
 import { RoomBatch } from "./batch.ts";
 import { type CreatePlan, type CreateRoomOptions, planRoom, type Preset } from "./create_options.ts";
 import type { EngineDeps } from "./engine_deps.ts";
-import { assertMayInvite } from "./invite_rules.ts";
+import { assertInvitesAllowed, assertMayInvite } from "./invite_rules.ts";
 import { memberContent } from "./member_content.ts";
 import { setMembership } from "./membership.ts";
 import { persistBatch } from "./persist.ts";
@@ -57,6 +57,7 @@ export async function createRoom(
     serverName: deps.serverName,
   });
   const invites = requester.isShadowBanned ? [] : plan.invites;
+  if (invites.length > 0) assertInvitesAllowed(deps.options, requester);
   for (const target of invites) await assertMayInvite(deps, { sender: requester.userId, target });
   const others = invites.filter((userId) => domainOf(userId) !== deps.serverName);
   if (others.length > 0 && deps.remote.current === null) {

@@ -9,7 +9,7 @@ import { selectLocalMembership } from "../storage/local_memberships.ts";
 import type { RoomBatch } from "./batch.ts";
 import { buildAt, type EventTemplate } from "./build.ts";
 import type { EngineDeps } from "./engine_deps.ts";
-import { memberContent, type MemberDetails, profileFor } from "./member_content.ts";
+import { allowedDetails, memberContent, type MemberDetails, profileFor } from "./member_content.ts";
 import { joinRoom, setMembership } from "./membership.ts";
 import { NoAuthorizer } from "./membership_restricted.ts";
 import { policyServerOf } from "./policy.ts";
@@ -82,7 +82,7 @@ async function requestOf(
   },
 ): Promise<{ roomId: RoomId; userId: UserId; servers: ServerName[]; content: JsonObject }> {
   const profile = await profileFor(deps.profiles, { userId, membership });
-  const content = memberContent(membership, { profile, ...(details === undefined ? {} : { details }) });
+  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, details) });
   const own = await selectLocalMembership(deps.db, { userId, roomId });
   const inviter = own?.membership === "invite" ? domainOf(own.sender) : null;
   // Who names servers means these: the room's id tells only where it was made.

@@ -14,6 +14,7 @@ import type { CreateRoomOptions } from "./create_options.ts";
 import { joinAnywhere, knockAnywhere, leaveAnywhere } from "./elsewhere.ts";
 import type { EngineDeps, RemoteRooms } from "./engine_deps.ts";
 import type { MemberDetails } from "./member_content.ts";
+import { assertInvitesAllowed } from "./invite_rules.ts";
 import { forgetRoom, kickUser, setMembership, unbanUser } from "./membership.ts";
 import { storeOutliers } from "./outliers.ts";
 import { RoomQueues } from "./queue.ts";
@@ -109,8 +110,9 @@ export class RoomEngine {
   }
 
   /** Throws `M_FORBIDDEN` where a user may not invite people by their addresses. */
-  assertMayInviteAddress({ userId: sender }: Requester, { roomId }: { roomId: RoomId }): Promise<void> {
-    return assertMayInviteAddress(this.#deps, { roomId, sender });
+  async assertMayInviteAddress(requester: Requester, { roomId }: { roomId: RoomId }): Promise<void> {
+    assertInvitesAllowed(this.#deps.options, requester);
+    await assertMayInviteAddress(this.#deps, { roomId, sender: requester.userId });
   }
 
   /** Invites the user whose address was invited, at the word of an identity server. */

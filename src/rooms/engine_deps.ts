@@ -32,6 +32,10 @@ export interface EngineOptions {
   readonly powerLevelOverrides: Readonly<Record<string, Readonly<JsonObject> | null>>;
   /** More forward extremities than this are merged by a dummy event. */
   readonly dummyEventsThreshold: number;
+  /** Only administrators of the server invite, and nobody here is invited from elsewhere: `block_non_admin_invites`. */
+  readonly blocksInvites?: boolean;
+  /** Whether users may have another name or avatar in a room: `allow_per_room_profiles`. */
+  readonly allowsRoomProfiles?: boolean;
   /** The user of `server_notices`, whose invitations cannot be turned down. */
   readonly noticesUser?: UserId | null;
 }

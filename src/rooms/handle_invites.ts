@@ -67,6 +67,7 @@ export class HandleInvites {
     if (target === null || domainOf(target) !== engine.serverName) {
       throw invalidParam("The invited user is not of this server");
     }
+    if (engine.options.blocksInvites === true) throw forbidden("This server does not accept room invites");
     await this.#assertWanted({ sender: event.sender, target });
     if (!await acls.isAllowed(roomId, origin)) throw forbidden("Server is banned from room");
     const unsigned = await checks.event(event);

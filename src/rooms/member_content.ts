@@ -29,6 +29,16 @@ export function memberContent(
   return { ...content, ...Object.fromEntries(extra), membership };
 }
 
+/** Returns the details without a name or an avatar of their own, where `allow_per_room_profiles` forbids those. */
+export function allowedDetails(
+  { allowsRoomProfiles = true }: { readonly allowsRoomProfiles?: boolean },
+  details: MemberDetails = {},
+): MemberDetails {
+  if (allowsRoomProfiles || details.extra === undefined) return details;
+  const { displayname: _, avatar_url: __, ...extra } = details.extra;
+  return { ...details, extra };
+}
+
 /** Returns the profile to put into a member event of that membership: leaving and bans show none. */
 export async function profileFor(
   profiles: ProfileSource,

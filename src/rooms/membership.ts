@@ -11,8 +11,8 @@ import { selectLocalMembership, updateForgotten } from "../storage/local_members
 import type { RoomBatch } from "./batch.ts";
 import { inviteElsewhere } from "./elsewhere.ts";
 import type { EngineDeps } from "./engine_deps.ts";
-import { assertMayInvite } from "./invite_rules.ts";
-import { memberContent, type MemberDetails, profileFor } from "./member_content.ts";
+import { assertInvitesAllowed, assertMayInvite } from "./invite_rules.ts";
+import { allowedDetails, memberContent, type MemberDetails, profileFor } from "./member_content.ts";
 import { restrictedJoinContent } from "./membership_restricted.ts";
 import { assertMayRefuse } from "./notice_rules.ts";
 import { findSameState, transactionKey } from "./send.ts";
@@ -47,9 +47,12 @@ export async function joinRoom(
 /** Makes a membership event and sends it, unless the membership already is like that. */
 export async function setMembership(deps: EngineDeps, change: MembershipChange): Promise<EventId> {
   const { requester, roomId, target, membership, details, txnId = null } = change;
-  if (membership === "invite") await assertMayInvite(deps, { sender: requester.userId, target });
+  if (membership === "invite") {
+    assertInvitesAllowed(deps.options, requester);
+    await assertMayInvite(deps, { sender: requester.userId, target });
+  }
   const profile = await profileFor(deps.profiles, { userId: target, membership });
-  const content = memberContent(membership, { profile, ...(details === undefined ? {} : { details }) });
+  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, details) });
   if (membership === "invite" && domainOf(target) !== deps.serverName) {
     return await inviteOther(deps, { change, content });
   }

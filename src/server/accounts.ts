@@ -136,7 +136,7 @@ function buildProfiles({ config, db, clock }: Core, hooks: AccountHooks) {
   const profiles: Profiles = new Profiles({
     db,
     serverName: config.serverName,
-    options: { ...config.registration, ...config.server },
+    options: { ...config.registration, ...config.server, ...config.blocking },
     lookUpRemote: hooks.lookUpProfile,
     onChange: (userId) => {
       userRooms.wakeProfile(userId);

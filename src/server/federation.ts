@@ -14,9 +14,9 @@ import { openFederation } from "../federation/setup.ts";
 import { SignatureChecks } from "../federation/signature_checks.ts";
 import type { Dns } from "../federation/dns.ts";
 import type { Config } from "../config/config.ts";
+import { userAgentOf } from "../config/user_agent.ts";
 import { getLogger } from "../lib/log.ts";
 import { StartupError } from "../lib/startup_error.ts";
-import { VERSION } from "../lib/version.ts";
 import { parseServerName } from "../protocol/ids.ts";
 import { parseSigningKeys, parseVerifyKey, type Signer } from "../protocol/signatures.ts";
 import type { Core } from "./core.ts";
@@ -47,7 +47,7 @@ export async function buildFederation(core: Core, { dns }: { dns?: Dns } = {}) {
   const limits = new OriginLimits({ options: config.ratelimits.rcFederation, clock });
   const bodies = new BodyBudget(BODY_BUDGET);
   const auth = new FederationAuth({ serverName: config.serverName, checks, backoff, limits, bodies, isAllowed });
-  const identityServers = new IdentityServers({ connections: out.connections, userAgent: `synapse-ts/${VERSION}` });
+  const identityServers = new IdentityServers({ connections: out.connections, userAgent: userAgentOf(config) });
   return { ...out, identityServers, localKeys, keyRing, checks, notary, auth, limits, bodies };
 }
 

@@ -71,10 +71,11 @@ export function addFederationRoomRoutes(
   },
 ): void {
   const { auth } = federation;
-  const { clock, config: { serverName } } = core;
+  const { clock, config: { serverName, media: { enableMediaRepo } } } = core;
   const { reads, templates, memberships, queries, hierarchy, openId } = federationRooms;
   roomReadRoutes(app, { auth, reads, serverName, clock });
   federationMembershipRoutes(app, { auth, templates, memberships, serverName });
   queryRoutes(app, { auth, queries, hierarchy, openId });
+  if (!enableMediaRepo) return;
   federationMediaRoutes(app, { auth, serverName, downloads: media.downloads, thumbnails: media.thumbnails });
 }

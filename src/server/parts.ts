@@ -1,4 +1,5 @@
 /** Builds every part of the server once, with exactly what it needs. */
+import { userAgentOf } from "../config/user_agent.ts";
 import type { Dns } from "../federation/dns.ts";
 import { FederationMedia } from "../media/federation_media.ts";
 import { Media } from "../media/media.ts";
@@ -164,7 +165,8 @@ async function profileOf(
 
 function openMedia({ config, db, clock }: Core, remote: RemoteMedia): Promise<Media> {
   const { serverName, media: settings } = config;
-  return Media.open({ ...{ db, clock, serverName, settings }, baseFolder: ".", remote });
+  const userAgent = userAgentOf(config);
+  return Media.open({ ...{ db, clock, serverName, settings, userAgent }, baseFolder: ".", remote });
 }
 
 function buildSync(
@@ -205,5 +207,5 @@ function buildSync(
     ...{ rooms, providers, summaries, gaps, bundle, decideInvite, stopping },
     caches: slidingCaches,
   });
-  return { sync, slidingSync, filters: new Filters({ db }) };
+  return { sync, slidingSync, filters: new Filters({ db, maxTimeline: config.server.filterTimelineLimit }) };
 }

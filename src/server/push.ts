@@ -1,9 +1,9 @@
 /** Push rules, what notifies whom, pushers, server notices. */
+import { userAgentOf } from "../config/user_agent.ts";
 import { randomInt } from "node:crypto";
 import { systemDns } from "../federation/dns.ts";
 import { IpPolicy } from "../federation/ip_policy.ts";
 import { getLogger } from "../lib/log.ts";
-import { VERSION } from "../lib/version.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { AccountDataService } from "../services/account_data.ts";
 import { Badges } from "../services/badges.ts";
@@ -119,7 +119,7 @@ function buildPool(
   const gateways = new PushGateways({
     dns: systemDns(),
     ipPolicy: new IpPolicy({ denied: server.ipRangeBlacklist, allowed: server.ipRangeWhitelist }),
-    userAgent: `synapse-ts/${VERSION}`,
+    userAgent: userAgentOf(core.config),
   });
   const log = getLogger("synapse.push.httppusher");
   const badges = new Badges({ ...rooms, notifications, byRoom: push.groupUnreadCountByRoom });

@@ -131,5 +131,7 @@ function engineOptions({ config }: Core): EngineOptions {
     powerLevelOverrides: config.rooms.defaultPowerLevelContentOverride as EngineOptions["powerLevelOverrides"],
     dummyEventsThreshold: config.server.dummyEventsThreshold,
     noticesUser: noticesUserOf(config),
+    blocksInvites: config.server.blockNonAdminInvites,
+    allowsRoomProfiles: config.blocking.allowPerRoomProfiles,
   };
 }

@@ -72,7 +72,7 @@ export function buildApp(parts: Parts): App {
   encryptionParts(app, parts, guards);
   socialRoutes(app, parts, guards);
   rendezvousParts(app, { core: parts.core, auth: guards.auth });
-  mediaRoutes(app, { ...guards, ...parts.media });
+  if (parts.core.config.media.enableMediaRepo) mediaRoutes(app, { ...guards, ...parts.media });
   addFederationRoutes(app, parts.federation, parts.core);
   addFederationRoomRoutes(app, parts);
   addFederationExchangeRoutes(app, parts);
@@ -112,6 +112,7 @@ function wellKnownOptions(config: Parts["core"]["config"]): WellKnownOptions {
     serveServerWellknown: config.server.serveServerWellknown,
     extraWellKnownClientContent: config.server.extraWellKnownClientContent as JsonObject,
     rtcTransports: config.turn.matrixRtc.transports as readonly JsonObject[],
+    identityServer: config.registration.defaultIdentityServer,
     adminContact: config.blocking.adminContact,
   };
 }

@@ -1,6 +1,6 @@
 /** What kinds of users there are besides those with a password: guests, and the users of application services. */
+import { userAgentOf } from "../config/user_agent.ts";
 import { getLogger } from "../lib/log.ts";
-import { VERSION } from "../lib/version.ts";
 import type { RoomAlias } from "../protocol/ids.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { type RedactedHandler, redactSpan } from "../rooms/user_redactions.ts";
@@ -38,7 +38,7 @@ export function buildUsers(core: Core, base: UsersBase) {
   const { db, clock, config } = core;
   const { appservices } = base.accounts;
   const client = new AppserviceClient({
-    userAgent: `synapse-ts/${VERSION}`,
+    userAgent: userAgentOf(config),
     tokenInQuery: config.api.useAppserviceLegacyAuthorization,
   });
   const localJoinedUsers = base.rooms.engine.localJoinedUsers.bind(base.rooms.engine);

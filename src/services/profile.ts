@@ -5,6 +5,7 @@ import { type ServerName, serverNameOf, type UserId } from "../protocol/ids.ts";
 import type { JsonObject, JsonValue } from "../protocol/json.ts";
 import type { Requester } from "../rooms/types.ts";
 import type { Database } from "../storage/database.ts";
+import { selectMedia } from "../storage/media.ts";
 import { insertProfileUpdate, type ProfileRow, selectProfile, upsertProfile } from "../storage/profiles.ts";
 import { filterUsersSharingRoom } from "../storage/shared_rooms.ts";
 import { selectUser } from "../storage/users.ts";
@@ -15,6 +16,10 @@ export interface ProfileOptions {
   readonly enableSetAvatarUrl: boolean;
   readonly requireAuthForProfileRequests: boolean;
   readonly limitProfileRequestsToUsersWhoShareRooms: boolean;
+  /** In bytes; null is no bound. */
+  readonly maxAvatarSize: number | null;
+  /** Null is any type. */
+  readonly allowedAvatarMimetypes: readonly string[] | null;
 }
 
 /** What the service is built from. */
@@ -92,6 +97,7 @@ export class Profiles {
     assertKey(key);
     this.#assertMayWrite(requester, { userId, key });
     const checked = checkValue(key, value);
+    if (key === "avatar_url" && typeof checked === "string") await this.#assertAvatarAllowed(checked);
     await this.#deps.db.transaction(async (tx) => {
       const current = await selectProfile(tx, userId) ?? { displayname: null, avatarUrl: null, fields: "{}" };
       const next = withField(current, { key, value: checked });
@@ -131,6 +137,17 @@ export class Profiles {
     if (!limitProfileRequestsToUsersWhoShareRooms || requester.userId === userId || requester.isAdmin) return;
     const shared = await filterUsersSharingRoom(this.#deps.db, { userId: requester.userId, others: [userId] });
     if (!shared.has(userId)) throw forbidden("You do not share a room with this user");
+  }
+
+  /** An avatar whose size or type is not known is not allowed where there are rules for them. */
+  async #assertAvatarAllowed(url: string): Promise<void> {
+    const { maxAvatarSize, allowedAvatarMimetypes } = this.#deps.options;
+    if (maxAvatarSize === null && allowedAvatarMimetypes === null) return;
+    const [, origin = "", mediaId = ""] = /^mxc:\/\/([^/]+)\/([^/]+)$/.exec(url) ?? [];
+    const media = await selectMedia(this.#deps.db, { origin: origin as ServerName, mediaId });
+    const isSmall = maxAvatarSize === null || (media?.length ?? Infinity) <= maxAvatarSize;
+    const isRightType = allowedAvatarMimetypes === null || allowedAvatarMimetypes.includes(media?.contentType ?? "");
+    if (media === null || !isSmall || !isRightType) throw forbidden("This avatar is not allowed");
   }
 
   #assertMayWrite(requester: Requester, { userId, key }: { userId: UserId; key: string }): void {

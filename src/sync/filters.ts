@@ -19,9 +19,12 @@ export class Filters {
   readonly #db: Database;
   readonly #parsed = new LruCache<string, SyncFilter>({ maxEntries: CACHED_FILTERS });
   readonly #everything: SyncFilter;
+  readonly #maxTimeline: number;
 
-  constructor({ db }: { db: Database }) {
+  /** `maxTimeline` bounds how many events of a timeline a filter gets (`filter_timeline_limit`); -1 is no bound. */
+  constructor({ db, maxTimeline = -1 }: { db: Database; maxTimeline?: number }) {
     this.#db = db;
+    this.#maxTimeline = maxTimeline;
     this.#everything = checked(parseSyncFilter({}));
   }
 
@@ -58,9 +61,18 @@ export class Filters {
     const key = isInline ? text : `${userId} ${text}`;
     const cached = this.#parsed.get(key);
     if (cached !== undefined) return cached;
-    const filter = checked(parseSyncFilter(parseText(isInline ? text : await this.#stored(userId, text))));
+    const filter = this.#bounded(
+      checked(parseSyncFilter(parseText(isInline ? text : await this.#stored(userId, text)))),
+    );
     this.#parsed.set(key, filter);
     return filter;
+  }
+
+  #bounded(filter: SyncFilter): SyncFilter {
+    const { room } = filter;
+    const { limit } = room.timeline;
+    if (this.#maxTimeline < 0 || limit === null || limit <= this.#maxTimeline) return filter;
+    return { ...filter, room: { ...room, timeline: { ...room.timeline, limit: this.#maxTimeline } } };
   }
 
   async #stored(userId: UserId, filterId: string): Promise<string> {
