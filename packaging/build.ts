@@ -15,6 +15,7 @@ import { runProcess } from "../tests/harness/process.ts";
 const SOURCES: readonly string[] = ["main.ts", "deno.json", "package.json", "package-lock.json", "src", "migrations"];
 const PERMISSIONS: readonly string[] = ["net", "read", "write", "env", "sys", "run"].map((name) => `--allow-${name}`);
 const MAX_BYTES = 140_000_000;
+const COMPILER_STACK_BYTES = 67_108_864;
 const STEP_TIMEOUT_MS = 600_000;
 
 /** Runs a build step; a failure ends the build with the step's output. */
@@ -93,7 +94,9 @@ async function main(): Promise<void> {
     const target = values.target === undefined ? [] : ["--target", values.target];
     const output = ["--output", "synapse-ts", "main.ts"];
     const args = ["compile", "--quiet", "--no-check", ...target, ...PERMISSIONS, ...includes, ...output];
-    await step(await Deno.realPath(values.deno), { args, cwd: work });
+    // The compiler walks the graph of modules by recursion, and ours is too deep for the stack of its threads.
+    const env = { RUST_MIN_STACK: String(COMPILER_STACK_BYTES) };
+    await step(await Deno.realPath(values.deno), { args, cwd: work, env });
     await Deno.mkdir(values.output.replace(/\/?[^/]*$/, "") || ".", { recursive: true });
     // For Windows the compiler adds its suffix.
     const made = await exists(`${work}/synapse-ts.exe`) ? "synapse-ts.exe" : "synapse-ts";

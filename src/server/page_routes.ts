@@ -6,6 +6,7 @@ import type { App } from "../http/app.ts";
 import { authFallbackRoutes } from "../http/pages/auth_fallback.ts";
 import { consentRoutes } from "../http/pages/consent.ts";
 import { emailLinkRoutes } from "../http/pages/email_links.ts";
+import { loginPageRoutes } from "../http/pages/login.ts";
 import { Pages } from "../http/pages/page.ts";
 import { unsubscribeRoutes } from "../http/pages/unsubscribe.ts";
 import type { Parts } from "./parts.ts";
@@ -25,5 +26,6 @@ export function pageRoutes(
     accountValidityRoutes(app, { auth, pages, validity, hasAccount });
   }
   if (consent !== null) consentRoutes(app, { pages, consent });
+  loginPageRoutes(app, { pages, login: accounts.login, serverName: core.config.serverName });
   emailLinkRoutes(app, { pages, validations: accounts.validations });
 }

@@ -20,6 +20,8 @@ import authSuccessHtml from "./templates/auth_success.html" with { type: "text" 
 import consentSuccessHtml from "./templates/consent_success.html" with { type: "text" };
 import invalidTokenHtml from "./templates/invalid_token.html" with { type: "text" };
 import loginHtml from "./templates/login.html" with { type: "text" };
+import loginDoneInc from "./templates/login_done.inc" with { type: "text" };
+import loginSuccessHtml from "./templates/login_success.html" with { type: "text" };
 import mailCss from "./templates/mail.css" with { type: "text" };
 import noticeExpiryHtml from "./templates/notice_expiry.html" with { type: "text" };
 import noticeExpiryTxt from "./templates/notice_expiry.txt" with { type: "text" };
@@ -65,6 +67,8 @@ export const TEMPLATE_FILES: Readonly<Record<string, string>> = {
   "consent_success.html": consentSuccessHtml,
   "invalid_token.html": invalidTokenHtml,
   "login.html": loginHtml,
+  "login_done.inc": loginDoneInc,
+  "login_success.html": loginSuccessHtml,
   "mail.css": mailCss,
   "notice_expiry.html": noticeExpiryHtml,
   "notice_expiry.txt": noticeExpiryTxt,

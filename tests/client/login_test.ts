@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import type { Json } from "../harness/client.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
@@ -167,4 +168,31 @@ testEachServer("rc_login.failed_attempts stops guessing, and does not stop other
   const right = { body: byUser("alice", alice.password), status: 429, errcode: "M_LIMIT_EXCEEDED" };
   await hs.anyone.fails("POST", "/login", right);
   await hs.anyone.post("/login", byUser("bob", bob.password));
+});
+
+testEachServer("the login page logs in by a form, and hands the session over", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  const target = "/_matrix/static/client/login/?device_id=PHONE";
+  assert.match(await hs.anyone.ok("GET", target), /<form method="post">/);
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  const send = (fields: Record<string, string>) =>
+    hs.anyone.request("POST", target, { body: new URLSearchParams(fields).toString(), headers });
+  const wrong = await send({ user: '"><b>', password: "wrong" });
+  assert.equal(wrong.status, 403);
+  assert.match(wrong.body, /class="error"/);
+  assert.doesNotMatch(wrong.body, /<b>/);
+  const page = await send({ user: "alice", password: alice.password });
+  assert.equal(page.status, 200);
+  const policy = page.headers.get("content-security-policy") ?? "";
+  for (const element of ["style", "script"]) {
+    // What stands in the page is what its policy allows.
+    const text = new RegExp(`<${element}>([^]*?)</${element}>`).exec(page.body)?.[1] ?? "";
+    const hash = createHash("sha256").update(text).digest("base64");
+    assert.ok(policy.includes(`${element}-src 'sha256-${hash}'`), policy);
+  }
+  const session = JSON.parse(/id="session">([^<]*)</.exec(page.body)?.[1] ?? "");
+  assert.deepEqual([session.user_id, session.device_id], [alice.userId, "PHONE"]);
+  const token = { authorization: `Bearer ${session.access_token}` };
+  assert.equal((await hs.anyone.ok("GET", "/account/whoami", { headers: token })).device_id, "PHONE");
 });
