@@ -83,7 +83,7 @@ export const BLOCKING_OPTIONS = {
   forgotten_room_retention_period: option(
     nullable(duration),
     null,
-    notYet("When rooms that all local users have forgotten are deleted."),
+    works("When rooms that all local users have forgotten are deleted; null is never."),
   ),
   user_ips_max_age: option(nullable(duration), "28d", works("How long addresses of users are kept.")),
   request_token_inhibit_3pid_errors: option(boolean, false, works("Do not tell whether an identifier is in use.")),

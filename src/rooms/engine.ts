@@ -17,6 +17,7 @@ import type { MemberDetails } from "./member_content.ts";
 import { assertInvitesAllowed } from "./invite_rules.ts";
 import { forgetRoom, kickUser, setMembership, unbanUser } from "./membership.ts";
 import { storeOutliers } from "./outliers.ts";
+import { purgeForgotten } from "./purge.ts";
 import { RoomQueues } from "./queue.ts";
 import { type ReceivedEvent, receiveEvents, type ReceiveOutcome } from "./receive.ts";
 import { redactEvent, sendEvent, type SendOptions } from "./send.ts";
@@ -138,6 +139,11 @@ export class RoomEngine {
   /** Hides a room that one has left. */
   forget(requester: Requester, { roomId }: { roomId: RoomId }): Promise<void> {
     return forgetRoom(this.#deps, { requester, roomId });
+  }
+
+  /** Deletes the rooms that it is time to delete. */
+  purgeForgotten(signal: AbortSignal): Promise<void> {
+    return purgeForgotten(this.#deps, signal);
   }
 
   /** Replaces a room by one of another version; returns the new room's id. */

@@ -36,6 +36,8 @@ export interface EngineOptions {
   readonly blocksInvites?: boolean;
   /** Whether users may have another name or avatar in a room: `allow_per_room_profiles`. */
   readonly allowsRoomProfiles?: boolean;
+  /** After this a room is deleted that all local users have forgotten: `forgotten_room_retention_period`. */
+  readonly forgottenRetentionMs?: number | null;
   /** The user of `server_notices`, whose invitations cannot be turned down. */
   readonly noticesUser?: UserId | null;
 }

@@ -110,6 +110,16 @@ export class EventStore {
     this.#nids.delete(stored.event.eventId);
   }
 
+  /** Forgets a room that is gone, with its events. */
+  dropRoom(roomNid: number): void {
+    for (const nid of [...this.#events.keys()]) {
+      if (this.#events.peek(nid)?.roomNid === roomNid) this.drop(nid);
+    }
+    const identity = this.#rooms.peek(roomNid);
+    this.#rooms.delete(roomNid);
+    if (identity !== undefined) this.#roomNids.delete(identity.roomId);
+  }
+
   /** Returns a room's id and version by its numeric id, or null. */
   async room(roomNid: number): Promise<RoomIdentity | null> {
     return this.#rooms.get(roomNid) ?? this.#putRoom(await selectRoomByNid(this.#db, roomNid));

@@ -8,6 +8,7 @@ import { forbidden, MatrixError, notFound } from "../protocol/errors.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { selectLocalMembership, updateForgotten } from "../storage/local_memberships.ts";
+import { insertRoomPurge } from "../storage/room_purges.ts";
 import type { RoomBatch } from "./batch.ts";
 import { inviteElsewhere } from "./elsewhere.ts";
 import type { EngineDeps } from "./engine_deps.ts";
@@ -187,6 +188,10 @@ export async function forgetRoom(
       throw new MatrixError(400, "M_UNKNOWN", `You have to leave "${roomId}" before you can forget it`);
     }
     await updateForgotten(tx, { userId, roomNid: own.roomNid });
+    const { forgottenRetentionMs = null } = deps.options;
+    if (forgottenRetentionMs !== null) {
+      await insertRoomPurge(tx, { roomNid: own.roomNid, roomId, dueTs: deps.clock.now() + forgottenRetentionMs });
+    }
     tx.afterCommit(() => deps.onForgotten?.(userId));
   });
 }

@@ -1,7 +1,8 @@
 /** Entering a room through another server: the join with the state before it, as the other server lists it. */
 import type { EventId, RoomId } from "../protocol/ids.ts";
-import { forbidden } from "../protocol/errors.ts";
+import { forbidden, MatrixError } from "../protocol/errors.ts";
 import type { RoomVersionRules } from "../protocol/room_versions.ts";
+import { isBeingPurged } from "../storage/room_purges.ts";
 import { insertUnjoinedRoom } from "../storage/rooms.ts";
 import { rankAfter, type RoomBatch } from "./batch.ts";
 import { currentDeltas } from "./deltas.ts";
@@ -16,6 +17,9 @@ export async function ensureRoom(
   deps: Pick<EngineDeps, "heads" | "roomIds" | "db" | "clock">,
   { roomId, rules }: { roomId: RoomId; rules: RoomVersionRules },
 ): Promise<void> {
+  if (await isBeingPurged(deps.db, roomId)) {
+    throw new MatrixError(503, "M_UNKNOWN", "What this server kept of the room is being deleted; try again later");
+  }
   if (await deps.heads.load(roomId) === null) {
     const roomNid = await deps.roomIds.next();
     const room = { roomNid, roomId, roomVersion: rules.id, createdTs: deps.clock.now() };

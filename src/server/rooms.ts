@@ -130,6 +130,7 @@ function engineOptions({ config }: Core): EngineOptions {
     encryptionDefault: config.rooms.encryptionEnabledByDefaultForRoomType,
     powerLevelOverrides: config.rooms.defaultPowerLevelContentOverride as EngineOptions["powerLevelOverrides"],
     dummyEventsThreshold: config.server.dummyEventsThreshold,
+    forgottenRetentionMs: config.blocking.forgottenRoomRetentionPeriod,
     noticesUser: noticesUserOf(config),
     blocksInvites: config.server.blockNonAdminInvites,
     allowsRoomProfiles: config.blocking.allowPerRoomProfiles,

@@ -91,6 +91,7 @@ function pruningChores({ core, accounts, rooms, stopping }: Parts): Chore[] {
       everyMs: 3_600_000,
       run: () => deleteStaleDevices({ db, clock, devices: accounts.devices }, { maxAgeMs: deviceAge, signal }),
     }]),
+    { name: "forgotten_rooms", everyMs: 600_000, run: () => rooms.engine.purgeForgotten(signal) },
     { name: "free_pages", everyMs: 60_000, run: async () => void await freePages(db, signal) },
   ];
 }
