@@ -6,6 +6,7 @@
  * taken before it, so that it leaves no trace in the batch.
  */
 import type { Clock } from "../lib/clock.ts";
+import type { RandomText } from "../lib/random.ts";
 import { selectAuthKeys } from "../protocol/auth_events.ts";
 import { authorizeEvent } from "../protocol/auth_rules.ts";
 import { forbidden } from "../protocol/errors.ts";
@@ -41,6 +42,7 @@ export interface BatchDeps extends ResolveDeps {
   readonly roomIds: IdAllocator;
   readonly signer: Signer;
   readonly clock: Clock;
+  readonly randomText: RandomText;
 }
 
 /** Where a batch stood. */
@@ -310,6 +312,7 @@ export class RoomBatch {
       auth,
       now: this.deps.clock.now(),
       signer: this.deps.signer,
+      randomText: this.deps.randomText,
     };
     const decision = authorizeEvent({
       event: previewEvent(template, place),
@@ -323,9 +326,10 @@ export class RoomBatch {
 
   /** Builds an event behind another one, which also is all that authorizes it: for rooms that this server is not in. */
   buildBehind(template: EventTemplate, parent: StoredEvent): BuiltEvent {
-    const { signer, clock } = this.deps;
+    const { signer, clock, randomText } = this.deps;
     const { roomId } = this.room;
-    return buildAt(template, { rules: this.rules, roomId, prev: [parent], auth: [parent], now: clock.now(), signer });
+    const place = { rules: this.rules, roomId, prev: [parent], auth: [parent], now: clock.now(), signer, randomText };
+    return buildAt(template, place);
   }
 
   /** The current state, but for events that are not behind all ends of the room. */

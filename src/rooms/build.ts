@@ -4,7 +4,7 @@
  * It is done in two steps, so that an event that is refused costs no signature: `previewEvent` gives what the
  * authorization rules look at, `buildAt` hashes and signs.
  */
-import { randomString } from "../lib/random.ts";
+import type { RandomText } from "../lib/random.ts";
 import type { Pdu, RoomEvent } from "../protocol/event.ts";
 import { buildEvent, type BuiltEvent, type EventDraft, eventTemplate } from "../protocol/event_builder.ts";
 import { hasReferencePairs, MAX_DEPTH } from "../protocol/event_format.ts";
@@ -39,13 +39,14 @@ export interface EventPlace {
   readonly auth: readonly StoredEvent[];
   readonly now: number;
   readonly signer: Signer;
+  readonly randomText: RandomText;
 }
 
 /** The room of a create event whose id is not known yet. */
 const UNKNOWN_ROOM = "!" as RoomId;
 
 /** Returns the event as the authorization rules see it, without hash, signature and its final id. */
-export function previewEvent(template: EventTemplate, place: EventPlace): RoomEvent {
+export function previewEvent(template: EventTemplate, place: Omit<EventPlace, "randomText">): RoomEvent {
   const { rules, roomId } = place;
   const pdu: Pdu = {
     type: template.type,
@@ -84,7 +85,10 @@ export function templateAt(template: EventTemplate, place: EventPlace): Pdu {
   return eventTemplate(draftAt(template, place));
 }
 
-function draftAt(template: EventTemplate, { rules, roomId, prev, auth, now, signer }: EventPlace): EventDraft {
+function draftAt(
+  template: EventTemplate,
+  { rules, roomId, prev, auth, now, signer, randomText }: EventPlace,
+): EventDraft {
   return {
     rules,
     roomId,
@@ -98,17 +102,17 @@ function draftAt(template: EventTemplate, { rules, roomId, prev, auth, now, sign
     originServerTs: template.originServerTs ?? now,
     redacts: template.redacts ?? null,
     ...(template.stickyMs === undefined ? {} : { stickyMs: template.stickyMs }),
-    ...(hasReferencePairs(rules) ? oldFormat([...prev, ...auth], signer) : {}),
+    ...(hasReferencePairs(rules) ? oldFormat([...prev, ...auth], { ...signer, randomText }) : {}),
   };
 }
 
 /** Versions 1 and 2: the id is made up, references carry hashes. */
 function oldFormat(
   referenced: readonly StoredEvent[],
-  { serverName }: Signer,
+  { serverName, randomText }: Signer & Pick<EventPlace, "randomText">,
 ): { eventId: EventId; referenceHashes: ReadonlyMap<EventId, string> } {
   return {
-    eventId: `$${randomString(24)}:${serverName}` as EventId,
+    eventId: `$${randomText(24)}:${serverName}` as EventId,
     referenceHashes: new Map(
       referenced.map(({ event }) => [event.eventId, referenceHash(event.pdu, event.rules)]),
     ),

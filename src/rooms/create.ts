@@ -4,7 +4,6 @@
  * All events of a new room are one batch and one transaction: either the room is there, with its alias and its
  * invitations, or nothing is.
  */
-import { randomString } from "../lib/random.ts";
 import { domainOf } from "../protocol/auth_rules_context.ts";
 import { forbidden, invalidParam, MatrixError } from "../protocol/errors.ts";
 import { stateKeyOf } from "../protocol/event.ts";
@@ -103,7 +102,9 @@ export async function persistNewRoom(
   { rules, build }: { rules: RoomVersionRules; build: (batch: RoomBatch) => Promise<void> },
 ): Promise<RoomId> {
   for (let attempt = 1;; attempt++) {
-    const roomId = rules.roomIdIsCreateHash ? null : `!${randomString(LOCALPART_LENGTH)}:${deps.serverName}` as RoomId;
+    const roomId = rules.roomIdIsCreateHash
+      ? null
+      : `!${deps.randomText(LOCALPART_LENGTH)}:${deps.serverName}` as RoomId;
     const batch = new RoomBatch(deps, { newRoom: rules, roomId });
     await build(batch);
     try {

@@ -16,7 +16,6 @@ import { RemoteError } from "../federation/remote_error.ts";
 import type { SignatureChecks } from "../federation/signature_checks.ts";
 import type { Logger } from "../lib/log.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
-import { randomString } from "../lib/random.ts";
 import { forbidden, MatrixError, notFound } from "../protocol/errors.ts";
 import type { Pdu } from "../protocol/event.ts";
 import { hasReferencePairs, parsePdu, roomIdOfCreate } from "../protocol/event_format.ts";
@@ -168,7 +167,7 @@ export class PerformMemberships implements RemoteRooms {
     const template = await this.#deps.remote.make(server, { membership, roomId, userId, versions });
     assertTemplate(server, template, { roomId, userId, membership });
     const { rules, event } = template;
-    const { signer, clock } = this.#deps.engine;
+    const { signer, clock, randomText } = this.#deps.engine;
     const authorizer = isJsonObject(event["content"])
       ? event["content"]["join_authorised_via_users_server"]
       : undefined;
@@ -177,7 +176,7 @@ export class PerformMemberships implements RemoteRooms {
       ...rest,
       content: { ...content, ...(authorizer === undefined ? {} : { join_authorised_via_users_server: authorizer }) },
       origin_server_ts: clock.now(),
-      ...(hasReferencePairs(rules) ? { event_id: `$${randomString(24)}:${signer.serverName}` } : {}),
+      ...(hasReferencePairs(rules) ? { event_id: `$${randomText(24)}:${signer.serverName}` } : {}),
     };
     const pdu = hashAndSignEvent(draft as Pdu, { ...signer, rules });
     const parsed = parsePdu(pdu, rules);

@@ -1,5 +1,6 @@
 /** The room engine and everything that reads rooms. */
 import { getLogger } from "../lib/log.ts";
+import { randomString } from "../lib/random.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { UserId } from "../protocol/ids.ts";
 import { getRoomVersion } from "../protocol/room_versions.ts";
@@ -83,6 +84,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
       outbox.onPersist,
     ],
     onForgotten: (userId) => memberships.drop(userId),
+    randomText: randomString,
     profiles: { get: hooks.profileOf },
     options: engineOptions(core),
     ...(hooks.decideInvite && { decideInvite: hooks.decideInvite }),

@@ -1,6 +1,7 @@
 /** A room engine over a test database, without HTTP. */
 import { randomBytes } from "node:crypto";
 import { type Clock, systemClock } from "../../src/lib/clock.ts";
+import { randomString, type RandomText } from "../../src/lib/random.ts";
 import type { DeviceId, ServerName, UserId } from "../../src/protocol/ids.ts";
 import { type Signer, signingKeyFromSeed } from "../../src/protocol/signatures.ts";
 import type { EngineOptions, MemberProfile } from "../../src/rooms/engine_deps.ts";
@@ -31,6 +32,7 @@ export interface TestEngineOptions {
   /** The server's name and key. */
   readonly signer?: Signer;
   readonly clock?: Clock;
+  readonly randomText?: RandomText;
 }
 
 /** An engine and the parts it is made of. */
@@ -50,7 +52,8 @@ export interface TestEngine {
 /** Makes an engine with empty caches, as after a restart. */
 export async function openEngine(
   db: Database,
-  { options = {}, onPersist = [], signer = SIGNER, clock = systemClock }: TestEngineOptions = {},
+  { options = {}, onPersist = [], signer = SIGNER, clock = systemClock, randomText = randomString }: TestEngineOptions =
+    {},
 ): Promise<TestEngine> {
   const allocator = (sequence: "event" | "room" | "state_key" | "state_node") => new IdAllocator({ db, sequence });
   const events = new EventStore({ db });
@@ -73,8 +76,7 @@ export async function openEngine(
     onPersist,
     eventIds: allocator("event"),
     roomIds: allocator("room"),
-    signer,
-    clock,
+    ...{ signer, clock, randomText },
     profiles: { get: (userId) => Promise.resolve(profiles.get(userId) ?? null) },
     options: {
       defaultRoomVersion: "12",

@@ -6,11 +6,16 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** Starts at the present, so that it fits to what else has the time. */
+/** Starts at the present unless told otherwise, so that it fits to what else has the time. */
 export class FakeClock implements Clock {
-  #now = Date.now();
-  readonly #start = this.#now;
+  #now: number;
+  readonly #start: number;
   readonly #sleepers = new Set<Sleeper>();
+
+  constructor(start: number = Date.now()) {
+    this.#now = start;
+    this.#start = start;
+  }
 
   /** Moves the time on and wakes whoever slept up to then. */
   advance(ms: number): void {

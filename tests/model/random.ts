@@ -25,6 +25,11 @@ export class SeededRandom {
     return chosen;
   }
 
+  /** So many letters. */
+  text(length: number): string {
+    return Array.from({ length }, () => String.fromCharCode(97 + this.int(26))).join("");
+  }
+
   /** True in so many of a hundred cases. */
   percent(chance: number): boolean {
     return this.int(100) < chance;

@@ -20,6 +20,7 @@ import type { FederationAuth } from "../../src/http/federation/signed.ts";
 import { transactionRoutes } from "../../src/http/federation/transactions.ts";
 import { createHandler, type RequestHandler } from "../../src/http/handler.ts";
 import { consoleRoutes, getLogger, setLogRoutes } from "../../src/lib/log.ts";
+import type { RandomText } from "../../src/lib/random.ts";
 import { parseJsonStrict } from "../../src/protocol/canonical_json.ts";
 import type { RoomId, ServerName } from "../../src/protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../../src/protocol/json.ts";
@@ -88,7 +89,10 @@ export class ModelNetwork implements AsyncDisposable {
   }
 
   /** Starts that many servers on empty databases. */
-  static async start(count: number, clock: FakeClock): Promise<ModelNetwork> {
+  static async start(
+    count: number,
+    { clock, randomText }: { clock: FakeClock; randomText: RandomText },
+  ): Promise<ModelNetwork> {
     const servers: ModelServer[] = [];
     const keys = new Map<string, VerifyKey>();
     const network = new ModelNetwork(servers, keys);
@@ -98,7 +102,7 @@ export class ModelNetwork implements AsyncDisposable {
       const signer = { serverName, key: signingKeyFromSeed("model", seed) };
       keys.set(serverName, signer.key.verifyKey);
       const database = await createTestDatabase("sqlite");
-      servers.push(await startServer({ network, signer, clock, database }));
+      servers.push(await startServer({ network, signer, clock, randomText, database }));
     }
     return network;
   }
@@ -189,14 +193,15 @@ interface StartOptions {
   readonly network: ModelNetwork;
   readonly signer: Signer;
   readonly clock: FakeClock;
+  readonly randomText: RandomText;
   readonly database: TestDatabase;
 }
 
-async function startServer({ network, signer, clock, database }: StartOptions): Promise<ModelServer> {
+async function startServer({ network, signer, clock, randomText, database }: StartOptions): Promise<ModelServer> {
   const db = await openDatabase(database.options);
   const { serverName } = signer;
   const outbox = new Outbox({ serverName });
-  const parts = await openEngine(db, { signer, clock, onPersist: [outbox.onPersist] });
+  const parts = await openEngine(db, { signer, clock, randomText, onPersist: [outbox.onPersist] });
   const { engine, events, heads, state } = parts;
   const client = { request: network.request.bind(network, serverName) } as unknown as FederationClient;
   const signatures = new SignatureChecks({ find: network.findKey.bind(network) } as unknown as KeyRing);
