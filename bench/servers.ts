@@ -76,9 +76,12 @@ export async function prepare(program: Program, folder: string): Promise<number>
 }
 
 /** Starts the program in its prepared folder and waits for its first answer. */
-export async function start(program: Program, { folder, port }: { folder: string; port: number }): Promise<Server> {
+export async function start(
+  program: Program,
+  { folder, port, address = "127.0.0.1" }: { folder: string; port: number; address?: string },
+): Promise<Server> {
   const files = ["homeserver.yaml", "over.yaml", "no_limits.yaml"].flatMap((name) => ["-c", name]);
-  const url = `http://127.0.0.1:${port}`;
+  const url = `http://${address}:${port}`;
   const started = performance.now();
   const process = new RunningProcess(program.command, {
     args: [...program.serve, ...files],

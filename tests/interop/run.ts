@@ -10,7 +10,10 @@ import { parseArgs } from "node:util";
 import { installSynapse } from "../../bench/install_synapse.ts";
 import { endChildrenOnSignals } from "../harness/process.ts";
 import { bothWays, type Check, type SharedRoom } from "./check.ts";
+import { ENCRYPTED } from "./encrypted.ts";
+import { HISTORY } from "./history.ts";
 import { JOINS } from "./joins.ts";
+import { MESSAGES_AND_MORE } from "./messages.ts";
 import { type Pair, startPair } from "./servers.ts";
 import { untilSameState } from "./until.ts";
 
@@ -21,7 +24,7 @@ interface Outcome {
 
 function planChecks(pair: Pair, rooms: SharedRoom[]): Check[] {
   const remember = (room: SharedRoom) => void rooms.push(room);
-  return bothWays({ ...JOINS }, { pair, remember });
+  return bothWays({ ...JOINS, ...MESSAGES_AND_MORE, ...ENCRYPTED, ...HISTORY }, { pair, remember });
 }
 
 async function runChecks(checks: readonly Check[], { verbose }: { verbose: boolean }): Promise<Outcome> {

@@ -10,9 +10,15 @@ import { freePort } from "../harness/ports.ts";
 import { runProcess } from "../harness/process.ts";
 
 const NO_RATE_LIMITS = new URL("../fixtures/no_rate_limits.yaml", import.meta.url);
-const HOST = "127.0.0.1";
 const PASSWORD = "correct horse battery staple";
 const http = Deno.createHttpClient({});
+
+interface StartOptions {
+  readonly kind: string;
+  readonly program: Program;
+  readonly folder: string;
+  readonly address: string;
+}
 
 /** A homeserver of either kind. */
 export class HomeServer implements AsyncDisposable {
@@ -21,47 +27,43 @@ export class HomeServer implements AsyncDisposable {
   /** Its name in Matrix. */
   readonly name: string;
   readonly folder: string;
+  /** Its address: each has its own, because access lists of rooms do not tell ports apart. */
+  readonly address: string;
   readonly #program: Program;
   readonly #port: number;
   #running: Server | null = null;
   #users = 0;
 
-  private constructor({ kind, name, folder, program, port }: {
-    kind: string;
-    name: string;
-    folder: string;
-    program: Program;
-    port: number;
-  }) {
+  private constructor({ kind, name, folder, address, program, port }: StartOptions & { name: string; port: number }) {
     this.kind = kind;
     this.name = name;
     this.folder = folder;
+    this.address = address;
     this.#program = program;
     this.#port = port;
   }
 
   /** Configures a server in a folder and starts it. */
-  static async start(
-    { kind, program, folder }: { kind: string; program: Program; folder: string },
-  ): Promise<HomeServer> {
+  static async start(options: StartOptions): Promise<HomeServer> {
+    const { kind, program, folder, address } = options;
     const [port, federationPort] = [freePort(), freePort()];
     await Deno.mkdir(folder, { recursive: true });
     const { code, stdout, stderr } = await runProcess(program.command, { args: program.generate, cwd: folder });
     if (code !== 0) throw new Error(`${kind} did not write its configuration:\n${stdout}${stderr}`);
-    const { cert, key } = await makeCertificate(`IP:${HOST}`);
+    const { cert, key } = await makeCertificate(`IP:${address}`);
     await Deno.writeTextFile(join(folder, "tls.crt"), cert);
     await Deno.writeTextFile(join(folder, "tls.key"), key);
-    const name = `${HOST}:${federationPort}`;
-    await Deno.writeTextFile(join(folder, "over.yaml"), configuration({ folder, name, port, federationPort }));
+    const name = `${address}:${federationPort}`;
+    await Deno.writeTextFile(join(folder, "over.yaml"), configuration({ folder, address, name, port, federationPort }));
     await Deno.copyFile(NO_RATE_LIMITS, join(folder, "no_limits.yaml"));
-    const server = new HomeServer({ kind, name, folder, program, port });
+    const server = new HomeServer({ ...options, name, port });
     await server.resume();
     return server;
   }
 
   /** Where clients find it. */
   get base(): string {
-    return `http://${HOST}:${this.#port}`;
+    return `http://${this.address}:${this.#port}`;
   }
 
   /** Registers a user under a name of their own. */
@@ -86,7 +88,7 @@ export class HomeServer implements AsyncDisposable {
 
   /** Starts the server again. */
   async resume(): Promise<void> {
-    this.#running ??= await start(this.#program, { folder: this.folder, port: this.#port });
+    this.#running ??= await start(this.#program, { folder: this.folder, port: this.#port, address: this.address });
   }
 
   /** Changes the configuration; it counts from the next start. */
@@ -109,9 +111,14 @@ export interface Pair extends AsyncDisposable {
 
 /** Starts the two servers below a folder. */
 export async function startPair({ venv, folder }: { venv: string; folder: string }): Promise<Pair> {
-  const ours = await HomeServer.start({ kind: "ours", program: ownProgram(undefined), folder: join(folder, "ours") });
-  const program = synapseProgram(venv);
-  const synapse = await HomeServer.start({ kind: "Synapse", program, folder: join(folder, "synapse") });
+  const [ours, synapse] = [
+    await HomeServer.start({
+      ...{ kind: "ours", program: ownProgram(undefined), folder: join(folder, "ours"), address: "127.0.0.1" },
+    }),
+    await HomeServer.start({
+      ...{ kind: "Synapse", program: synapseProgram(venv), folder: join(folder, "synapse"), address: "127.0.0.2" },
+    }),
+  ];
   return {
     ours,
     synapse,
@@ -123,13 +130,17 @@ export async function startPair({ venv, folder }: { venv: string; folder: string
 }
 
 /** Both servers know these options by the same names. */
-function configuration(
-  { folder, name, port, federationPort }: { folder: string; name: string; port: number; federationPort: number },
-): string {
-  const listener = { type: "http", bind_addresses: [HOST] };
+function configuration({ folder, address, name, port, federationPort }: {
+  folder: string;
+  address: string;
+  name: string;
+  port: number;
+  federationPort: number;
+}): string {
+  const listener = { type: "http", bind_addresses: [address] };
   return JSON.stringify({
     server_name: name,
-    public_baseurl: `http://${HOST}:${port}/`,
+    public_baseurl: `http://${address}:${port}/`,
     listeners: [
       { ...listener, port, tls: false, resources: [{ names: ["client"] }] },
       { ...listener, port: federationPort, tls: true, resources: [{ names: ["federation"] }] },
