@@ -24,7 +24,10 @@ const SILENT: Logger = {
   ...{ trace: NOTHING, debug: NOTHING, info: NOTHING, warn: NOTHING, error: NOTHING },
   getChild: () => SILENT,
 };
-(sdkLogger as unknown as { setLevel(level: string): void }).setLevel("silent");
+// A level would not reach the loggers of its parts, which set their own; what makes their methods does.
+const rootLogger = sdkLogger as unknown as { methodFactory: () => () => void; rebuild(): void };
+rootLogger.methodFactory = () => NOTHING;
+rootLogger.rebuild();
 
 type Maybe<T> = T | null | undefined | false;
 
