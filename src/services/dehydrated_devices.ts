@@ -35,6 +35,16 @@ export interface NewDehydratedDevice {
 
 const PAGE = 100;
 
+/** Which messages for a dehydrated device to read. */
+export interface DehydratedPage {
+  readonly deviceId: DeviceId;
+  /** A token of the page before. */
+  readonly from: string | null;
+  readonly limit?: number;
+  /** Give a token on the last page too: earlier drafts end with an empty page. */
+  readonly always?: boolean;
+}
+
 /** Keeps one dehydrated device for each user. */
 export class DehydratedDevices {
   readonly #deps: DehydratedDevicesDeps;
@@ -77,20 +87,23 @@ export class DehydratedDevices {
     return found.deviceId;
   }
 
-  /** Returns messages for the device, as the text of the response body; a token goes on after those of the page before. */
-  async messages(
-    userId: UserId,
-    { deviceId, nextBatch }: { deviceId: DeviceId; nextBatch: string | null },
-  ): Promise<string> {
+  /**
+   * Returns messages for the device, as the text of the response body. `next_batch` goes on behind them; it is left out
+   * behind the last ones unless `always`.
+   */
+  async messages(userId: UserId, { deviceId, from, limit = PAGE, always = false }: DehydratedPage): Promise<string> {
     const { db } = this.#deps;
     if ((await selectDehydratedDevice(db, userId))?.deviceId !== deviceId) {
       throw forbidden("You may only fetch messages for your dehydrated device");
     }
-    const after = nextBatch === null ? 0 : parseToken(nextBatch);
-    const range = { userId, deviceId, after, upTo: Number.MAX_SAFE_INTEGER, limit: PAGE };
-    const messages = await selectToDeviceMessages(db, range);
+    const after = from === null ? 0 : parseToken(from);
+    const wanted = Math.min(limit, PAGE);
+    const range = { userId, deviceId, after, upTo: Number.MAX_SAFE_INTEGER, limit: wanted + 1 };
+    const found = await selectToDeviceMessages(db, range);
+    const messages = found.slice(0, wanted);
     const end = messages.at(-1)?.position ?? after;
-    return `{"events":[${messages.map(({ json }) => json).join(",")}],"next_batch":"d1_${end}"}`;
+    const next = always || found.length > messages.length ? `,"next_batch":"d1_${end}"` : "";
+    return `{"events":[${messages.map(({ json }) => json).join(",")}]${next}}`;
   }
 
   async #remove(userId: UserId, deviceId: DeviceId): Promise<void> {

@@ -39,6 +39,17 @@ testEachServer("a dehydrated device receives messages, and the next login reads 
   assert.deepEqual(page.events.map((event: Json) => event.content), [{ hello: 1 }]);
   const rest = await alice.post(`${TARGET}/SECOND/events`, { next_batch: page.next_batch });
   assert.deepEqual([rest.events, rest.next_batch], [[], page.next_batch]);
+  await bob.put("/sendToDevice/com.example.test/2", { messages: { [alice.userId]: { SECOND: { hello: 2 } } } });
+  const first = await alice.get(`${TARGET}/SECOND/events`, { limit: 1 });
+  assert.deepEqual(first.events.map((event: Json) => event.content), [{ hello: 1 }]);
+  const last = await alice.get(`${TARGET}/SECOND/events`, { limit: 1, from: first.next_batch });
+  assert.deepEqual(last.events.map((event: Json) => event.content), [{ hello: 2 }]);
+  assert.equal(last.next_batch, undefined);
+  assert.equal((await alice.get(`${TARGET}/SECOND/events`)).events.length, 2);
+  await alice.fails("GET", `${TARGET}/SECOND/events?from=x`, { status: 400, errcode: "M_INVALID_PARAM" });
+  await alice.fails("GET", `${TARGET}/SECOND/events?limit=0`, { status: 400, errcode: "M_INVALID_PARAM" });
+  await bob.fails("GET", `${TARGET}/SECOND/events`, { status: 403, errcode: "M_FORBIDDEN" });
+  await hs.anyone.fails("GET", `${TARGET}/SECOND/events`, { status: 401, errcode: "M_MISSING_TOKEN" });
   await bob.fails("POST", `${TARGET}/SECOND/events`, { status: 403, errcode: "M_FORBIDDEN", body: {} });
   assert.deepEqual(await alice.delete(TARGET), { device_id: "SECOND" });
   await alice.fails("GET", TARGET, { status: 404, errcode: "M_NOT_FOUND" });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import {
   ClientEvent,
+  ConnectionError,
   createClient,
   Filter,
   type MatrixClient,
@@ -12,12 +13,13 @@ import {
   RoomEvent,
   RoomMemberEvent,
 } from "matrix-js-sdk";
-import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
+import { type CryptoCallbacks, CryptoEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { type Logger, logger as sdkLogger } from "matrix-js-sdk/lib/logger.js";
 import type { SlidingSync } from "matrix-js-sdk/lib/sliding-sync.js";
 
 /** How long one thing may take to happen. Nothing waits that long when it works. */
 const WAIT_MS = 60_000;
+const TICK_MS = 250;
 const TIMELINE_LIMIT = 300;
 const NOTHING = () => {};
 const SILENT: Logger = {
@@ -29,6 +31,11 @@ const rootLogger = sdkLogger as unknown as { methodFactory: () => () => void; re
 rootLogger.methodFactory = () => NOTHING;
 rootLogger.rebuild();
 
+// A stopped client leaves requests behind that nobody waits for.
+globalThis.addEventListener("unhandledrejection", (event) => {
+  if (event.reason instanceof ConnectionError) event.preventDefault();
+});
+
 type Maybe<T> = T | null | undefined | false;
 
 /** Everything after which a predicate may have become true. */
@@ -36,7 +43,20 @@ const NEWS = [
   ...[ClientEvent.Sync, ClientEvent.Event, ClientEvent.Room, RoomEvent.Timeline, RoomEvent.Redaction],
   ...[RoomEvent.LocalEchoUpdated, RoomEvent.Receipt, RoomMemberEvent.Membership, RoomMemberEvent.Typing],
   ...[MatrixEventEvent.Decrypted, MatrixEventEvent.Replaced, CryptoEvent.UserTrustStatusChanged],
+  ...[CryptoEvent.KeyBackupSessionsRemaining],
 ] as const;
+
+/** What may differ between clients. */
+export interface SdkOptions {
+  readonly sliding?: (client: MatrixClient) => SlidingSync;
+  /** Threads have timelines of their own. */
+  readonly threads?: boolean;
+  readonly cryptoCallbacks?: CryptoCallbacks;
+}
+
+function passwordOf(username: string): string {
+  return `secret of ${username}`;
+}
 
 /** A user with a running client. */
 export class SdkUser implements AsyncDisposable {
@@ -47,15 +67,30 @@ export class SdkUser implements AsyncDisposable {
   }
 
   /** Registers a user, logs in, sets up encryption and cross-signing, and starts to sync. */
-  static async register(
-    baseUrl: string,
-    username: string,
-    { sliding }: { sliding?: (client: MatrixClient) => SlidingSync } = {},
-  ): Promise<SdkUser> {
-    const body = { username, password: `secret of ${username}`, auth: { type: "m.login.dummy" } };
+  static async register(baseUrl: string, username: string, options: SdkOptions = {}): Promise<SdkUser> {
+    const body = { username, password: passwordOf(username), auth: { type: "m.login.dummy" } };
     const session = await createClient({ baseUrl, logger: SILENT }).registerRequest(body);
+    const user = await SdkUser.#start(baseUrl, session, options);
+    await user.crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: async (send) => void await send(null) });
+    return user;
+  }
+
+  /** Logs a user in on another device, which knows nothing yet. */
+  static async logIn(baseUrl: string, username: string, options: SdkOptions = {}): Promise<SdkUser> {
+    const identifier = { type: "m.id.user", user: username };
+    const body = { type: "m.login.password", identifier, password: passwordOf(username) };
+    const session = await createClient({ baseUrl, logger: SILENT }).loginRequest(body);
+    return await SdkUser.#start(baseUrl, session, options);
+  }
+
+  static async #start(
+    baseUrl: string,
+    session: { user_id: string; device_id?: string; access_token?: string },
+    { sliding, threads = false, cryptoCallbacks }: SdkOptions,
+  ): Promise<SdkUser> {
     assert.ok(session.access_token !== undefined && session.device_id !== undefined);
     const client = createClient({
+      ...(cryptoCallbacks === undefined ? {} : { cryptoCallbacks }),
       baseUrl,
       userId: session.user_id,
       deviceId: session.device_id,
@@ -67,11 +102,12 @@ export class SdkUser implements AsyncDisposable {
     // Long enough that no sync of a test leaves a gap.
     const filter = new Filter(session.user_id);
     filter.setTimelineLimit(TIMELINE_LIMIT);
+    filter.setUnreadThreadNotifications(threads);
     const slidingSync = sliding === undefined ? {} : { slidingSync: sliding(client) };
-    await client.startClient({ filter, pendingEventOrdering: PendingEventOrdering.Detached, ...slidingSync });
+    const { Detached } = PendingEventOrdering;
+    await client.startClient({ filter, pendingEventOrdering: Detached, threadSupport: threads, ...slidingSync });
     const user = new SdkUser(client);
     await user.until("the first sync", () => client.isInitialSyncComplete());
-    await user.crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: async (send) => void await send(null) });
     return user;
   }
 
@@ -97,7 +133,8 @@ export class SdkUser implements AsyncDisposable {
     const news = new Set<() => void>();
     const wake = () => news.forEach((resolve) => resolve());
     for (const name of NEWS) this.client.on(name, wake);
-    const deadline = setTimeout(wake, WAIT_MS);
+    // Not all that the SDK does after a sync (threads, counts) is an event of the client.
+    const ticks = setInterval(wake, TICK_MS);
     const end = performance.now() + WAIT_MS - 10;
     try {
       while (true) {
@@ -112,7 +149,7 @@ export class SdkUser implements AsyncDisposable {
         news.clear();
       }
     } finally {
-      clearTimeout(deadline);
+      clearInterval(ticks);
       for (const name of NEWS) this.client.off(name, wake);
     }
   }

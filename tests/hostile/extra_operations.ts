@@ -77,6 +77,11 @@ const EXTRAS: readonly Extra[] = [
     request: `POST ${DEHYDRATED}/{deviceId}/events`,
     cases: () => [{ params: { deviceId: "DEHYDRATED" }, body: { next_batch: "1" } }],
   },
+  {
+    id: "dehydratedEventsPage",
+    request: `GET ${DEHYDRATED}/{deviceId}/events?from,limit`,
+    cases: () => [{ params: { deviceId: "DEHYDRATED" }, query: { from: "d1_1", limit: "5" } }],
+  },
   { id: "getSubscription", request: `GET ${SUBSCRIPTION}`, cases: () => [{}] },
   {
     id: "subscribe",

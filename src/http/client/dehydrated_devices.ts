@@ -11,7 +11,7 @@ import type { DehydratedDevices } from "../../services/dehydrated_devices.ts";
 import { type App, client, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
-import { pathIds } from "../middleware/params.ts";
+import { intParam, pathIds, query } from "../middleware/params.ts";
 import { json, jsonText } from "../middleware/responses.ts";
 
 /** What the routes are built from. */
@@ -30,6 +30,7 @@ const PutBody = z.looseObject({
   fallback_keys: JsonObjectSchema.optional(),
   initial_device_display_name: z.string().max(100).nullish(),
 });
+const EventsQuery = z.object({ from: z.string().optional(), limit: intParam({ min: 1 }).optional() });
 const EventsBody = z.looseObject({ next_batch: z.string().optional() });
 
 /** Registers the endpoints. */
@@ -51,10 +52,17 @@ export function dehydratedDeviceRoutes(app: App, { auth, dehydratedDevices }: De
     .delete("/dehydrated_device", auth.user(), async (c) => {
       return json({ device_id: await dehydratedDevices.delete(requester(c).userId) });
     })
+    .get("/dehydrated_device/:deviceId/events", auth.user(), async (c) => {
+      const { deviceId } = pathIds(c, { deviceId: parseDeviceId });
+      const { from, limit } = query(c, EventsQuery);
+      const page = { deviceId, from: from ?? null, ...(limit === undefined ? {} : { limit }) };
+      return jsonText(await dehydratedDevices.messages(requester(c).userId, page));
+    })
+    // As clients of an earlier draft ask.
     .post("/dehydrated_device/:deviceId/events", auth.user(), async (c) => {
       const { deviceId } = pathIds(c, { deviceId: parseDeviceId });
       const { next_batch: nextBatch } = await readJson(c, EventsBody, { allowEmpty: true });
-      const page = { deviceId, nextBatch: nextBatch ?? null };
+      const page = { deviceId, from: nextBatch ?? null, always: true };
       return jsonText(await dehydratedDevices.messages(requester(c).userId, page));
     });
 }
