@@ -77,6 +77,8 @@ export interface PushParts extends AsyncDisposable {
   readonly unsubscribes: Unsubscribes;
   /** Has rules and tags carried from replaced rooms to new ones. */
   wakeSuccessions(): void;
+  /** Forgets what notified of events received before a time. */
+  prune(before: number): Promise<void>;
   /** Goes on with what a former run of the server left. */
   start(): Promise<void>;
 }
@@ -100,6 +102,7 @@ export function buildPush(
     }),
     unsubscribes: new Unsubscribes({ key: core.signer.key, publicBaseurl: config.publicBaseurl }),
     wakeSuccessions: () => successionWorker.wake(),
+    prune: (before) => notifications.prune(before),
     async start() {
       successionWorker.wake();
       if (config.push.push.enabled) await pool.start();

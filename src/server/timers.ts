@@ -21,6 +21,9 @@ const TRANSACTION_LIFETIME_MS = 86_400_000;
 /** Other servers try again for longer. */
 const RECEIVED_LIFETIME_MS = 30 * 86_400_000;
 
+/** What notified somebody is listed and counted as unread this long; Synapse forgets most of it after a day. */
+const NOTIFICATION_LIFETIME_MS = 180 * 86_400_000;
+
 /** Starts all chores; one that fails is logged and tried again when it is due. */
 export function startTimers(parts: Parts): { stop(): Promise<void> } {
   const stopping = new AbortController();
@@ -36,7 +39,7 @@ export function startTimers(parts: Parts): { stop(): Promise<void> } {
 }
 
 function chores(parts: Parts): Chore[] {
-  const { core, accounts, media, exchange } = parts;
+  const { core, accounts, media, exchange, push } = parts;
   const { config, db, clock } = core;
   return [
     ...pruningChores(parts),
@@ -54,6 +57,11 @@ function chores(parts: Parts): Chore[] {
     { name: "monthly_active_users", everyMs: 3_600_000, run: () => accounts.activeUsers.reap() },
     { name: "uia_sessions", everyMs: 300_000, run: () => accounts.uia.expireSessions() },
     { name: "sliding_sync_connections", everyMs: 3_600_000, run: () => expireSlidingConnections(core) },
+    {
+      name: "notifications",
+      everyMs: 3_600_000,
+      run: () => push.prune(clock.now() - NOTIFICATION_LIFETIME_MS),
+    },
     { name: "media", everyMs: 60_000, run: () => media.tick() },
     {
       name: "federation",

@@ -15,6 +15,7 @@ import type { StoredEvent } from "../rooms/types.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import {
   deleteNotifications,
+  deleteNotificationsBefore,
   insertRoomNotification,
   insertUserNotifications,
   type UserNotification,
@@ -51,6 +52,8 @@ export interface NotificationsDeps {
 const NOBODY = "@:" as UserId;
 /** A list of mentions longer than this is cut: each costs an evaluation. */
 const MAX_MENTIONS = 100;
+/** Rows that one transaction looks at. */
+const PRUNED_AT_ONCE = 1_000;
 /** Relations are followed this far to the thread that an event belongs to. */
 const MAX_RELATION_STEPS = 3;
 const NOBODIES: ReadonlySet<UserId> = new Set();
@@ -89,6 +92,20 @@ export class NotificationsService {
   /** Returns the position up to which a user has read the main timeline (`""`) or a thread of a room they are in. */
   readUpTo(query: Omit<UnreadQuery, "upTo"> & { threadId: string }): Promise<number> {
     return this.#counter.readUpTo(query);
+  }
+
+  /** Forgets what events received before a time did: what nobody looked at for so long counts as unread no more. */
+  async prune(before: number): Promise<void> {
+    let deleted = 0;
+    do {
+      deleted = await this.#deps.db.transaction(async (tx) => {
+        const gone = await deleteNotificationsBefore(tx, { before, limit: PRUNED_AT_ONCE });
+        tx.afterCommit(() => {
+          for (const roomNid of gone.roomNids) this.#counter.forgetRoom(roomNid);
+        });
+        return gone.deleted;
+      });
+    } while (deleted > 0);
   }
 
   /** A redacted event notifies nobody any more. */

@@ -86,6 +86,28 @@ export async function deleteNotifications(
   return ofRoom + ofUsers > 0;
 }
 
+/**
+ * Deletes what events received before a time did, looking at the `limit` oldest rows of each table; returns the rooms of
+ * what is deleted. Rows of events that are gone count as old.
+ */
+export async function deleteNotificationsBefore(
+  tx: Tx,
+  { before, limit }: { before: number; limit: number },
+): Promise<{ roomNids: ReadonlySet<number>; deleted: number }> {
+  const rows: { room_nid: number }[] = [];
+  for (const table of [sql`room_notifications`, sql`user_notifications`]) {
+    rows.push(
+      ...await tx.all<{ room_nid: number }>(sql`
+      DELETE FROM ${table} WHERE position IN (
+        SELECT n.position FROM (SELECT room_nid, position FROM ${table} ORDER BY position LIMIT ${limit}) n
+        LEFT JOIN events e ON e.room_nid = n.room_nid AND e.position = n.position
+        WHERE e.received_ts < ${before} OR e.event_nid IS NULL)
+      RETURNING room_nid`),
+    );
+  }
+  return { roomNids: new Set(rows.map((row) => row.room_nid)), deleted: rows.length };
+}
+
 /** Counts what notifies a user in a room, by thread. */
 export async function countNotifications(db: Db, range: CountRange): Promise<ThreadCount[]> {
   const thread = range.threadId === undefined ? sql`` : sql` AND thread_id = ${range.threadId}`;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type Json, path } from "../harness/client.ts";
+import { FakeClock } from "../harness/fake_clock.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
 testEachServer("GET /notifications lists what notified, newest first, and what was read", async (database) => {
@@ -48,4 +49,29 @@ testEachServer("GET /notifications tells nothing of before one came", async (dat
   assert.deepEqual(ids(await alice.get("/notifications")), [after]);
   assert.deepEqual(ids(await alice.get("/notifications", { limit: 1 })), [after]);
   assert.deepEqual(ids(await carols.get("/notifications")), [after, before]);
+});
+
+testEachServer("what nobody looked at for half a year is forgotten, and nothing newer", async (database) => {
+  const clock = new FakeClock();
+  await using hs = await TestServer.start({ database, clock });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  await bob.join(roomId);
+  const unread = async () => (await bob.get("/sync", { timeout: 0 })).rooms.join[roomId].unread_notifications;
+  const listed = async () => {
+    const { notifications } = await bob.get("/notifications");
+    return notifications.map(({ event }: Json) => event.content.body);
+  };
+  await alice.sendText(roomId, "old");
+  const mention = { msgtype: "m.text", body: "old for bob", "m.mentions": { user_ids: [bob.userId] } };
+  await alice.send(roomId, { type: "m.room.message", content: mention });
+  clock.advance(100 * 86_400_000);
+  await alice.sendText(roomId, "newer");
+  assert.deepEqual(await listed(), ["newer", "old for bob", "old"]);
+  await hs.parts.push.prune(clock.now() - 180 * 86_400_000);
+  assert.deepEqual(await unread(), { notification_count: 3, highlight_count: 1 });
+  clock.advance(100 * 86_400_000);
+  await hs.parts.push.prune(clock.now() - 180 * 86_400_000);
+  assert.deepEqual(await listed(), ["newer"]);
+  assert.deepEqual(await unread(), { notification_count: 1, highlight_count: 0 });
 });
