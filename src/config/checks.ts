@@ -41,6 +41,10 @@ function checkServer({ server }: SectionValues, report: Report): void {
   if (server.publicBaseurl !== null && !/^https?:\/\/./i.test(server.publicBaseurl)) {
     report.problem(["public_baseurl"], 'must start with "https://" or "http://"');
   }
+  const { defaultUserType, extraUserTypes } = server.userTypes;
+  if (defaultUserType !== null && !["bot", "support", ...extraUserTypes].includes(defaultUserType)) {
+    report.problem(["user_types", "default_user_type"], 'must be "bot", "support" or one of "extra_user_types"');
+  }
   if (getRoomVersion(server.defaultRoomVersion) === null) {
     const known = listRoomVersions().map(({ id }) => id).join(", ");
     report.problem(["default_room_version"], `is not a known room version; known are ${known}`);

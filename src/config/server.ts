@@ -163,6 +163,6 @@ export const SERVER_OPTIONS = {
   user_types: option(
     object({ default_user_type: option(nullable(string), null), extra_user_types: option(list(string), []) }),
     {},
-    notYet("Types of accounts beside `support` and `bot`, and the one new accounts get."),
+    works("Types of accounts beside `support` and `bot`, and the one new accounts get."),
   ),
 };

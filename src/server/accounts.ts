@@ -68,7 +68,6 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
     limits,
     options: loginOptions,
   });
-  const sharedSecret = config.registration.registrationSharedSecret;
   const { profiles, userRooms } = buildProfiles(core, hooks);
   return {
     ...{
@@ -88,8 +87,19 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
       onDeactivated: hooks.onDeactivated,
       wakeDepartures: () => userRooms.wakeDepartures(),
     }),
-    sharedSecretRegistration: new SharedSecretRegistration({ db, clock, credentials, registration, sharedSecret }),
+    sharedSecretRegistration: buildSharedSecretRegistration(core, { credentials, registration }),
   };
+}
+
+function buildSharedSecretRegistration(
+  { config, db, clock }: Core,
+  { credentials, registration }: { credentials: Credentials; registration: Registration },
+): SharedSecretRegistration {
+  return new SharedSecretRegistration({
+    ...{ db, clock, credentials, registration },
+    sharedSecret: config.registration.registrationSharedSecret,
+    extraUserTypes: config.server.userTypes.extraUserTypes,
+  });
 }
 
 /** Builds what makes accounts, and what people prove who they are with. */
@@ -121,6 +131,7 @@ function buildRegistration(
       requiresApproval: requiresApproval(config),
       ...{ ...config.registration, ...config.captcha },
       requireTerms: terms !== null,
+      userTypes: config.server.userTypes,
       hasEmail: validations.isEnabled,
     },
     onTermsAccepted: hooks.onTermsAccepted,

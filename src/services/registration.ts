@@ -43,6 +43,13 @@ export interface RegistrationOptions extends FlowOptions {
   readonly allowGuestAccess: boolean;
   readonly inhibitUserInUseError: boolean;
   readonly allowUnderscorePrefixedRegistration: boolean;
+  readonly userTypes: UserTypeOptions;
+}
+
+/** Types of accounts beside `bot` and `support`, and the one that people's new accounts get. */
+export interface UserTypeOptions {
+  readonly defaultUserType: string | null;
+  readonly extraUserTypes: readonly string[];
 }
 
 /** What the service is built from. */
@@ -329,9 +336,11 @@ export class Registration {
       & { userId: UserId; isGuest: boolean; appserviceId?: string | null },
   ): Promise<void> {
     const createdTs = this.#deps.clock.now();
-    const user = { userId, passwordHash, isGuest, isAdmin, userType, appserviceId, createdTs };
+    const isPerson = !isGuest && appserviceId === null;
+    const given = userType ?? (isPerson ? this.#deps.options.userTypes.defaultUserType : null);
+    const user = { userId, passwordHash, isGuest, isAdmin, userType: given, appserviceId, createdTs };
     if (!await insertUser(tx, user)) throw userInUse();
-    if (!isGuest && appserviceId === null) await this.#deps.validity?.begin(tx, userId);
+    if (isPerson) await this.#deps.validity?.begin(tx, userId);
     const name = displayname === undefined ? userId.slice(1, userId.indexOf(":")) : displayname;
     await upsertProfile(tx, {
       userId,

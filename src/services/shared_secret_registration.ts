@@ -19,6 +19,8 @@ export interface SharedSecretRegistrationDeps {
   readonly registration: Registration;
   /** Null where registering this way is off. */
   readonly sharedSecret: string | null;
+  /** Types of accounts beside `bot` and `support`. */
+  readonly extraUserTypes: readonly string[];
 }
 
 /** A signed request. */
@@ -33,6 +35,7 @@ export interface SharedSecretRequest {
   readonly mac: string;
 }
 
+const BUILT_IN_TYPES: readonly string[] = ["bot", "support"];
 const NONCE_LIFETIME_MS = 60_000;
 const NONCE_LENGTH = 64;
 
@@ -58,6 +61,10 @@ export class SharedSecretRegistration {
     const secret = this.#secret();
     for (const text of [request.username, request.password]) {
       if (text === "" || text.includes("\u0000")) throw invalidParam("Invalid username or password");
+    }
+    const { userType } = request;
+    if (userType !== null && ![...BUILT_IN_TYPES, ...this.#deps.extraUserTypes].includes(userType)) {
+      throw invalidParam("Invalid user type");
     }
     const now = this.#deps.clock.now();
     const isFresh = await this.#deps.db.transaction((tx) => deleteNonce(tx, { nonce: request.nonce, now }));

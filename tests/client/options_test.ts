@@ -1,10 +1,13 @@
 /** Options of the configuration that change what the client API allows, each a little. */
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { defaultConfig } from "../../src/config/load.ts";
 import { userAgentOf } from "../../src/config/user_agent.ts";
 import { VERSION } from "../../src/lib/version.ts";
+import type { UserId } from "../../src/protocol/ids.ts";
+import { selectUser } from "../../src/storage/users.ts";
 import { path, type TestClient } from "../harness/client.ts";
-import { testEachServer, TestServer } from "../harness/server.ts";
+import { SHARED_SECRET, testEachServer, TestServer } from "../harness/server.ts";
 
 Deno.test("user_agent_suffix follows the name and version", () => {
   assert.equal(userAgentOf(defaultConfig("hs.test")), `synapse-ts/${VERSION}`);
@@ -112,3 +115,32 @@ testEachServer(
     assert.deepEqual(document["m.identity_server"], { base_url: "https://id.test" });
   },
 );
+
+testEachServer("user_types names the type of new accounts and which others there are", async (database) => {
+  const config = { user_types: { default_user_type: "member", extra_user_types: ["member", "kiosk"] } };
+  await using hs = await TestServer.start({ database, config: { ...config, allow_guest_access: true } });
+  const [alice] = await hs.register("alice");
+  const guest = await hs.registerGuest();
+  const typeOf = async (userId: string) => (await selectUser(hs.parts.core.db, userId as UserId))?.userType;
+  assert.equal(await typeOf(alice.userId), "member");
+  assert.equal(await typeOf(guest.userId), null);
+  const register = async (username: string, userType: string) => {
+    const { nonce } = await hs.anyone.ok("GET", "/_synapse/admin/v1/register");
+    const text = [nonce, username, "password", "notadmin", userType].join("\0");
+    const mac = createHmac("sha1", SHARED_SECRET).update(text).digest("hex");
+    return { nonce, username, password: "password", admin: false, user_type: userType, mac };
+  };
+  const made = await register("kiosk", "kiosk");
+  await hs.anyone.ok("POST", "/_synapse/admin/v1/register", { body: made });
+  assert.equal(await typeOf("@kiosk:hs.test"), "kiosk");
+  const wrong = await register("wrong", "emperor");
+  await hs.anyone.fails("POST", "/_synapse/admin/v1/register", {
+    body: wrong,
+    status: 400,
+    errcode: "M_INVALID_PARAM",
+  });
+  assert.throws(
+    () => defaultConfig("hs.test", { user_types: { default_user_type: "x" } }),
+    /user_types\.default_user_type/,
+  );
+});
