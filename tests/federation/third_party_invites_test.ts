@@ -80,6 +80,10 @@ testEachServer("an address is told to nobody by those who may not invite, and fa
   await resident.hs.restart({ enable_3pid_lookup: false });
   const again = resident.hs.again(alice);
   await again.fails("POST", target, { body, status: 403, errcode: "M_THREEPID_DENIED" });
+  const asked = identity.peer.requests.length;
+  await resident.hs.restart({ block_non_admin_invites: true });
+  await resident.hs.again(alice).fails("POST", target, { body, ...refused });
+  assert.equal(identity.peer.requests.length, asked);
 });
 
 testEachServer("whoever has the address becomes invited, at the word of the identity server", async (database) => {
