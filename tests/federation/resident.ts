@@ -8,7 +8,7 @@ import { parsePdu, pduJson } from "../../src/protocol/event_format.ts";
 import type { Pdu, RoomEvent } from "../../src/protocol/event.ts";
 import type { UserId } from "../../src/protocol/ids.ts";
 import type { JsonObject } from "../../src/protocol/json.ts";
-import { getRoomVersion } from "../../src/protocol/room_versions.ts";
+import { getRoomVersion, listRoomVersions } from "../../src/protocol/room_versions.ts";
 import { hashAndSignEvent, type Signer } from "../../src/protocol/signatures.ts";
 import { addFederationRoutes, buildFederation, type FederationParts } from "../../src/server/federation.ts";
 import { addFederationExchangeRoutes } from "../../src/server/federation_exchange.ts";
@@ -45,7 +45,7 @@ export interface Resident extends AsyncDisposable {
 
 const DAY = 86_400_000;
 /** All room versions, as the query of `make_join`. */
-export const ALL_VERSIONS = Array.from({ length: 12 }, (_, index) => `ver=${index + 1}`).join("&");
+export const ALL_VERSIONS = listRoomVersions().map(({ id }) => `ver=${id}`).join("&");
 
 /** Starts one. */
 export async function startResident(database: TestDatabase, config: Record<string, unknown> = {}): Promise<Resident> {
