@@ -101,6 +101,7 @@ function buildThirdPartyInvites(
     ...{ remote, log, engine: rooms.engine, state: rooms.state, serverName: config.serverName },
     profiles: { get: rooms.hooks.profileOf },
     identityServers,
+    webClientLocation: config.email.email?.inviteClientLocation ?? null,
     isEnabled: config.registration.enable3pidLookup,
   });
 }

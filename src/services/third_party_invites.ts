@@ -29,6 +29,8 @@ export interface ThirdPartyInvitesDeps {
   readonly profiles: ProfileSource;
   readonly identityServers: IdentityServers;
   readonly remote: Pick<RemoteMembership, "exchangeThirdPartyInvite">;
+  /** `email.invite_client_location`; null leaves it to the identity server. */
+  readonly webClientLocation: string | null;
   /** `enable_3pid_lookup`. */
   readonly isEnabled: boolean;
   readonly log: Logger;
@@ -54,7 +56,7 @@ export class ThirdPartyInvites {
 
   /** Invites whoever has an address, be they known or not. */
   async invite(requester: Requester, invite: AddressInvite): Promise<void> {
-    const { engine, identityServers, isEnabled } = this.#deps;
+    const { engine, identityServers, isEnabled, webClientLocation } = this.#deps;
     const { roomId, idServer: server, idAccessToken: token, medium } = invite;
     // Spec: appendices, "3PID Types": mail addresses are compared without regard to case.
     const address = medium === "email" ? invite.address.toLowerCase() : invite.address;
@@ -74,6 +76,8 @@ export class ThirdPartyInvites {
       room_id: roomId,
       sender: requester.userId,
       ...await this.#describe(requester, roomId),
+      // The identity server sends the mail; with this it leads to the operator's client.
+      ...(webClientLocation === null ? {} : { "org.matrix.web_client_location": webClientLocation }),
     };
     const stored = await asked(server, () => identityServers.storeInvite({ server, token }, body));
     await engine.sendEvent(requester, {

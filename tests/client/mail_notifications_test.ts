@@ -142,6 +142,20 @@ testEachServer("what waits to be mailed is mailed after a restart", async (datab
   assert.equal((await hs.again(alice).get("/pushers")).pushers.length, 1);
 });
 
+testEachServer("a mail that was refused is sent later", async (database) => {
+  await using world = await start(database);
+  const { mails, clock } = world;
+  mails.refuses = true;
+  await world.say("late");
+  await pass(world, 11 * MINUTE_MS);
+  // Refused: the pusher waits for its next attempt.
+  await untilWaiting(world);
+  assert.equal(mails.mails.length, 1);
+  mails.refuses = false;
+  clock.advance(16 * MINUTE_MS);
+  assert.match((await mails.mail(1)).text, /late/);
+});
+
 testEachServer("pushers of kind email are for one's own addresses, where they are on", async (database) => {
   await using world = await start(database, { notif_for_new_users: false });
   const { alice, bob, hs } = world;

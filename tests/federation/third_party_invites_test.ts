@@ -39,13 +39,18 @@ testEachServer("a known address is the user's, an unknown one is kept by the ide
   assert.equal((await member(alice, { roomId, userId: bob.userId })).membership, "invite");
   assert.equal(identity.stored.length, 0);
 
-  const token = await inviteAddress(alice, { roomId, identity });
+  await resident.hs.restart({ email: { notif_from: "hs@hs.test", invite_client_location: "https://app.test" } });
+  const again = resident.hs.again(alice);
+  await inviteAddress(again, { roomId, identity });
+  assert.equal(identity.stored.pop()?.["org.matrix.web_client_location"], "https://app.test");
+  await resident.hs.restart({ email: null });
+  const token = await inviteAddress(resident.hs.again(alice), { roomId, identity });
   const [kept] = identity.stored;
   assert.deepEqual(kept, {
     ...{ token, medium: "email", address: "carol@example.org", room_id: roomId, sender: alice.userId },
     ...{ room_name: "Meeting", room_join_rules: "invite", sender_display_name: "alice" },
   });
-  const issued = await alice.state(roomId, { type: "m.room.third_party_invite", stateKey: token });
+  const issued = await resident.hs.again(alice).state(roomId, { type: "m.room.third_party_invite", stateKey: token });
   const key = identity.key.verifyKey.base64;
   const url = `https://${identity.name}/_matrix/identity/v2/pubkey/isvalid`;
   assert.deepEqual(issued, {

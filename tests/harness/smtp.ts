@@ -38,9 +38,12 @@ export class SmtpSink implements AsyncDisposable {
   readonly mails: ReceivedMail[] = [];
   readonly #waiting: (() => void)[] = [];
   port = 0;
+  /** Refuses every recipient. */
+  refuses: boolean;
 
   private constructor(options: SmtpOptions) {
     const { tls, secure = false, login, refuses = false } = options;
+    this.refuses = refuses;
     const settings: SMTPServerOptions = {
       secure,
       ...(tls === undefined ? { hideSTARTTLS: true } : tls),
@@ -50,7 +53,7 @@ export class SmtpSink implements AsyncDisposable {
         const isRight = auth.username === login?.user && auth.password === login?.pass;
         callback(isRight ? null : new Error("Wrong login"), isRight ? { user: auth.username ?? "" } : undefined);
       },
-      onRcptTo: (_address, _session, callback) => callback(refuses ? new Error("No such mailbox") : null),
+      onRcptTo: (_address, _session, callback) => callback(this.refuses ? new Error("No such mailbox") : null),
       onData: (stream, session, callback) => {
         const chunks: Uint8Array[] = [];
         stream.on("data", (chunk: Uint8Array) => chunks.push(chunk));
