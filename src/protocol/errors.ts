@@ -7,6 +7,7 @@ import type { JsonObject } from "./json.ts";
 
 /** Every error code of the spec that this server gives. Sorted. */
 export type Errcode =
+  | "FI.MAU.MSC2815_UNREDACTED_CONTENT_DELETED"
   | "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION"
   | "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"
   | "IO_ELEMENT_MSC4388_CONCURRENT_WRITE"

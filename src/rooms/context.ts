@@ -1,9 +1,11 @@
 /** Single events and what surrounds them. Spec: client-server API, `GET /rooms/{roomId}/event` and `/context`. */
 import type { EventFilter } from "../protocol/filter.ts";
-import { notFound } from "../protocol/errors.ts";
+import { MatrixError, notFound } from "../protocol/errors.ts";
 import { stateKeyOf } from "../protocol/event.ts";
 import type { EventId } from "../protocol/ids.ts";
 import { getActionLevel, getUserLevel } from "../protocol/power_levels.ts";
+import type { Db } from "../storage/database.ts";
+import { selectIsPruned } from "../storage/redacted_events.ts";
 import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
 import type { EventStore } from "./event_store.ts";
 import type { MemberLoader } from "./lazy_members.ts";
@@ -28,6 +30,7 @@ const POWER_LEVELS = stateKeyOf("m.room.power_levels", "");
 
 /** What reading around an event is built from. */
 export interface ContextDeps {
+  readonly db: Db;
   readonly events: EventStore;
   readonly state: StateReader;
   readonly visibility: Visibility;
@@ -58,6 +61,9 @@ export class EventContext {
   ): Promise<string> {
     const viewer = await this.#deps.readers.viewer(reading);
     const found = await this.#find(reading.access, { viewer, eventId });
+    if (unredacted && await selectIsPruned(this.#deps.db, found.stored.nid)) {
+      throw new MatrixError(404, "FI.MAU.MSC2815_UNREDACTED_CONTENT_DELETED", "The content is deleted for good");
+    }
     // What hides the messages of an erased account is no redaction and stays.
     const shown = unredacted ? { ...found, stored: { ...found.stored, redactedByNid: null } } : found;
     const [text] = await this.#render(reading.requester, [shown]);

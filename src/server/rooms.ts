@@ -92,7 +92,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   return {
     ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, history },
     ...{ policySigner, hooks },
-    context: new EventContext({ ...reading, pagination }),
+    context: new EventContext({ ...reading, db, pagination }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility, history }),
     facts: new RoomFacts({ db, events, state, memberships, visibility }),

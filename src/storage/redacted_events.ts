@@ -41,3 +41,9 @@ export async function updatePrunedEvents(
   ]);
   await tx.runMany(statements);
 }
+
+/** Tells whether what a redaction took away of an event is deleted. */
+export async function selectIsPruned(db: Db, eventNid: number): Promise<boolean> {
+  const row = await db.get<{ is_pruned: boolean }>(sql`SELECT is_pruned FROM events WHERE event_nid = ${eventNid}`);
+  return row?.is_pruned ?? true;
+}

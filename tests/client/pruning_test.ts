@@ -43,6 +43,10 @@ testEachServer("what a redaction took away is deleted for good after redaction_r
   assert.deepEqual(event.content, {});
   assert.equal(event.unsigned.redacted_because.content.reason, "said too much");
   assert.equal((await alice.get(path`/rooms/${room}/event/${kept}`)).content.body, "no secret");
+  const query = { "fi.mau.msc2815.include_unredacted_content": true };
+  const deleted = { status: 404, errcode: "FI.MAU.MSC2815_UNREDACTED_CONTENT_DELETED" };
+  await alice.fails("GET", path`/rooms/${room}/event/${gone}`, { query, ...deleted });
+  assert.equal((await alice.get(path`/rooms/${room}/event/${young}`, query)).content.body, "a fresh secret");
   await passTime(clock, async () => !(await storedText(hs, young)).includes("a fresh secret"));
   // The room goes on: its events are still what was signed and hashed, as far as redactions leave it.
   await hs.restart();

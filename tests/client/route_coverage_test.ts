@@ -18,7 +18,6 @@ interface Endpoint {
 const NOT_YET: readonly (string | RegExp)[] = [
   "oauth_server_metadata.yaml",
   "policy_server.yaml",
-  "pusher.yaml",
   "sso_login_redirect.yaml",
   /\/preview_url$/,
 ];
