@@ -1,7 +1,7 @@
 /** Asking other servers for events and states. Spec: server-server API, "Retrieving events", "Backfilling". */
 import type { EventId, RoomId, ServerName } from "../protocol/ids.ts";
 import { parseEventId } from "../protocol/ids.ts";
-import type { JsonValue } from "../protocol/json.ts";
+import type { JsonObject, JsonValue } from "../protocol/json.ts";
 import type { FederationClient } from "./client.ts";
 import { badAnswer } from "./remote_error.ts";
 
@@ -19,6 +19,7 @@ const MAX_STATE_IDS = 500_000;
 const STATE_TIMEOUT_MS = 120_000;
 /** Somebody waits for it. */
 const NEAREST_TIMEOUT_MS = 10_000;
+const RELATED_TIMEOUT_MS = 10_000;
 
 /** Typed requests for events. Answers are unchecked PDUs, with numbers as they were written. */
 export class RemoteEvents {
@@ -112,6 +113,15 @@ export class RemoteEvents {
       throw badAnswer(server, "The answer has no event id with a time");
     }
     return { eventId, originServerTs };
+  }
+
+  /** Returns events that are related to one, with what authorizes them (MSC2836). */
+  async related(server: ServerName, body: JsonObject): Promise<{ events: JsonValue[]; authChain: JsonValue[] }> {
+    const answer = await this.#client.request({
+      ...{ server, method: "POST", path: "/_matrix/federation/unstable/event_relationships", body },
+      ...{ maxBytes: MAX_LIST_BYTES, timeoutMs: RELATED_TIMEOUT_MS, exactNumbers: true, ignoreBackoff: true },
+    });
+    return { events: listOf(server, answer["events"]), authChain: listOf(server, answer["auth_chain"]) };
   }
 
   async #get(

@@ -12,13 +12,14 @@ import type { Logger } from "../lib/log.ts";
 import { LruCache } from "../lib/lru.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
 import type { EventId, RoomId, ServerName } from "../protocol/ids.ts";
+import { isJsonObject } from "../protocol/json.ts";
 import type { Database } from "../storage/database.ts";
 import { selectBackwardExtremities } from "../storage/event_lookups.ts";
 import type { RoomEngine } from "./engine.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { Inbound } from "./inbound.ts";
 import { parentsFirst } from "./outliers.ts";
-import type { RemoteHistory, WantedTime } from "./pagination.ts";
+import type { RelatedEvent, RelatedQuery, RemoteHistory, WantedTime } from "./pagination.ts";
 import type { PduChecks } from "./pdu_checks.ts";
 import type { ReceivedEvent } from "./receive.ts";
 import type { RoomHosts } from "./room_hosts.ts";
@@ -48,6 +49,7 @@ const MAX_CANDIDATES = 100;
 const MAX_SERVERS = 5;
 const MIN_EVENTS = 50;
 const MAX_EVENTS = 100;
+const MAX_AUTH_EVENTS = 2_000;
 /** After this no further server is asked: somebody waits for the page. */
 const MAX_TIME_MS = 30_000;
 const FIRST_PAUSE_MS = 60_000;
@@ -112,6 +114,38 @@ export class Backfill implements RemoteHistory {
       const { eventId } = found;
       return await this.#rooms.run(room.roomId, () => this.#fetchOne(server, { room, eventId }));
     });
+  }
+
+  /** Fetches an event with what is related to it, without places in the graph; null when nobody has it. */
+  async related(room: RoomIdentity, query: RelatedQuery): Promise<RelatedEvent[] | null> {
+    const eventId = query.event_id;
+    if (this.#isLeftAlone(eventId)) return null;
+    let found: RelatedEvent[] = [];
+    const isFound = await this.#tryEach(room, async (server) => {
+      found = await this.#fetchRelated(server, { room, query });
+      return found.some((related) => related.eventId === eventId);
+    });
+    if (!isFound) this.#noteFailure(eventId);
+    return isFound ? found : null;
+  }
+
+  async #fetchRelated(
+    server: ServerName,
+    { room, query }: { room: RoomIdentity; query: RelatedQuery },
+  ): Promise<RelatedEvent[]> {
+    const { remote, checks, engine } = this.#deps;
+    const answer = await remote.related(server, query);
+    const received = await checks.passing(answer.authChain.slice(0, MAX_AUTH_EVENTS), room);
+    const related: RelatedEvent[] = [];
+    for (const pdu of answer.events.slice(0, MAX_EVENTS)) {
+      const checked = await checks.check(pdu, room);
+      if (!checked.ok) continue;
+      received.push(checked.received);
+      const unsigned = isJsonObject(pdu) ? pdu["unsigned"] : undefined;
+      related.push({ eventId: checked.received.event.eventId, unsigned: isJsonObject(unsigned) ? unsigned : {} });
+    }
+    await engine.storeOutliers(room.roomId, received);
+    return related;
   }
 
   async #holes({ roomNid }: RoomIdentity, depths: { low: number; high: number }): Promise<EventId[]> {

@@ -6,6 +6,7 @@
  */
 import type { EventFilter } from "../protocol/filter.ts";
 import type { EventId, UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
 import type { Db } from "../storage/database.ts";
 import {
   FIRST,
@@ -54,6 +55,17 @@ export interface RemoteHistory {
   event(room: RoomIdentity, eventId: EventId): Promise<boolean>;
   /** Looks for an event nearer to a time than the known one; tells whether one was found, which is here now. */
   nearer(room: RoomIdentity, wanted: WantedTime): Promise<boolean>;
+  /** Fetches an event with what is related to it, without places in the graph; null when nobody has it. */
+  related(room: RoomIdentity, query: RelatedQuery): Promise<RelatedEvent[] | null>;
+}
+
+/** The body of a request for related events (MSC2836). */
+export type RelatedQuery = JsonObject & { readonly event_id: EventId };
+
+/** An event that another server sent, with its word on the event's children. */
+export interface RelatedEvent {
+  readonly eventId: EventId;
+  readonly unsigned: JsonObject;
 }
 
 /** A moment, and what is known next to it. Times are in milliseconds. */

@@ -29,6 +29,8 @@ export interface RenderView {
   readonly memberships?: ReadonlyMap<number, Membership>;
   /** Bundled aggregations (the text of `unsigned.m.relations`) by event. */
   readonly relations?: ReadonlyMap<number, string>;
+  /** Further members of `unsigned`, as text without braces, by event. */
+  readonly unsigned?: ReadonlyMap<number, string>;
   readonly format?: "client" | "federation";
   /** Spec: `event_fields` of a filter. */
   readonly fields?: readonly (readonly string[])[] | null;
@@ -187,6 +189,8 @@ function compose(
   if (view.previous && previous !== null) unsigned += previous;
   const relations = view.relations?.get(stored.nid);
   if (relations !== undefined) unsigned += `,"m.relations":${relations}`;
+  const further = view.unsigned?.get(stored.nid);
+  if (further !== undefined) unsigned += `,${further}`;
   const room = view.roomId ? `,"room_id":${JSON.stringify(stored.event.roomId)}` : "";
   return `${text}${room}${unsigned}${redaction}}}`;
 }

@@ -12,6 +12,7 @@ export function configuredFeatures(config: Core["config"]): Record<string, boole
     "io.element.e2ee_forced.public": encrypted === "all",
     "io.element.e2ee_forced.trusted_private": encrypted !== "off",
     "io.element.msc4388": msc4388 !== null,
+    "org.matrix.msc2836": experimentalFeatures.isEnabled("msc2836_enabled"),
     "org.matrix.msc3882": sessions.loginViaExistingSession.enabled,
     "org.matrix.msc3912": experimentalFeatures.isEnabled("msc3912_enabled"),
     "org.matrix.msc4108": msc4108 !== null,

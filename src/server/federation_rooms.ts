@@ -1,4 +1,5 @@
 /** What other servers may do in our rooms. */
+import { federationRelationshipRoutes } from "../http/federation/event_relationships.ts";
 import { federationMediaRoutes } from "../http/federation/media.ts";
 import { federationMembershipRoutes } from "../http/federation/memberships.ts";
 import { queryRoutes } from "../http/federation/queries.ts";
@@ -63,17 +64,19 @@ export function buildFederationRooms(
 /** Registers the endpoints that work on rooms, users and media. */
 export function addFederationRoomRoutes(
   app: App,
-  { core, federation, federationRooms, media }: {
+  { core, federation, federationRooms, media, rooms: { relationships } }: {
     core: Core;
     federation: FederationParts;
     federationRooms: FederationRoomParts;
     media: Media;
+    rooms: Pick<RoomParts, "relationships">;
   },
 ): void {
   const { auth } = federation;
   const { clock, config: { serverName, media: { enableMediaRepo } } } = core;
-  const { reads, templates, memberships, queries, hierarchy, openId } = federationRooms;
+  const { reads, visibility, templates, memberships, queries, hierarchy, openId } = federationRooms;
   roomReadRoutes(app, { auth, reads, serverName, clock });
+  if (relationships !== null) federationRelationshipRoutes(app, { auth, relationships, reads, visibility });
   federationMembershipRoutes(app, { auth, templates, memberships, serverName });
   queryRoutes(app, { auth, queries, hierarchy, openId });
   if (!enableMediaRepo) return;

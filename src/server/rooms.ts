@@ -17,6 +17,7 @@ import { Outbox } from "../rooms/outbox.ts";
 import { type Bundler, Pagination, type RemoteHistory } from "../rooms/pagination.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { PolicySigner } from "../rooms/policy.ts";
+import { Relationships, type RelationshipsDeps } from "../rooms/relationships.ts";
 import { EventRenderer } from "../rooms/renderer.ts";
 import { RoomReaders } from "../rooms/room_access.ts";
 import { RoomFacts } from "../rooms/room_facts.ts";
@@ -69,6 +70,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ...{ db, clock, events },
     isEnabled: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
   });
+  const relationships = relationshipsOf(config, { db, ...reading });
   scaleCaches({ ...stores, renderer }, config.caching);
   const outbox = new Outbox({ serverName: config.serverName });
   const policySigner = new PolicySigner(getLogger("synapse.rooms.policy"));
@@ -80,6 +82,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
       timelines.onPersist,
       transactions.onPersist,
       stickyEvents.onPersist,
+      ...(relationships === null ? [] : [relationships.onPersist]),
       hooks.onPersist,
       outbox.onPersist,
     ],
@@ -91,7 +94,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   });
   return {
     ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, history },
-    ...{ policySigner, hooks },
+    ...{ policySigner, hooks, relationships },
     context: new EventContext({ ...reading, db, pagination }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility, history }),
@@ -99,6 +102,10 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     moves: new MembershipMoves({ memberships, timelines, events, state }),
     joinPositions: new JoinPositions({ events, state }),
   };
+}
+
+function relationshipsOf({ experimental }: Core["config"], deps: RelationshipsDeps): Relationships | null {
+  return experimental.experimentalFeatures.isEnabled("msc2836_enabled") ? new Relationships(deps) : null;
 }
 
 // deno-lint-ignore explicit-function-return-type -- the type is what is built

@@ -17,6 +17,7 @@ import { pushRuleRoutes } from "../http/client/push_rules.ts";
 import { pusherRoutes } from "../http/client/pushers.ts";
 import { receiptRoutes } from "../http/client/receipts.ts";
 import { registerRoutes } from "../http/client/register.ts";
+import { eventRelationshipRoutes } from "../http/client/event_relationships.ts";
 import { roomReadRoutes } from "../http/client/room_reads.ts";
 import { roomSendRoutes } from "../http/client/room_send.ts";
 import { slidingSyncRoutes } from "../http/client/sliding_sync.ts";
@@ -162,6 +163,7 @@ function roomParts(
     allowsSticky: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
   });
   roomReadRoutes(app, { auth, ...rooms });
+  if (rooms.relationships !== null) eventRelationshipRoutes(app, { auth, relationships: rooms.relationships });
   syncRoutes(app, { auth, ...sync });
   if (hasSlidingSync(config)) slidingSyncRoutes(app, { auth, ...sync });
   directoryRoutes(app, {

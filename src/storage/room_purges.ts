@@ -32,7 +32,15 @@ const BY_NID = [
 /** The same by its id. Reports stay, which are about people, and backups of keys, which are their owners'. Sorted. */
 const BY_ID = ["account_data", "appservice_room_list", "delayed_events", "guest_evictions", "room_aliases"] as const;
 /** Tables whose rows belong to an event. Sorted. */
-const BY_EVENT = ["event_auth", "event_json", "event_prev", "event_relations", "event_transactions"] as const;
+const BY_EVENT = [
+  "event_auth",
+  "event_children_told",
+  "event_json",
+  "event_parents",
+  "event_prev",
+  "event_relations",
+  "event_transactions",
+] as const;
 
 const MAX_USERS = 100_000;
 

@@ -19,6 +19,7 @@ const ENDPOINTS: Readonly<Record<string, readonly [string, string]>> = {
   "org.matrix.msc3771": ["POST", "/rooms/!x:hs.test/receipt/m.read/$x"],
   "com.beeper.msc4446": ["POST", "/rooms/!x:hs.test/read_markers"],
   "fi.mau.msc2815": ["GET", "/rooms/!x:hs.test/event/$x"],
+  "org.matrix.msc2836": ["POST", `${UNSTABLE}/event_relationships`],
   "org.matrix.msc3814": ["GET", `${UNSTABLE}/org.matrix.msc3814.v1/dehydrated_device`],
   "org.matrix.msc3827.stable": ["POST", "/publicRooms"],
   "org.matrix.msc3856": ["GET", `${UNSTABLE}/org.matrix.msc3856/rooms/!x:hs.test/threads`],
@@ -52,7 +53,13 @@ const CONFIG = {
   public_baseurl: "https://hs.test/",
   max_event_delay_duration: "1d",
   login_via_existing_session: { enabled: true },
-  experimental_features: { msc4108_enabled: true, msc4306_enabled: true, msc4354_enabled: true, msc4388_mode: "open" },
+  experimental_features: {
+    msc2836_enabled: true,
+    msc4108_enabled: true,
+    msc4306_enabled: true,
+    msc4354_enabled: true,
+    msc4388_mode: "open",
+  },
 };
 
 Deno.test("every feature that /versions tells of has its endpoint", async (t) => {
@@ -84,6 +91,7 @@ Deno.test("what the configuration does not switch on is not told of", async () =
   const { unstable_features: features } = await hs.anyone.get(VERSIONS);
   const switched = [
     "io.element.msc4388",
+    "org.matrix.msc2836",
     "org.matrix.msc3882",
     "org.matrix.msc4108",
     "org.matrix.msc4140",

@@ -39,7 +39,7 @@ async function count(db: Database): Promise<number[]> {
 }
 
 testEachServer("a room that all have forgotten is deleted with all its rows, others stay", async (database) => {
-  const config = { forgotten_room_retention_period: "1h" };
+  const config = { forgotten_room_retention_period: "1h", experimental_features: { msc2836_enabled: true } };
   await using hs = await TestServer.start({ database, config });
   const [alice, bob] = await hs.register("alice", "bob");
   const { db } = hs.parts.core;
@@ -50,6 +50,8 @@ testEachServer("a room that all have forgotten is deleted with all its rows, oth
   const first = await alice.sendText(roomId, "hello bob");
   const relation = { "m.relates_to": { rel_type: "m.thread", event_id: first } };
   await bob.send(roomId, { type: "m.room.message", content: { msgtype: "m.text", body: "in a thread", ...relation } });
+  const relationship = { "m.relationship": { rel_type: "m.reference", event_id: first } };
+  await bob.send(roomId, { type: "m.room.message", content: { msgtype: "m.text", body: "below", ...relationship } });
   await bob.post(path`/rooms/${roomId}/receipt/m.read/${first}`, {});
   await bob.put(path`/user/${bob.userId}/rooms/${roomId}/tags/m.favourite`, { order: 1 });
   await alice.put(path`/rooms/${roomId}/redact/${first}/${"r"}`, {});

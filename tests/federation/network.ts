@@ -22,18 +22,32 @@ export interface TestNetwork extends AsyncDisposable {
 
 /** Registers one test per dialect with two servers. */
 export function testNetwork(name: string, body: (network: TestNetwork) => Promise<void>): void {
+  testConfiguredNetwork({ name, config: {} }, body);
+}
+
+/** As `testNetwork`; `config` adds to the configuration of both. */
+export function testConfiguredNetwork(
+  { name, config }: { name: string; config: Record<string, unknown> },
+  body: (network: TestNetwork) => Promise<void>,
+): void {
   for (const dialect of DIALECTS) {
     Deno.test(`${name} [${dialect}]`, async () => {
       await using one = await createTestDatabase(dialect);
       await using two = await createTestDatabase(dialect);
-      await using network = await startNetwork(one, two);
+      await using network = await startNetwork([one, two], config);
       await body(network);
     });
   }
 }
 
-async function startNetwork(one: TestDatabase, two: TestDatabase): Promise<TestNetwork> {
-  const servers = [await startOne(one, "hs1.test"), await startOne(two, "hs2.test")] as const;
+async function startNetwork(
+  [one, two]: readonly [TestDatabase, TestDatabase],
+  config: Record<string, unknown>,
+): Promise<TestNetwork> {
+  const servers = [
+    await startOne(one, { host: "hs1.test", config }),
+    await startOne(two, { host: "hs2.test", config }),
+  ] as const;
   return {
     servers: [servers[0], servers[1]],
     async [Symbol.asyncDispose]() {
@@ -42,7 +56,10 @@ async function startNetwork(one: TestDatabase, two: TestDatabase): Promise<TestN
   };
 }
 
-async function startOne(database: TestDatabase, host: string): Promise<NetworkServer> {
+async function startOne(
+  database: TestDatabase,
+  { host, config }: { host: string; config: Record<string, unknown> },
+): Promise<NetworkServer> {
   const port = freePort();
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-net-" });
   const { cert, key } = await makeCertificate(`DNS:${host}`);
@@ -60,6 +77,7 @@ async function startOne(database: TestDatabase, host: string): Promise<NetworkSe
       ip_range_blacklist: [],
       trusted_key_servers: [],
       allow_public_rooms_over_federation: true,
+      ...config,
       listeners: [
         { port: 0, bind_addresses: ["127.0.0.1"], resources: [{ names: ["client"] }] },
         { port, tls: true, bind_addresses: ["127.0.0.1"], resources: [{ names: ["federation"] }] },
