@@ -60,7 +60,7 @@ async function startShim(folder: string, keep: boolean): Promise<RunningProcess>
 }
 
 /** Runs `go test -json` and returns its lines, printing the outcome of each top-level test as it ends. */
-async function goTest(settings: Settings, socket: string): Promise<string[]> {
+async function goTest(settings: Settings, folder: string): Promise<string[]> {
   const dir = Deno.env.get("COMPLEMENT_DIR") ?? "../tmp/complement";
   const cwd = await requirePath(dir, "set COMPLEMENT_DIR to a checkout of github.com/matrix-org/complement");
   // One package at a time: the packages of one run would share the machine and the stand-in.
@@ -70,7 +70,9 @@ async function goTest(settings: Settings, socket: string): Promise<string[]> {
     args: [...args, ...settings.packages],
     cwd,
     env: {
-      DOCKER_HOST: `unix://${socket}`,
+      DOCKER_HOST: `unix://${folder}/docker.sock`,
+      // Complement keeps its CA there: runs side by side would put theirs in the place of each other's.
+      TMPDIR: folder,
       COMPLEMENT_BASE_IMAGE: "hs",
       COMPLEMENT_ENABLE_DIRTY_RUNS: "1",
       COMPLEMENT_SPAWN_HS_TIMEOUT_SECS: "60",
@@ -114,7 +116,7 @@ async function main(): Promise<number> {
   let lines: string[];
   const shim = await startShim(folder, settings.keep);
   try {
-    lines = await goTest(settings, `${folder}/docker.sock`);
+    lines = await goTest(settings, folder);
   } finally {
     await shim.stop();
     if (settings.keep) console.log(`The servers' folders are in ${folder}/containers`);
