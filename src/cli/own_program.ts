@@ -1,7 +1,4 @@
 /** Starts this program once more: in the background, or as a helper beside the server. */
-import { spawn } from "node:child_process";
-import process from "node:process";
-
 /** How to start this program with other arguments: the executable itself, or Deno with the sources. */
 export function ownProgram(args: readonly string[]): { readonly program: string; readonly args: readonly string[] } {
   const program = Deno.execPath();
@@ -23,27 +20,40 @@ export interface DetachedStart {
  *
  * It keeps running when this process ends; what it writes to its console from then on goes nowhere.
  */
-export function startDetached(
+export async function startDetached(
   args: readonly string[],
   { ready, env }: { ready: RegExp; env: Readonly<Record<string, string>> },
 ): Promise<DetachedStart> {
   const own = ownProgram(args);
-  const child = spawn(own.program, [...own.args], {
+  // Not by node:child_process, which takes this program for a Node and changes its arguments.
+  const child = new Deno.Command(own.program, {
+    args: [...own.args],
+    env: { ...env },
     detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let [output, errors] = ["", ""];
+  const readErrors = follow(child.stderr, (text) => {
+    errors = (errors + text).slice(-MAX_KEPT);
+    return false;
   });
-  return new Promise((resolve, reject) => {
-    let output = "";
-    let errors = "";
-    child.once("error", reject);
-    child.stderr.on("data", (chunk) => errors = (errors + String(chunk)).slice(-65_536));
-    child.stdout.on("data", (chunk) => {
-      output = (output + String(chunk)).slice(-65_536);
-      if (!ready.test(output)) return;
-      child.unref();
-      resolve({ exitCode: null, errors });
-    });
-    child.once("close", (code) => resolve({ exitCode: code ?? 1, errors }));
-  });
+  const isReady = await follow(child.stdout, (text) => ready.test(output = (output + text).slice(-MAX_KEPT)));
+  if (isReady) {
+    child.unref();
+    return { exitCode: null, errors };
+  }
+  const { code } = await child.status;
+  await readErrors;
+  return { exitCode: code, errors };
+}
+
+const MAX_KEPT = 65_536;
+
+/** Reads text until `isEnough` says so; returns false when it ended before. */
+async function follow(stream: ReadableStream<Uint8Array>, isEnough: (text: string) => boolean): Promise<boolean> {
+  const decoder = new TextDecoder();
+  for await (const chunk of stream) if (isEnough(decoder.decode(chunk, { stream: true }))) return true;
+  return false;
 }
