@@ -43,6 +43,8 @@ testEachServer(
     assert.match(refused.error, /No such thing/);
     const named = { ...ADDRESS, id_server: identity.name };
     assert.deepEqual(await alice.post("/account/3pid/delete", named), { id_server_unbind_result: "no-support" });
+    const unsignable = { body: { ...named, medium: "\ud800" }, status: 400, errcode: "M_BAD_JSON" };
+    await alice.fails("POST", "/account/3pid/unbind", unsignable);
     const bad = { body: { ...bind, id_server: "no server" }, status: 502, errcode: "M_UNKNOWN" };
     await alice.fails("POST", "/account/3pid/bind", bad);
     await resident.hs.anyone.fails("POST", "/account/3pid/bind", {

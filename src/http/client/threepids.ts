@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { MatrixError } from "../../protocol/errors.ts";
+import { isStorable } from "../../protocol/ids.ts";
 import type { Accounts } from "../../services/accounts.ts";
 import type { EmailValidations } from "../../services/email_validations.ts";
 import type { Registration } from "../../services/registration.ts";
@@ -28,7 +29,8 @@ export interface ThreepidRoutesDeps {
   readonly uia: Uia;
 }
 
-const text = z.string().max(512);
+/** A text that any database can hold and that can be signed. */
+const text = z.string().refine((value) => isStorable(value, 512));
 const AddressBody = z.looseObject({ medium: text, address: text, id_server: text.nullish() });
 const CredsBody = z.looseObject({ sid: text, client_secret: text });
 const OldAddBody = z.looseObject({ three_pid_creds: CredsBody.optional(), threePidCreds: CredsBody.optional() });
