@@ -46,3 +46,14 @@ testEachServer("an identifier whose type is no text is refused", async (database
   const body = '{"type":"m.login.password","password":"x","identifier":{"type":{"toString":null,"valueOf":[]}}}';
   await hs.anyone.fails("POST", "/login", { body, ...BAD_JSON });
 });
+
+testEachServer("an address of a medium that is no Unicode is refused", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  for (const action of ["delete", "unbind"]) {
+    for (const medium of ["\\ud800", "\\u0000"]) {
+      const body = `{"medium":"${medium}","address":"a@example.org"}`;
+      await alice.fails("POST", `/account/3pid/${action}`, { body, ...BAD_JSON });
+    }
+  }
+});
