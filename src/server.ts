@@ -63,6 +63,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     await parts.users.start();
     await parts.push.start();
     await parts.exchange.sender.start();
+    await parts.exchange.partialRooms.resume();
     return {
       addresses: listeners.addresses,
       parts,

@@ -77,9 +77,9 @@ export class RemoteMembership {
   /** Sends a join and returns the room. */
   async sendJoin(
     server: ServerName,
-    { roomId, eventId, pdu }: { roomId: RoomId; eventId: EventId; pdu: Pdu },
+    { roomId, eventId, pdu, omitMembers }: { roomId: RoomId; eventId: EventId; pdu: Pdu; omitMembers: boolean },
   ): Promise<SentJoin> {
-    const path = `/_matrix/federation/v2/send_join/${part(roomId)}/${part(eventId)}?omit_members=false`;
+    const path = `/_matrix/federation/v2/send_join/${part(roomId)}/${part(eventId)}?omit_members=${omitMembers}`;
     const answer = await this.#client.request({
       ...{ server, method: "PUT", path, body: pdu, timeoutMs: JOIN_TIMEOUT_MS },
       ...{ maxBytes: MAX_JOIN_BYTES, exactNumbers: true, ignoreBackoff: true },

@@ -349,6 +349,11 @@ export class RoomBatch {
     this.#register(stored);
   }
 
+  /** Lets an event of the database be seen as it is about to be: for batches of a single task. */
+  replace(stored: StoredEvent): void {
+    this.#register(stored);
+  }
+
   /** The events of the batch with their auth events, the staged one included. */
   get unwritten(): readonly { readonly stored: StoredEvent; readonly auth: readonly StoredEvent[] }[] {
     return this.#staged === null ? this.#pending : [...this.#pending, this.#staged];

@@ -28,6 +28,8 @@ const CACHED_ROOMS = 20_000;
 export class Outbox {
   readonly #serverName: ServerName;
   readonly #servers = new LruCache<number, ReadonlySet<string>>({ maxEntries: CACHED_ROOMS });
+  /** Rooms of which the transaction at hand writes a join without members. */
+  readonly #entered = new Set<number>();
   #listener: OutboxListener = () => {};
   #joinListener: LocalJoinListener = () => Promise.resolve();
 
@@ -45,6 +47,37 @@ export class Outbox {
     this.#joinListener = listener;
   }
 
+  /**
+   * Counts servers as in a room although no member of theirs is known (`by` 1), or no longer (`by` -1), within the
+   * transaction. They are owed what is sent after `position`.
+   */
+  async countServers(
+    tx: Tx,
+    { roomNid, servers, by, position }: { roomNid: number; servers: readonly string[]; by: 1 | -1; position: number },
+  ): Promise<void> {
+    this.#servers.delete(roomNid);
+    if (by > 0) this.#entered.add(roomNid);
+    const others = servers.filter((server) => server !== this.#serverName);
+    await updateRoomServers(tx, { roomNid, changes: new Map(others.map((server) => [server, by])) });
+    if (by > 0) await insertFederationCursors(tx, { destinations: others, events: position });
+    tx.afterCommit(() => this.#servers.delete(roomNid));
+  }
+
+  /** Takes over how members of other servers changed without an event, within the transaction. */
+  async replaceState(
+    tx: Tx,
+    { roomNid, deltas, position }: {
+      roomNid: number;
+      deltas: PersistedEvent["deltas"];
+      position: number;
+    },
+  ): Promise<void> {
+    const changes = countChanges(deltas, this.#serverName);
+    await updateRoomServers(tx, { roomNid, changes });
+    await insertFederationCursors(tx, { destinations: [...changes.keys()], events: position });
+    tx.afterCommit(() => this.#servers.delete(roomNid));
+  }
+
   /** The engine's handler. */
   readonly onPersist = async (tx: Tx, batch: PersistedBatch): Promise<void> => {
     const { room: { roomNid }, events } = batch;
@@ -59,7 +92,8 @@ export class Outbox {
     const extra = this.#extraRecipients(events, after);
     if (after.size === 0 && extra.length === 0) return;
     await this.#fill(tx, { batch, after, extra, first });
-    if (after.size > 0) {
+    // Servers that hear of us by a join without members ask for devices by themselves, as they do of Synapse.
+    if (after.size > 0 && !this.#entered.delete(roomNid)) {
       for (const userId of localJoins(events, this.#serverName)) await this.#joinListener(tx, userId);
     }
   };
@@ -132,14 +166,16 @@ function localJoins(events: readonly PersistedEvent[], serverName: ServerName): 
 
 /** How the numbers of joined members of other servers change. */
 function memberChanges(events: readonly PersistedEvent[], serverName: ServerName): Map<string, number> {
+  return countChanges(events.flatMap(({ deltas }) => deltas), serverName);
+}
+
+function countChanges(deltas: PersistedEvent["deltas"], serverName: ServerName): Map<string, number> {
   const changes = new Map<string, number>();
-  for (const { deltas } of events) {
-    for (const { type, stateKey, before, after } of deltas) {
-      if (type !== "m.room.member") continue;
-      const domain = domainOf(stateKey);
-      const by = Number(membershipIn(after) === "join") - Number(membershipIn(before) === "join");
-      if (by !== 0 && domain !== null && domain !== serverName) changes.set(domain, (changes.get(domain) ?? 0) + by);
-    }
+  for (const { type, stateKey, before, after } of deltas) {
+    if (type !== "m.room.member") continue;
+    const domain = domainOf(stateKey);
+    const by = Number(membershipIn(after) === "join") - Number(membershipIn(before) === "join");
+    if (by !== 0 && domain !== null && domain !== serverName) changes.set(domain, (changes.get(domain) ?? 0) + by);
   }
   for (const [server, by] of changes) if (by === 0) changes.delete(server);
   return changes;

@@ -28,6 +28,9 @@ import type { EngineDeps, RemoteMembershipRequest, RemoteRooms } from "./engine_
 import type { Inbound } from "./inbound.ts";
 import { leaveOutOfBand, recordOutOfBand } from "./out_of_band.ts";
 import { storeOutliers } from "./outliers.ts";
+import type { Outbox } from "./outbox.ts";
+import type { PartialRooms } from "./partial_rooms.ts";
+import { selectPartialRoom, upsertPartialRoom } from "../storage/partial_rooms.ts";
 import type { RoomHosts } from "./room_hosts.ts";
 import type { PduChecks } from "./pdu_checks.ts";
 import { ensureRoom, placeJoin } from "./place_join.ts";
@@ -41,6 +44,8 @@ export interface PerformDeps {
   readonly inbound: Inbound;
   readonly signatures: SignatureChecks;
   readonly hosts: RoomHosts;
+  /** For joins without members; null to ask for whole states. */
+  readonly faster: { readonly outbox: Outbox; readonly partialRooms: PartialRooms } | null;
   readonly log: Logger;
 }
 
@@ -68,7 +73,8 @@ export class PerformMemberships implements RemoteRooms {
       return await this.#tryEach(request, async (server) => {
         const completed = await this.#complete(server, { ...request, membership: "join" });
         const { received: { event }, pdu } = completed;
-        const answer = await this.#deps.remote.sendJoin(server, { roomId, eventId: event.eventId, pdu });
+        const send = { roomId, eventId: event.eventId, pdu, omitMembers: this.#deps.faster !== null };
+        const answer = await this.#deps.remote.sendJoin(server, send);
         const join = await this.#acceptedJoin(answer, completed);
         await this.#enter(server, { roomId, rules: completed.rules, join, answer });
         return event.eventId;
@@ -209,7 +215,21 @@ export class PerformMemberships implements RemoteRooms {
       if (outcome?.kind === "accepted" || outcome?.kind === "duplicate") return;
       throw forbidden("The join does not follow from the state of the room");
     }
-    await placeJoin(engine, { roomId, join, stateIds: state.map(({ event }) => event.eventId) });
+    const stateIds = state.map(({ event }) => event.eventId);
+    const { faster } = this.#deps;
+    if (!answer.membersOmitted || faster === null) return await placeJoin(engine, { roomId, join, stateIds });
+    const servers = [...new Set([server, ...answer.serversInRoom])].filter((other) => other !== engine.serverName);
+    const position = engine.notifier.position("events");
+    await placeJoin(engine, {
+      ...{ roomId, join, stateIds },
+      onPartial: async (tx, { roomNid, joinNid }) => {
+        const earlier = (await selectPartialRoom(tx, roomNid))?.servers ?? [];
+        if (earlier.length > 0) await faster.outbox.countServers(tx, { roomNid, servers: earlier, by: -1, position });
+        await upsertPartialRoom(tx, { roomNid, joinNid, servers });
+        await faster.outbox.countServers(tx, { roomNid, servers, by: 1, position });
+      },
+    });
+    faster.partialRooms.start(roomId);
   }
 }
 

@@ -36,7 +36,7 @@ import { advanceBackfill, advanceStream } from "../storage/streams.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventStore } from "./event_store.ts";
-import type { PendingEvent, PersistedBatch, PersistedEvent, PersistHandler } from "./pending.ts";
+import type { PendingEvent, PersistedBatch, PersistedEvent, PersistHandler, StateDelta } from "./pending.ts";
 import { relationOf } from "./relation.ts";
 import { ABSENT, makeRoomCopy, type RoomHeads } from "./room_heads.ts";
 import type { StoredEvent } from "./types.ts";
@@ -124,7 +124,10 @@ function writeRelations(tx: Tx, { room, pending }: RoomBatch): Promise<void>[] {
   return rows.length === 0 ? [] : [insertEventRelations(tx, rows)];
 }
 
-function extremityChanges({ copy, extremities }: RoomBatch): { removed: number[]; added: number[] } {
+/** Returns how the ends of the graph differ from those of the room's copy. */
+export function extremityChanges(
+  { copy, extremities }: Pick<RoomBatch, "copy" | "extremities">,
+): { removed: number[]; added: number[] } {
   const before = new Set(copy === null ? [] : copy.extremities.map(({ nid }) => nid));
   const after = new Set(extremities.map(({ nid }) => nid));
   return {
@@ -154,7 +157,10 @@ async function writePositioned(deps: PersistDeps, { tx, batch }: Work): Promise<
     redacts: event.redacts,
   }));
   const position = Math.max(first, next - 1);
-  const effects = stateEffects(deps.serverName, { roomNid: room.roomNid, persisted });
+  const effects = stateEffects(deps.serverName, {
+    roomNid: room.roomNid,
+    changes: persisted.map(({ stored, deltas }) => ({ position: stored.position ?? 0, deltas })),
+  });
   const isWasOutlier = new Set(pending.filter(({ wasOutlier }) => wasOutlier).map(({ stored }) => stored.nid));
   const rows = persisted.map(({ stored }) => toNewEvent(stored));
   const writes = [insertEvents(tx, rows.filter(({ nid }) => !isWasOutlier.has(nid)))];
@@ -185,14 +191,16 @@ interface Effects {
 
 function stateEffects(
   serverName: ServerName,
-  { roomNid, persisted }: { roomNid: number; persisted: readonly PersistedEvent[] },
+  { roomNid, changes: all }: {
+    roomNid: number;
+    changes: readonly { readonly position: number; readonly deltas: readonly StateDelta[] }[];
+  },
 ): Effects {
   const deltas: StateDeltaRow[] = [];
   const current = new Map<number, StateDeltaRow>();
   const memberships = new Map<string, LocalMembershipRow | null>();
   const counts = { joinedDelta: 0, invitedDelta: 0 };
-  for (const { stored, deltas: changes } of persisted) {
-    const position = stored.position ?? 0;
+  for (const { position, deltas: changes } of all) {
     for (const { stateKeyNid, type, stateKey, before, after } of changes) {
       const membership = type === "m.room.member" ? membershipIn(after) : null;
       const row: StateDeltaRow = {
@@ -247,6 +255,22 @@ function writeState(tx: Tx, { roomNid, effects }: { roomNid: number; effects: Ef
   if (effects.memberships.length > 0) writes.push(upsertLocalMemberships(tx, effects.memberships));
   if (effects.gone.length > 0) writes.push(deleteLocalMemberships(tx, { roomNid, userIds: effects.gone }));
   return writes;
+}
+
+/** Writes a change of the current state that no event makes. */
+export async function writeStateChange(
+  { serverName }: Pick<PersistDeps, "serverName">,
+  { tx, roomNid, root, position, deltas }: {
+    tx: Tx;
+    roomNid: number;
+    root: number;
+    position: number;
+    deltas: readonly StateDelta[];
+  },
+): Promise<void> {
+  const effects = stateEffects(serverName, { roomNid, changes: [{ position, deltas }] });
+  const head = { roomNid, stateRoot: root, lastPosition: position };
+  await Promise.all([...writeState(tx, { roomNid, effects }), updateRoomHead(tx, { ...head, ...effects.counts })]);
 }
 
 async function writeRoom(

@@ -2,6 +2,7 @@
 import type { EventId, RoomId } from "../protocol/ids.ts";
 import { forbidden, MatrixError } from "../protocol/errors.ts";
 import type { RoomVersionRules } from "../protocol/room_versions.ts";
+import type { Tx } from "../storage/database.ts";
 import { isBeingPurged } from "../storage/room_purges.ts";
 import { insertUnjoinedRoom } from "../storage/rooms.ts";
 import { rankAfter, type RoomBatch } from "./batch.ts";
@@ -37,7 +38,13 @@ export async function ensureRoom(
  */
 export async function placeJoin(
   deps: Pick<EngineDeps, "queues">,
-  { roomId, join, stateIds }: { roomId: RoomId; join: ReceivedEvent; stateIds: readonly EventId[] },
+  { roomId, join, stateIds, onPartial }: {
+    roomId: RoomId;
+    join: ReceivedEvent;
+    stateIds: readonly EventId[];
+    /** The state lacks members; called in the transaction with the join's numeric id. */
+    onPartial?: (tx: Tx, at: { roomNid: number; joinNid: number }) => Promise<void>;
+  },
 ): Promise<void> {
   await deps.queues.run(roomId, async (batch) => {
     const { event } = join;
@@ -51,6 +58,14 @@ export async function placeJoin(
     const parents = await batch.byId(event.prevEvents);
     const prev = [...parents.values()].filter(({ isOutlier }) => !isOutlier);
     const placed = new Set(prev.map((parent) => parent.event.eventId));
+    if (onPartial !== undefined) {
+      batch.addWrite(async (tx, { roomNid }) => {
+        await onPartial(tx, { roomNid, joinNid: stored.nid });
+        tx.afterCommit(() => {
+          if (batch.copy !== null) batch.copy.isPartial = true;
+        });
+      });
+    }
     batch.stage(stored, auth);
     const root = stored.stateAfter ?? before;
     batch.addResolved({

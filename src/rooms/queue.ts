@@ -31,6 +31,8 @@ interface Job {
   readonly reject: (error: unknown) => void;
   /** Events of the task that the room's policy server has signed. */
   readonly signed: readonly BuiltEvent[];
+  /** It needs a batch of its own. */
+  readonly isAlone: boolean;
 }
 
 type Outcome = { readonly job: Job } & ({ readonly value: unknown } | { readonly error: unknown });
@@ -48,7 +50,7 @@ export class RoomQueues {
   async run<T>(roomId: RoomId, task: RoomTask<T>): Promise<T> {
     for (const signed: BuiltEvent[] = [];;) {
       try {
-        return await this.#enqueue(roomId, { task, signed });
+        return await this.#enqueue(roomId, { task, signed, isAlone: false });
       } catch (error) {
         if (!(error instanceof PolicySignatureNeeded)) throw error;
         if (signed.length >= MAX_POLICY_SIGNATURES) {
@@ -59,9 +61,17 @@ export class RoomQueues {
     }
   }
 
-  #enqueue<T>(roomId: RoomId, { task, signed }: { task: RoomTask<T>; signed: readonly BuiltEvent[] }): Promise<T> {
+  /** Runs a task in a batch of its own: one that writes more than events. */
+  async runAlone<T>(roomId: RoomId, task: RoomTask<T>): Promise<T> {
+    return await this.#enqueue(roomId, { task, signed: [], isAlone: true });
+  }
+
+  #enqueue<T>(
+    roomId: RoomId,
+    { task, signed, isAlone }: { task: RoomTask<T>; signed: readonly BuiltEvent[]; isAlone: boolean },
+  ): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const job: Job = { task, signed, resolve: (value) => resolve(value as T), reject };
+    const job: Job = { task, signed, isAlone, resolve: (value) => resolve(value as T), reject };
     const queue = this.#queues.get(roomId);
     if (queue === undefined) {
       this.#queues.set(roomId, [job]);
@@ -83,7 +93,7 @@ export class RoomQueues {
         this.#queues.delete(roomId);
         return;
       }
-      const jobs = queue.splice(0, MAX_BATCH_TASKS);
+      const jobs = queue.splice(0, batchSize(queue));
       try {
         await this.#runBatch(roomId, jobs);
       } catch (error) {
@@ -127,6 +137,11 @@ export class RoomQueues {
     const row = await selectRoomById(this.#deps.db, identity.roomId);
     return row !== null && row.lastPosition !== lastPosition;
   }
+}
+
+function batchSize(queue: readonly Job[]): number {
+  const alone = queue.findIndex(({ isAlone }) => isAlone);
+  return alone < 0 ? MAX_BATCH_TASKS : Math.min(MAX_BATCH_TASKS, Math.max(1, alone));
 }
 
 async function buildAll(batch: RoomBatch, jobs: readonly Job[]): Promise<Outcome[]> {

@@ -14,7 +14,8 @@ import { mergeExtremities } from "./dummy_events.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { extremitiesAfter } from "./extremities.ts";
 import { currentDeltas } from "./deltas.ts";
-import { checkRejection, checkState } from "./receive_checks.ts";
+import { judge } from "./partial_checks.ts";
+import { checkState } from "./receive_checks.ts";
 import { mayRedact } from "./redaction_rules.ts";
 import { policyServerOf } from "./policy.ts";
 import { redactionOfUser } from "./user_redactions.ts";
@@ -114,9 +115,11 @@ async function receiveOne(
   const found = await findParents(batch, received);
   if ("kind" in found) return found;
   const before = await resolveRoots(deps, { batch, roots: found.roots });
-  const refusal = await checkRejection(batch, { event, auth: found.auth, before });
+  const refusal = await judge(batch, { event, auth: found.auth, before });
   const { isBackfill = false } = received;
-  let spam = refusal === null && !isBackfill ? await checkState(batch, { event, root: batch.root }) : null;
+  // While members are lacking nothing can be said of the present.
+  const isJudged = refusal === null && !isBackfill && batch.copy?.isPartial !== true;
+  let spam = isJudged ? await checkState(batch, { event, root: batch.root }) : null;
   if (refusal === null && !isBackfill && spam === null) {
     const policy = await missingSignature(batch, event);
     if (policy !== null && !isLast && received.notSignedBy !== policy.key.base64) return { kind: "unsigned", policy };

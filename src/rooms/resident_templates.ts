@@ -63,6 +63,8 @@ export class ResidentTemplates {
     const copy = await heads.load(roomId);
     if (copy === null || copy.localJoined.size === 0) throw notFound("This server is not in the room");
     if (!await acls.isAllowed(roomId, origin)) throw forbidden("Server is banned from room");
+    // As Synapse answers: the server asks another one, which knows all members.
+    if (copy.isPartial) throw notFound("The room's state is not complete here yet");
     return copy;
   }
 

@@ -9,6 +9,7 @@ import { LruCache } from "../lib/lru.ts";
 import type { StateKey } from "../protocol/event.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { Db } from "../storage/database.ts";
+import { selectPartialRoom } from "../storage/partial_rooms.ts";
 import { selectForwardExtremities, selectLocalJoinedUsers, selectRoomById } from "../storage/rooms.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
 import type { StoredEvent } from "./types.ts";
@@ -27,6 +28,8 @@ export interface RoomCopy {
   /** Pieces of the current state that were asked for; null where there is none. */
   readonly state: LruCache<StateKey, StoredEvent | typeof ABSENT>;
   readonly localJoined: Set<UserId>;
+  /** Its state lacks members: the rest of a join is still being fetched. */
+  isPartial: boolean;
 }
 
 /** Stands for "the state does not have that key" in a cache. */
@@ -35,7 +38,8 @@ export const ABSENT = Symbol("absent");
 /** Makes the copy of a room. */
 export function makeRoomCopy(
   identity: RoomIdentity,
-  { extremities, stateRoot, lastPosition, localJoined }: {
+  { extremities, stateRoot, lastPosition, localJoined, isPartial = false }: {
+    isPartial?: boolean;
     extremities: readonly StoredEvent[];
     stateRoot: number;
     lastPosition: number;
@@ -49,6 +53,7 @@ export function makeRoomCopy(
     lastPosition,
     state: new LruCache({ maxEntries: CACHED_STATE_KEYS }),
     localJoined: new Set(localJoined),
+    isPartial,
   };
 }
 
@@ -96,9 +101,10 @@ export class RoomHeads {
     const row = await selectRoomById(this.#db, roomId);
     const identity = row === null ? null : await this.#events.room(row.roomNid);
     if (row === null || identity === null) return null;
-    const [ends, localJoined] = await Promise.all([
+    const [ends, localJoined, partial] = await Promise.all([
       selectForwardExtremities(this.#db, row.roomNid),
       selectLocalJoinedUsers(this.#db, row.roomNid),
+      selectPartialRoom(this.#db, row.roomNid),
     ]);
     const events = await this.#events.byNid(ends.map((end) => end.nid));
     const copy = makeRoomCopy(identity, {
@@ -106,6 +112,7 @@ export class RoomHeads {
       stateRoot: row.stateRoot,
       lastPosition: row.lastPosition,
       localJoined,
+      isPartial: partial !== null,
     });
     this.#copies.set(roomId, copy);
     return copy;

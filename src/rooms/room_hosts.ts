@@ -9,6 +9,7 @@ import type { RoomId, ServerName } from "../protocol/ids.ts";
 import { serverNameOf } from "../protocol/ids.ts";
 import type { Db } from "../storage/database.ts";
 import { selectJoinedHosts } from "../storage/federation_rooms.ts";
+import { selectPartialRoom } from "../storage/partial_rooms.ts";
 import type { EventStore } from "./event_store.ts";
 import type { StateReader } from "./state_reader.ts";
 import type { StoredEvent } from "./types.ts";
@@ -23,6 +24,7 @@ export interface RoomHostsDeps {
 interface Held {
   root: number;
   readonly members: Map<ServerName, number>;
+  readonly isPartial: boolean;
 }
 
 const MAX_HELD_HOSTS = 500_000;
@@ -59,7 +61,14 @@ export class RoomHosts {
 
   async #load(roomNid: number): Promise<Held> {
     const found = await selectJoinedHosts(this.#deps.db, roomNid);
-    const held = { root: found?.root ?? 0, members: new Map(found?.hosts as [ServerName, number][] | undefined ?? []) };
+    const partial = await selectPartialRoom(this.#deps.db, roomNid);
+    const held = {
+      isPartial: partial !== null,
+      root: found?.root ?? 0,
+      members: new Map(found?.hosts as [ServerName, number][] | undefined ?? []),
+    };
+    // While members are lacking, the servers are those that the one that let us in told us of.
+    for (const server of partial?.servers ?? []) held.members.set(server, (held.members.get(server) ?? 0) + 1);
     this.#rooms.set(roomNid, held);
     return held;
   }
@@ -68,10 +77,10 @@ export class RoomHosts {
   async #update(held: Held, root: number): Promise<Held | null> {
     const from = held.root;
     const changes = await this.#deps.state.diff(from, root);
-    if (changes.length > MAX_CHANGES) return null;
+    if (changes.length > MAX_CHANGES || held.isPartial) return null;
     const nids = changes.flatMap(({ before, after }) => [before, after]).filter((nid) => nid !== null);
     const events = await this.#deps.events.byNid(nids);
-    const next: Held = { root, members: new Map(held.members) };
+    const next: Held = { isPartial: false, root, members: new Map(held.members) };
     for (const { before, after } of changes) {
       count(next.members, { stored: before === null ? undefined : events.get(before), by: -1 });
       count(next.members, { stored: after === null ? undefined : events.get(after), by: 1 });

@@ -59,6 +59,13 @@ export class RoomTimelines {
     return Promise.resolve();
   };
 
+  /** Notes that a room's current state changed without an event, at a position. */
+  noteReplaced(roomNid: number, position: number): void {
+    if (position > (this.#last.get(roomNid) ?? 0)) this.#last.set(roomNid, position);
+    this.#noteWrite(position, roomNid);
+    this.#recent.delete(roomNid);
+  }
+
   /** Notes where a room's stream ended when it was read; what is known already counts more. */
   noteRoom(roomNid: number, lastPosition: number): void {
     if (!this.#last.has(roomNid)) this.#last.set(roomNid, lastPosition);

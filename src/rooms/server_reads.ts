@@ -10,6 +10,7 @@ import type { Db } from "../storage/database.ts";
 import { selectEventIds } from "../storage/federation_rooms.ts";
 import { MAX_POSITION, selectEventsByTime } from "../storage/timeline.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
+import type { PartialRooms } from "./partial_rooms.ts";
 import type { RoomHosts } from "./room_hosts.ts";
 import type { ServerAcls } from "./server_acls.ts";
 import type { ServerVisibility } from "./server_visibility.ts";
@@ -24,6 +25,8 @@ export interface ServerReadsDeps {
   readonly hosts: RoomHosts;
   readonly acls: ServerAcls;
   readonly visibility: ServerVisibility;
+  /** Lets wait for rooms whose members are not all here. */
+  readonly whole: { readonly current: Pick<PartialRooms, "whenWhole"> | null };
 }
 
 /** A state and what it rests on, as federation JSON. */
@@ -174,6 +177,7 @@ export class ServerReads {
     { roomId, eventId }: { roomId: RoomId; eventId: EventId },
   ): Promise<{ state: number[]; chain: number[] }> {
     const room = await this.requireRoom(origin, roomId);
+    await this.#deps.whole.current?.whenWhole(room.roomNid);
     const stored = await this.#eventOf(room, eventId);
     if (stored.stateBefore === null) throw notFound("The state at the event is not known");
     const state = await this.#deps.state.entryNids(stored.stateBefore);

@@ -13,8 +13,10 @@ import { getLogger } from "../lib/log.ts";
 import { HandleInvites } from "../rooms/handle_invites.ts";
 import { Backfill } from "../rooms/backfill.ts";
 import { Inbound } from "../rooms/inbound.ts";
+import { PartialRooms } from "../rooms/partial_rooms.ts";
+import type { ReplacedHandler } from "../rooms/complete_partial.ts";
 import { PduChecks } from "../rooms/pdu_checks.ts";
-import { PerformMemberships } from "../rooms/perform_memberships.ts";
+import { type PerformDeps, PerformMemberships } from "../rooms/perform_memberships.ts";
 import { OutboundEdus } from "../services/outbound_edus.ts";
 import { FederationSender } from "../workers/federation_sender.ts";
 import { FederationInbox } from "../services/federation_inbox.ts";
@@ -47,16 +49,15 @@ export function buildFederationExchange(
     userData: UserDataParts;
   },
 ) {
-  const { db, clock, notifier, config } = core;
+  const { db, clock, notifier, config: { serverName } } = core;
   const { client, checks: signatures } = federation;
   const { engine, events, state } = rooms;
   const { acls, hosts } = federationRooms;
-  const remoteEvents = new RemoteEvents(client);
-  const remoteUsers = new RemoteUsers(client);
+  const [remoteEvents, remoteUsers] = [new RemoteEvents(client), new RemoteUsers(client)];
   const checks = new PduChecks(signatures);
   const inbound = new Inbound({ db, engine, events, remote: remoteEvents, checks, log });
   const remote = new RemoteMembership(client);
-  engine.connect((deps) => new PerformMemberships({ engine: deps, remote, checks, inbound, signatures, hosts, log }));
+  const partialRooms = connectRooms(core, { rooms, hosts, inbound, checks, remote, signatures });
   const remoteDevices = new RemoteDevices({ db, notifier, remote: remoteUsers, log });
   const isActive = async (userId: UserId) => (await selectUser(db, userId))?.isDeactivated === false;
   const invites = engine.withDeps((deps) => new HandleInvites({ engine: deps, checks: signatures, acls, isActive }));
@@ -70,7 +71,6 @@ export function buildFederationExchange(
   });
   const thirdPartyInvites = buildThirdPartyInvites(core, { federation, rooms, remote });
   const { outbound, sender } = buildSending(core, { accounts, events, federation, hosts, userData });
-  const { serverName } = config;
   const sources = { db, engine, events, remote: remoteEvents, checks, inbound, hosts, log, serverName };
   rooms.policySigner.ask = (request) => askPolicyServer(client, request);
   rooms.history.current = new Backfill({ ...sources, clock });
@@ -80,11 +80,45 @@ export function buildFederationExchange(
   const removeListener = followDeviceLists(core, outbound);
   return {
     lookUps: new RemoteLookUps({ remote: remoteUsers, log }),
-    ...{ remoteEvents, remoteUsers, remoteDevices, inbound, invites, inbox, outbound, sender, thirdPartyInvites },
+    ...{ remoteEvents, remoteUsers, remoteDevices, inbound, invites, inbox, outbound, sender },
+    ...{ thirdPartyInvites, partialRooms },
     async [Symbol.asyncDispose](): Promise<void> {
+      await partialRooms[Symbol.asyncDispose]();
       removeListener();
       await sender[Symbol.asyncDispose]();
     },
+  };
+}
+
+/** Lets the engine reach other servers, and joins be completed. */
+function connectRooms(
+  { db, clock, notifier }: Core,
+  { rooms, ...deps }:
+    & { rooms: RoomParts }
+    & Pick<
+      PerformDeps,
+      "hosts" | "inbound" | "checks" | "remote" | "signatures"
+    >,
+): PartialRooms {
+  const onReplaced = replacedHandler(rooms);
+  const partialRooms: PartialRooms = rooms.engine.withDeps((engine) =>
+    new PartialRooms({ db, clock, log, notifier, engine, inbound: deps.inbound, onReplaced })
+  );
+  const faster = { outbox: rooms.outbox, partialRooms };
+  rooms.engine.connect((engine) => new PerformMemberships({ ...deps, engine, log, faster }));
+  rooms.whole.current = partialRooms;
+  return partialRooms;
+}
+
+/** What follows from a state that became whole. */
+function replacedHandler({ outbox, timelines, memberships }: RoomParts): ReplacedHandler {
+  return async (tx, { roomNid, position, deltas, servers }) => {
+    await outbox.countServers(tx, { roomNid, servers, by: -1, position });
+    await outbox.replaceState(tx, { roomNid, deltas, position });
+    tx.afterCommit(() => {
+      timelines.noteReplaced(roomNid, position);
+      for (const { type, stateKey } of deltas) if (type === "m.room.member") memberships.drop(stateKey as UserId);
+    });
   };
 }
 

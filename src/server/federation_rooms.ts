@@ -41,7 +41,7 @@ export function buildFederationRooms(
   const hosts = new RoomHosts({ db, events, state });
   const acls = new ServerAcls({ state });
   const visibility = new ServerVisibility({ db, state, visibility: rooms.visibility });
-  const reads = new ServerReads({ db, events, state, hosts, acls, visibility });
+  const reads = new ServerReads({ db, events, state, hosts, acls, visibility, whole: rooms.whole });
   const templates = new ResidentTemplates({ heads, state, hosts, acls, signer, clock });
   const memberships = new HandleMemberships({
     ...{ db, engine, events, state, hosts, reads },

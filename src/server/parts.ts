@@ -199,7 +199,7 @@ function buildSync(
   const { bundle } = social.aggregations;
   const sync = new SyncService({
     ...rooms,
-    ...{ clock, notifier, providers, summaries, bundle, decideInvite, stopping, gaps },
+    ...{ db, clock, notifier, providers, summaries, bundle, decideInvite, stopping, gaps },
     sentMembers: new SentMembers(),
     excludedRooms: new Set(config.rooms.excludeRoomsFromSync),
   });

@@ -15,6 +15,7 @@ import { LocalMemberships } from "../rooms/local_memberships.ts";
 import { MembershipMoves } from "../rooms/membership_moves.ts";
 import { Outbox } from "../rooms/outbox.ts";
 import { type Bundler, Pagination, type RemoteHistory } from "../rooms/pagination.ts";
+import type { PartialRooms } from "../rooms/partial_rooms.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { PolicySigner } from "../rooms/policy.ts";
 import { Relationships, type RelationshipsDeps } from "../rooms/relationships.ts";
@@ -94,7 +95,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   });
   return {
     ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, history },
-    ...{ policySigner, hooks, relationships },
+    ...{ policySigner, hooks, relationships, whole: { current: null as PartialRooms | null } },
     context: new EventContext({ ...reading, db, pagination }),
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility, history }),

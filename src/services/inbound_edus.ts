@@ -14,6 +14,7 @@ import type { EventStore } from "../rooms/event_store.ts";
 import type { ServerAcls } from "../rooms/server_acls.ts";
 import type { StateReader } from "../rooms/state_reader.ts";
 import type { Database } from "../storage/database.ts";
+import { selectPartialRoom } from "../storage/partial_rooms.ts";
 import { filterUsersInOurRooms, insertReceivedToDevice } from "../storage/received_transactions.ts";
 import { userOf } from "./federation_inbox.ts";
 import { PRESENCE_STATES, type PresenceService } from "./presence.ts";
@@ -142,7 +143,12 @@ export class InboundEdus {
     const { state, acls } = this.#deps;
     const root = await state.currentRoot(roomId);
     if (root === null || !await acls.isAllowed(roomId, origin)) return false;
-    return (await state.get(root, "m.room.member", userId))?.event.content["membership"] === "join";
+    const member = await state.get(root, "m.room.member", userId);
+    if (member !== null) return member.event.content["membership"] === "join";
+    // While a room's members are not all here, its servers are believed (MSC3902).
+    const room = await this.#deps.events.roomById(roomId);
+    const partial = room === null ? null : await selectPartialRoom(this.#deps.db, room.roomNid);
+    return partial !== null && partial.servers.includes(origin);
   }
 }
 

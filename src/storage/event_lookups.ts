@@ -1,7 +1,7 @@
 /** Finding events by what led to them: the transaction of a device, or a redaction that came before its target. */
 import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Db } from "./database.ts";
-import { inList, sql, textTable } from "./sql.ts";
+import { inList, numberTable, sql, textTable } from "./sql.ts";
 
 const MAX_REDACTIONS_OF_ONE = 100;
 
@@ -112,4 +112,16 @@ export async function selectEventBefore(
     SELECT event_nid FROM events WHERE room_nid = ${roomNid} AND position < ${position}
     ORDER BY position DESC LIMIT 1`);
   return row === null ? null : row.event_nid;
+}
+
+/** Returns, by numeric id, the parents of events that are not here; events with none are left out. */
+export async function selectMissingParentsOf(db: Db, nids: readonly number[]): Promise<Map<number, EventId[]>> {
+  const missing = new Map<number, EventId[]>();
+  if (nids.length === 0) return missing;
+  const rows = await db.all<{ event_nid: number; missing_event_id: EventId }>(sql`
+    SELECT m.event_nid, m.missing_event_id FROM event_prev_missing m
+    JOIN ${numberTable(nids)} AS wanted ON m.event_nid = wanted.value
+    ORDER BY m.event_nid, m.missing_event_id`);
+  for (const { event_nid: nid, missing_event_id: id } of rows) missing.set(nid, [...missing.get(nid) ?? [], id]);
+  return missing;
 }

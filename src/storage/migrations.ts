@@ -22,6 +22,7 @@ import slidingSync from "../../migrations/0014_sliding_sync.sql" with { type: "t
 import federationRooms from "../../migrations/0015_federation_rooms.sql" with { type: "text" };
 import appservices from "../../migrations/0016_appservices.sql" with { type: "text" };
 import stickyEvents from "../../migrations/0017_sticky_events.sql" with { type: "text" };
+import partialRooms from "../../migrations/0018_partial_rooms.sql" with { type: "text" };
 import relationships from "../../migrations/0020_relationships.sql" with { type: "text" };
 import roomPurges from "../../migrations/0022_room_purges.sql" with { type: "text" };
 import userRedactions from "../../migrations/0028_user_redactions.sql" with { type: "text" };
@@ -58,6 +59,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0015_federation_rooms", text: federationRooms },
   { name: "0016_appservices", text: appservices },
   { name: "0017_sticky_events", text: stickyEvents },
+  { name: "0018_partial_rooms", text: partialRooms },
   { name: "0020_relationships", text: relationships },
   { name: "0022_room_purges", text: roomPurges },
   { name: "0028_user_redactions", text: userRedactions },

@@ -18,6 +18,7 @@ const BY_NID = [
   "local_memberships",
   "member_names",
   "open_rooms",
+  "partial_rooms",
   "receipts",
   "room_notifications",
   "room_servers",

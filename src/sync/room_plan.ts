@@ -11,11 +11,14 @@ import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { LocalMembership, UserRooms } from "../rooms/local_memberships.ts";
 import type { RoomReaders } from "../rooms/room_access.ts";
 import type { RoomTimelines } from "../rooms/room_timelines.ts";
+import type { Database } from "../storage/database.ts";
+import { selectPartialSince } from "../storage/partial_rooms.ts";
 import { parseMembership } from "../rooms/visibility.ts";
 import type { RoomPart, SyncView } from "./types.ts";
 
 /** What the plan is made from. */
 export interface RoomPlanDeps {
+  readonly db: Database;
   readonly timelines: RoomTimelines;
   readonly events: EventStore;
   readonly readers: RoomReaders;
@@ -28,6 +31,8 @@ export interface RoomPlanDeps {
 export interface RoomPlan {
   /** By the room's numeric id. */
   readonly joined: Map<number, RoomPart>;
+  /** Joined rooms that are not shown yet. */
+  readonly hidden: Set<number>;
   readonly invited: LocalMembership[];
   readonly knocked: LocalMembership[];
   readonly left: LeftRoom[];
@@ -45,7 +50,7 @@ export async function planRooms(
   deps: RoomPlanDeps,
   { view, rooms }: { view: SyncView; rooms: UserRooms },
 ): Promise<RoomPlan> {
-  const plan: RoomPlan = { joined: new Map(), invited: [], knocked: [], left: [] };
+  const plan: RoomPlan = { hidden: new Set(), joined: new Map(), invited: [], knocked: [], left: [] };
   const { since, now } = view;
   // Taken without waiting: later on the maps may be ahead of the positions.
   const moved: LocalMembership[] = [];
@@ -64,7 +69,27 @@ export async function planRooms(
     }
   }
   for (const entry of moved) await place(deps, { plan, view, entry });
+  if (!view.filter.room.state.lazyLoadMembers) await hidePartial(deps, { plan, view, rooms });
   return plan;
+}
+
+/**
+ * Rooms whose members are not all here are shown to clients that ask for all members once they are (MSC3902), as rooms
+ * that are new to them.
+ */
+async function hidePartial(
+  { db }: RoomPlanDeps,
+  { plan, view: { since, now }, rooms }: { plan: RoomPlan; view: SyncView; rooms: UserRooms },
+): Promise<void> {
+  for (const [roomNid, position] of await selectPartialSince(db, since?.events ?? now.events)) {
+    const entry = rooms.all.get(roomNid);
+    if (position === null || position > now.events) {
+      plan.hidden.add(roomNid);
+      plan.joined.delete(roomNid);
+    } else if (since !== null && entry?.membership === "join" && plan.joined.has(roomNid)) {
+      plan.joined.set(roomNid, joinedPart(entry, { after: null, upTo: now.events, newlyJoined: true }));
+    }
+  }
 }
 
 /** Returns the part of a joined room in which nothing need have happened but what is ephemeral. */

@@ -147,9 +147,36 @@ async function addSenders(
   }
   if (wanted.size === 0) return events;
   const root = view.stateAfter === null ? timeline.events[0]?.stored.stateBefore : await endRootOf(deps, part);
-  const found = await deps.members.at(root ?? 0, wanted);
+  const inState = await deps.members.at(root ?? 0, wanted);
+  const found = [...inState, ...await namedMembers(deps, { timeline, wanted, inState })];
   const added = filter.includeRedundantMembers || part.after === null
     ? found
     : deps.sentMembers.unsent(view.requester, found);
   return events.concat(added);
+}
+
+/**
+ * While a room's members are not all here (MSC3902), a sender may not be in the state: then the member event that
+ * authorizes what they sent is shown.
+ */
+async function namedMembers(
+  { events: store }: RoomStatesDeps,
+  { timeline, wanted, inState }: {
+    timeline: Timeline;
+    wanted: ReadonlySet<UserId>;
+    inState: readonly StoredEvent[];
+  },
+): Promise<StoredEvent[]> {
+  const known = new Set<string | null>(inState.map(({ event }) => event.stateKey));
+  const named: StoredEvent[] = [];
+  for (const { stored: { event } } of timeline.events) {
+    if (!wanted.has(event.sender) || known.has(event.sender)) continue;
+    const auth = await store.byId(event.authEvents);
+    for (const stored of auth.values()) {
+      if (!isMember(stored) || stored.event.stateKey !== event.sender || stored.isRejected) continue;
+      known.add(event.sender);
+      named.push(stored);
+    }
+  }
+  return named;
 }

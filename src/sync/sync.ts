@@ -138,7 +138,10 @@ export class SyncService {
   ): void {
     const { excludedRooms } = this.#deps;
     const add = (roomNid: number, roomId: RoomId) => {
-      if (plan.joined.has(roomNid) || !matchesRoom(view.filter.room, roomId) || excludedRooms.has(roomId)) return;
+      if (
+        plan.joined.has(roomNid) || plan.hidden.has(roomNid) || !matchesRoom(view.filter.room, roomId) ||
+        excludedRooms.has(roomId)
+      ) return;
       const range = { after: view.since?.events ?? null, upTo: view.now.events, newlyJoined: false };
       plan.joined.set(roomNid, joinedPart({ roomNid, roomId }, range));
     };

@@ -212,12 +212,14 @@ async function startServer({ network, signer, clock, randomText, database }: Sta
     ...{ db, state },
     visibility: new Visibility({ state, events, isErased: () => false }),
   });
-  const reads = new ServerReads({ db, events, state, hosts, acls, visibility });
+  const reads = new ServerReads({ db, events, state, hosts, acls, visibility, whole: { current: null } });
   const templates = new ResidentTemplates({ heads, state, hosts, acls, signer, clock });
   const membershipDeps = { db, engine, events, state, hosts, reads, visibility, templates, checks: signatures, signer };
   const inbound = new Inbound({ db, engine, events, remote: new RemoteEvents(client), checks, log });
   const remote = new RemoteMembership(client);
-  engine.connect((deps) => new PerformMemberships({ engine: deps, remote, checks, inbound, signatures, hosts, log }));
+  engine.connect((deps) =>
+    new PerformMemberships({ engine: deps, remote, checks, inbound, signatures, hosts, log, faster: null })
+  );
   const isActive = () => Promise.resolve(true);
   const invites = engine.withDeps((deps) => new HandleInvites({ engine: deps, checks: signatures, acls, isActive }));
   const inbox = new FederationInbox({

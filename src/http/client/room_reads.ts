@@ -14,6 +14,7 @@ import { z } from "zod";
 import { forbidden, invalidParam, notFound } from "../../protocol/errors.ts";
 import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
 import type { EventContext } from "../../rooms/context.ts";
+import type { PartialRooms } from "../../rooms/partial_rooms.ts";
 import type { LocalMemberships } from "../../rooms/local_memberships.ts";
 import type { Pagination } from "../../rooms/pagination.ts";
 import type { Reading, RoomReaders } from "../../rooms/room_access.ts";
@@ -35,6 +36,8 @@ export interface RoomReadRoutesDeps {
   readonly roomState: RoomState;
   readonly timestamps: TimestampSearch;
   readonly memberships: LocalMemberships;
+  /** Lets wait for rooms whose members are not all here; null while other servers cannot be reached. */
+  readonly whole: { readonly current: Pick<PartialRooms, "whenWhole"> | null };
 }
 
 const MAX_PAGE = 1_000;
@@ -120,18 +123,25 @@ function historyRoutes(app: App, { auth, readers, pagination, context }: RoomRea
     });
 }
 
-function stateRoutes(app: App, { auth, readers, roomState }: RoomReadRoutesDeps): void {
+function stateRoutes(app: App, { auth, readers, roomState, whole }: RoomReadRoutesDeps): void {
+  /** As `readingOf`, of a room whose members are all here: those who read them wait for a faster join to end (MSC3902). */
+  const wholeReadingOf = async (c: Ctx): Promise<Reading> => {
+    const { access: { room } } = await readingOf(c, readers);
+    await whole.current?.whenWhole(room.roomNid, c.req.raw.signal);
+    return await readingOf(c, readers);
+  };
   const one = async (c: Ctx): Promise<Response> => {
     const { format } = query(c, StateQuery);
     const type = pathText(c, "type");
     const stateKey = pathText(c, "stateKey");
-    const reading = await readingOf(c, readers);
+    const isMember = type === "m.room.member" && stateKey !== requester(c).userId;
+    const reading = isMember ? await wholeReadingOf(c) : await readingOf(c, readers);
     return jsonText(await roomState.one(reading, { type, stateKey, whole: format === "event" }));
   };
   client(app)
     .get("/rooms/:roomId/members", auth.guestOk(), async (c) => {
       const params = query(c, MembersQuery);
-      const reading = await readingOf(c, readers);
+      const reading = await wholeReadingOf(c);
       return jsonText(
         await roomState.members(reading, {
           at: tokenOf("at", params.at),
@@ -141,13 +151,9 @@ function stateRoutes(app: App, { auth, readers, roomState }: RoomReadRoutesDeps)
       );
     })
     .get("/rooms/:roomId/joined_members", auth.user(), async (c) => {
-      return jsonText(await roomState.joinedMembers(await readingOf(c, readers)));
+      return jsonText(await roomState.joinedMembers(await wholeReadingOf(c)));
     })
-    .get(
-      "/rooms/:roomId/state",
-      auth.guestOk(),
-      async (c) => jsonText(await roomState.all(await readingOf(c, readers))),
-    )
+    .get("/rooms/:roomId/state", auth.guestOk(), async (c) => jsonText(await roomState.all(await wholeReadingOf(c))))
     .get("/rooms/:roomId/state/:type", auth.guestOk(), one)
     .get("/rooms/:roomId/state/:type/", auth.guestOk(), one)
     .get("/rooms/:roomId/state/:type/:stateKey", auth.guestOk(), one);
