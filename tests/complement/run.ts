@@ -49,7 +49,9 @@ async function startShim(folder: string, keep: boolean): Promise<RunningProcess>
   const start = await requirePath("tests/complement/start.sh", "run from the project's root");
   const script = await requirePath(shim, "set COMPLEMENT_SHIM");
   const socket = `${folder}/docker.sock`;
-  const args = [script, "--socket", socket, "--image", `hs=${start}`, "--root", `${folder}/containers`];
+  // Without `exec` the stand-in waits for a shell that ends at once when it is told to stop, and then starts the next
+  // server, or copies the data, while this one is still ending.
+  const args = [script, "--socket", socket, "--image", `hs=exec ${start}`, "--root", `${folder}/containers`];
   const running = new RunningProcess("node", { args: keep ? [...args, "--keep"] : args });
   const end = performance.now() + SOCKET_TIMEOUT_MS;
   while (!await Deno.stat(socket).then(() => true, () => false)) {
