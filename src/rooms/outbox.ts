@@ -13,6 +13,7 @@ import {
   selectRoomServers,
   updateRoomServers,
 } from "../storage/federation_outbox.ts";
+import { selectPartialRoom } from "../storage/partial_rooms.ts";
 import { membershipIn } from "./member_content.ts";
 import type { PersistedBatch, PersistedEvent } from "./pending.ts";
 
@@ -28,8 +29,6 @@ const CACHED_ROOMS = 20_000;
 export class Outbox {
   readonly #serverName: ServerName;
   readonly #servers = new LruCache<number, ReadonlySet<string>>({ maxEntries: CACHED_ROOMS });
-  /** Rooms of which the transaction at hand writes a join without members. */
-  readonly #entered = new Set<number>();
   #listener: OutboxListener = () => {};
   #joinListener: LocalJoinListener = () => Promise.resolve();
 
@@ -56,7 +55,6 @@ export class Outbox {
     { roomNid, servers, by, position }: { roomNid: number; servers: readonly string[]; by: 1 | -1; position: number },
   ): Promise<void> {
     this.#servers.delete(roomNid);
-    if (by > 0) this.#entered.add(roomNid);
     const others = servers.filter((server) => server !== this.#serverName);
     await updateRoomServers(tx, { roomNid, changes: new Map(others.map((server) => [server, by])) });
     if (by > 0) await insertFederationCursors(tx, { destinations: others, events: position });
@@ -93,9 +91,10 @@ export class Outbox {
     if (after.size === 0 && extra.length === 0) return;
     await this.#fill(tx, { batch, after, extra, first });
     // Servers that hear of us by a join without members ask for devices by themselves, as they do of Synapse.
-    if (after.size > 0 && !this.#entered.delete(roomNid)) {
-      for (const userId of localJoins(events, this.#serverName)) await this.#joinListener(tx, userId);
-    }
+    const joins = after.size > 0 ? localJoins(events, this.#serverName) : new Set<UserId>();
+    if (joins.size === 0) return;
+    if (await selectPartialRoom(tx, roomNid) !== null) return;
+    for (const userId of joins) await this.#joinListener(tx, userId);
   };
 
   async #fill(
