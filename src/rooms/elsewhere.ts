@@ -76,13 +76,14 @@ async function joinElsewhere(deps: EngineDeps, change: OwnChange): Promise<Event
 
 async function requestOf(
   deps: EngineDeps,
-  { change: { requester: { userId }, roomId, via = [], details }, membership }: {
+  { change: { requester, roomId, via = [], details }, membership }: {
     change: OwnChange;
     membership: Membership;
   },
 ): Promise<{ roomId: RoomId; userId: UserId; servers: ServerName[]; content: JsonObject }> {
+  const { userId } = requester;
   const profile = await profileFor(deps.profiles, { userId, membership });
-  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, details) });
+  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, { requester, details }) });
   const own = await selectLocalMembership(deps.db, { userId, roomId });
   const inviter = own?.membership === "invite" ? domainOf(own.sender) : null;
   // Who names servers means these: the room's id tells only where it was made.

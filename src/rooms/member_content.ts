@@ -2,7 +2,7 @@
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { MemberProfile, ProfileSource } from "./engine_deps.ts";
-import type { Membership, StoredEvent } from "./types.ts";
+import type { Membership, Requester, StoredEvent } from "./types.ts";
 
 /** What goes into a member event besides the membership. */
 export interface MemberDetails {
@@ -29,12 +29,15 @@ export function memberContent(
   return { ...content, ...Object.fromEntries(extra), membership };
 }
 
-/** Returns the details without a name or an avatar of their own, where `allow_per_room_profiles` forbids those. */
+/**
+ * Returns the details without a name or an avatar of their own, where `allow_per_room_profiles` forbids those; others
+ * see nothing that a shadow-banned user chooses.
+ */
 export function allowedDetails(
   { allowsRoomProfiles = true }: { readonly allowsRoomProfiles?: boolean },
-  details: MemberDetails = {},
+  { requester, details = {} }: { requester: Pick<Requester, "isShadowBanned">; details?: MemberDetails | undefined },
 ): MemberDetails {
-  if (allowsRoomProfiles || details.extra === undefined) return details;
+  if ((allowsRoomProfiles && !requester.isShadowBanned) || details.extra === undefined) return details;
   const { displayname: _, avatar_url: __, ...extra } = details.extra;
   return { ...details, extra };
 }
