@@ -38,6 +38,8 @@ export interface EngineOptions {
   readonly allowsRoomProfiles?: boolean;
   /** After this a room is deleted that all local users have forgotten: `forgotten_room_retention_period`. */
   readonly forgottenRetentionMs?: number | null;
+  /** Whoever leaves a room has forgotten it: `forget_rooms_on_leave`. */
+  readonly forgetsOnLeave?: boolean;
   /** The user of `server_notices`, whose invitations cannot be turned down. */
   readonly noticesUser?: UserId | null;
 }
