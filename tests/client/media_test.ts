@@ -77,6 +77,8 @@ testMedia("with enable_authenticated_media off, the old paths serve media withou
     equal(response.headers.get("content-type"), "text/plain; charset=UTF-8");
     equal(response.headers.get("content-disposition"), 'inline; filename="x.txt"');
     equal(await response.text(), "hello, world");
+    const unnamed = await nobody.fetch(`/_matrix/media/${version}/download/${MEDIA_SERVER}/${mediaId}`);
+    equal(await unnamed.text(), "hello, world");
   }
 });
 

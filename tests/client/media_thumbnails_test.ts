@@ -161,6 +161,18 @@ testMedia("a small original serves as its thumbnail, under the type it really ha
   });
 });
 
+testMedia("with enable_authenticated_media off, the old paths make thumbnails without a token", async (start) => {
+  await using hs = await start({ config: { enable_authenticated_media: false } });
+  const alice = await hs.register("alice");
+  const mediaId = await alice.upload(png({ width: 100, height: 100 }), { type: "image/png" });
+  for (const version of ["v3", "r0"]) {
+    const query = `${mediaId}?width=32&height=32&method=crop`;
+    const response = await hs.anonymous().fetch(`/_matrix/media/${version}/thumbnail/${MEDIA_SERVER}/${query}`);
+    equal(response.status, 200);
+    deepEqual(pngSize(await response.bytes()), { width: 32, height: 32 });
+  }
+});
+
 testMedia("animated thumbnails only for those who want them", async (start) => {
   await using hs = await start();
   const alice = await hs.register("alice");
