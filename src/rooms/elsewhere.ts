@@ -12,6 +12,7 @@ import type { EngineDeps } from "./engine_deps.ts";
 import { allowedDetails, memberContent, type MemberDetails, profileFor } from "./member_content.ts";
 import { joinRoom, setMembership } from "./membership.ts";
 import { NoAuthorizer } from "./membership_restricted.ts";
+import { joinWithinLimit } from "./room_limits.ts";
 import { policyServerOf } from "./policy.ts";
 import { type ReceivedEvent, receiveEvents } from "./receive.ts";
 import type { Membership, Requester, StoredEvent } from "./types.ts";
@@ -40,7 +41,9 @@ export async function joinAnywhere(deps: EngineDeps, change: OwnChange): Promise
   if (change.requester.isGuest) {
     throw new MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot join rooms of other servers");
   }
-  return await joinElsewhere(deps, change);
+  const { current: remote } = deps.remote;
+  const request = await requestOf(deps, { change, membership: "join" });
+  return await joinWithinLimit(deps, { requester: change.requester, remote, request });
 }
 
 /** Knocks on a room: by ourselves or through another server. */

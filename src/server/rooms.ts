@@ -149,6 +149,7 @@ function engineOptions({ config }: Core): EngineOptions {
     dummyEventsThreshold: config.server.dummyEventsThreshold,
     forgottenRetentionMs: config.blocking.forgottenRoomRetentionPeriod,
     forgetsOnLeave: config.rooms.forgetRoomsOnLeave,
+    roomLimit: config.blocking.limitRemoteRooms.enabled ? config.blocking.limitRemoteRooms : null,
     noticesUser: noticesUserOf(config),
     blocksInvites: config.server.blockNonAdminInvites,
     allowsRoomProfiles: config.blocking.allowPerRoomProfiles,
