@@ -85,7 +85,7 @@ async function requestOf(
   },
 ): Promise<{ roomId: RoomId; userId: UserId; servers: ServerName[]; content: JsonObject }> {
   const { userId } = requester;
-  const profile = await profileFor(deps.profiles, { userId, membership });
+  const profile = await profileFor(deps, { userId, membership });
   const content = memberContent(membership, { profile, details: allowedDetails(deps.options, { requester, details }) });
   const own = await selectLocalMembership(deps.db, { userId, roomId });
   const inviter = own?.membership === "invite" ? domainOf(own.sender) : null;

@@ -43,6 +43,8 @@ export interface EngineOptions {
   readonly forgetsOnLeave?: boolean;
   /** Which rooms of other servers are too big to join: `limit_remote_rooms`. Null for none. */
   readonly roomLimit?: RoomLimit | null;
+  /** Whether an invitation has the profile of the invited user: `include_profile_data_on_invite`. */
+  readonly showsInvitedProfiles?: boolean;
   /** The user of `server_notices`, whose invitations cannot be turned down. */
   readonly noticesUser?: UserId | null;
 }

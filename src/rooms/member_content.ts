@@ -42,12 +42,17 @@ export function allowedDetails(
   return { ...details, extra };
 }
 
-/** Returns the profile to put into a member event of that membership: leaving and bans show none. */
+/**
+ * Returns the profile to put into a member event of that membership: leaving and bans show none, nor do invitations where
+ * `include_profile_data_on_invite` is off.
+ */
 export async function profileFor(
-  profiles: ProfileSource,
+  { profiles, options }: { profiles: ProfileSource; options: { readonly showsInvitedProfiles?: boolean } },
   { userId, membership }: { userId: UserId; membership: Membership },
 ): Promise<MemberProfile | null> {
-  return membership === "leave" || membership === "ban" ? null : await profiles.get(userId);
+  if (membership === "leave" || membership === "ban") return null;
+  if (membership === "invite" && options.showsInvitedProfiles === false) return null;
+  return await profiles.get(userId);
 }
 
 /** Returns the membership that a member event gives, or null. */

@@ -52,7 +52,7 @@ export async function setMembership(deps: EngineDeps, change: MembershipChange):
     assertInvitesAllowed(deps.options, requester);
     await assertMayInvite(deps, { sender: requester.userId, target });
   }
-  const profile = await profileFor(deps.profiles, { userId: target, membership });
+  const profile = await profileFor(deps, { userId: target, membership });
   const content = memberContent(membership, { profile, details: allowedDetails(deps.options, { requester, details }) });
   if (membership === "invite" && domainOf(target) !== deps.serverName) {
     return await inviteOther(deps, { change, content });

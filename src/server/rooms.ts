@@ -150,6 +150,7 @@ function engineOptions({ config }: Core): EngineOptions {
     forgottenRetentionMs: config.blocking.forgottenRoomRetentionPeriod,
     forgetsOnLeave: config.rooms.forgetRoomsOnLeave,
     roomLimit: config.blocking.limitRemoteRooms.enabled ? config.blocking.limitRemoteRooms : null,
+    showsInvitedProfiles: config.server.includeProfileDataOnInvite,
     noticesUser: noticesUserOf(config),
     blocksInvites: config.server.blockNonAdminInvites,
     allowsRoomProfiles: config.blocking.allowPerRoomProfiles,

@@ -1,4 +1,4 @@
-/** `forget_rooms_on_leave`: who is out of a room has forgotten it. */
+/** Options that change what memberships say and what follows from them. */
 import assert from "node:assert/strict";
 import { sql } from "../../src/storage/sql.ts";
 import { path } from "../harness/client.ts";
@@ -40,4 +40,25 @@ testEachServer("without forget_rooms_on_leave a room stays readable to who left 
   const room = await alice.createRoom();
   await alice.leave(room);
   await alice.get(path`/rooms/${room}/messages`, { dir: "b" });
+});
+
+testEachServer("include_profile_data_on_invite: false shows no profile before the join", async (database) => {
+  await using hs = await TestServer.start({ database, config: { include_profile_data_on_invite: false } });
+  const [alice, bob, carol] = await hs.register("alice", "bob", "carol");
+  for (const user of [bob, carol]) {
+    await user.put(path`/profile/${user.userId}/displayname`, { displayname: "Shy" });
+  }
+  const room = await alice.createRoom({ invite: [bob.userId] });
+  await alice.invite(room, carol.userId);
+  const memberOf = (userId: string) => alice.state(room, { type: "m.room.member", stateKey: userId });
+  for (const user of [bob, carol]) {
+    assert.deepEqual(await memberOf(user.userId), { membership: "invite" });
+    await user.join(room);
+    assert.equal((await memberOf(user.userId)).displayname, "Shy");
+  }
+  await hs.restart({ include_profile_data_on_invite: true });
+  const again = hs.again(alice);
+  const other = await again.createRoom({ invite: [bob.userId] });
+  const invited = await again.state(other, { type: "m.room.member", stateKey: bob.userId });
+  assert.deepEqual(invited, { membership: "invite", displayname: "Shy" });
 });
