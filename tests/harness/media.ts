@@ -127,6 +127,7 @@ export class MediaServer implements AsyncDisposable {
       db,
       clock,
       serverName: MEDIA_SERVER,
+      publicBaseurl: `https://${MEDIA_SERVER}/`,
       settings,
       baseFolder: folder,
       remote,
