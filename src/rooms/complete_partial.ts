@@ -2,6 +2,7 @@
  * The end of a faster join (MSC3902): with the whole state before the join, the states of all events since are computed
  * anew, each is judged again by its own, and the room's current state becomes what they add up to. One transaction.
  */
+import { domainOf } from "../protocol/auth_rules_context.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import { updateEventStates } from "../storage/partial_rooms.ts";
 import { completePartialRoom, type PartialRoom, selectEventsSinceJoin } from "../storage/partial_rooms.ts";
@@ -26,7 +27,11 @@ export interface StateReplaced {
   readonly roomNid: number;
   readonly position: number;
   readonly deltas: readonly StateDelta[];
+  /** The servers that were taken to be in the room. */
   readonly servers: PartialRoom["servers"];
+  /** The servers that were in the room at the join or after it, some of them perhaps no more. */
+  readonly present: ReadonlySet<string>;
+  readonly localJoined: ReadonlySet<UserId>;
 }
 
 /** Called in the transaction that completes a state. */
@@ -52,6 +57,8 @@ export async function completePartial(deps: EngineDeps, completion: Completion):
     const wanted = [...new Set([...missing.values()].flat())].filter((id) => !parentStates.has(id));
     if (wanted.length > 0) return wanted;
     const events = parentsFirst([...(await batch.byNids(nids)).values()]) as StoredEvent[];
+    const known = await batch.byNids([partial.joinNid]);
+    const rootBefore = known.get(partial.joinNid)?.stateBefore ?? 0;
     const updated: StoredEvent[] = [];
     for (const stored of events) {
       const next = await recompute(deps, { batch, stored, missing: missing.get(stored.nid) ?? [], parentStates });
@@ -62,7 +69,9 @@ export async function completePartial(deps: EngineDeps, completion: Completion):
     const root = await resolveRoots(deps, { batch, roots: ends.map(({ stateAfter }) => stateAfter ?? 0) });
     const [end] = ends;
     const deltas = end === undefined ? [] : await currentDeltas(batch, { root, stored: end });
-    batch.addWrite((tx) => write(deps, { tx, batch, completion, updated, ends, root, deltas }));
+    const joined = updated.find(({ nid }) => nid === partial.joinNid)?.stateBefore ?? 0;
+    const present = await serversPresent(batch, { updated, from: rootBefore, to: joined });
+    batch.addWrite((tx) => write(deps, { tx, batch, completion, updated, ends, root, deltas, present }));
     return [];
   });
 }
@@ -90,6 +99,19 @@ async function recompute(
   return { ...stored, isRejected, stateBefore: before, stateAfter: after };
 }
 
+/** The servers that the state before the join turned out to have, and those that have joined since. */
+async function serversPresent(
+  batch: RoomBatch,
+  { updated, from, to }: { updated: readonly StoredEvent[]; from: number; to: number },
+): Promise<Set<string>> {
+  const found = (await batch.deps.trees.diff(from, to)).map(({ after }) => after).filter((nid) => nid !== null);
+  const members = [...(await batch.byNids(found)).values(), ...updated.filter(({ isRejected }) => !isRejected)];
+  const joined = members.filter(({ event: { type, content } }) =>
+    type === "m.room.member" && content["membership"] === "join"
+  );
+  return new Set(joined.map(({ event }) => domainOf(event.stateKey ?? "")).filter((server) => server !== null));
+}
+
 /** The ends of the graph now that some events may have been rejected, or no longer are. */
 function endsOf(batch: RoomBatch, updated: readonly StoredEvent[]): StoredEvent[] {
   const counts = ({ isRejected, isSoftFailed }: StoredEvent) => !isRejected && !isSoftFailed;
@@ -108,7 +130,7 @@ function endsOf(batch: RoomBatch, updated: readonly StoredEvent[]): StoredEvent[
 
 async function write(
   deps: EngineDeps,
-  { tx, batch, completion: { roomId, partial: { servers }, onReplaced }, updated, ends, root, deltas }: {
+  { tx, batch, completion: { roomId, partial: { servers }, onReplaced }, updated, ends, root, deltas, present }: {
     tx: Tx;
     batch: RoomBatch;
     completion: Completion;
@@ -116,6 +138,7 @@ async function write(
     ends: readonly StoredEvent[];
     root: number;
     deltas: readonly StateDelta[];
+    present: ReadonlySet<string>;
   },
 ): Promise<void> {
   const { roomNid } = batch.room;
@@ -125,8 +148,8 @@ async function write(
   const position = await advanceStream(tx, "events", 1);
   await writeStateChange(deps, { tx, roomNid, root, position, deltas });
   await completePartialRoom(tx, { roomNid, position });
-  await onReplaced(tx, { roomNid, position, deltas, servers });
   const joined = new Set<UserId>(batch.copy?.localJoined ?? []);
+  await onReplaced(tx, { roomNid, position, deltas, servers, present, localJoined: joined });
   tx.afterCommit(() => {
     for (const stored of updated) deps.events.put(stored);
     for (const [key, resolved] of batch.resolutions) deps.resolutions.set(key, resolved);

@@ -12,7 +12,6 @@ import type { EngineDeps } from "./engine_deps.ts";
 import { allowedDetails, memberContent, type MemberDetails, profileFor } from "./member_content.ts";
 import { joinRoom, setMembership } from "./membership.ts";
 import { NoAuthorizer } from "./membership_restricted.ts";
-import { joinWithinLimit } from "./room_limits.ts";
 import { policyServerOf } from "./policy.ts";
 import { type ReceivedEvent, receiveEvents } from "./receive.ts";
 import type { Membership, Requester, StoredEvent } from "./types.ts";
@@ -25,10 +24,19 @@ export interface OwnChange {
   readonly details?: MemberDetails;
 }
 
-/** Joins a room: by ourselves where one of our users is in it and may let others in, else through another server. */
+/**
+ * Joins a room: by ourselves where one of our users is in it and may let others in, else through another server. While the
+ * room's members are not all here we do not know who is banned, so that others decide.
+ */
 export async function joinAnywhere(deps: EngineDeps, change: OwnChange): Promise<EventId> {
-  const { roomId } = change;
-  if (await isInRoom(deps, roomId)) {
+  const { roomId, requester: { userId } } = change;
+  const copy = await deps.heads.load(roomId);
+  const isIn = copy !== null && copy.localJoined.size > 0;
+  if (isIn && copy.isPartial && !copy.localJoined.has(userId) && deps.remote.current !== null) {
+    const servers = await deps.remote.current.serversIn(roomId);
+    return await joinElsewhere(deps, { ...change, via: [...change.via ?? [], ...servers] });
+  }
+  if (isIn) {
     try {
       return await joinRoom(deps, change);
     } catch (error) {
@@ -41,9 +49,7 @@ export async function joinAnywhere(deps: EngineDeps, change: OwnChange): Promise
   if (change.requester.isGuest) {
     throw new MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot join rooms of other servers");
   }
-  const { current: remote } = deps.remote;
-  const request = await requestOf(deps, { change, membership: "join" });
-  return await joinWithinLimit(deps, { requester: change.requester, remote, request });
+  return await joinElsewhere(deps, change);
 }
 
 /** Knocks on a room: by ourselves or through another server. */
@@ -79,14 +85,13 @@ async function joinElsewhere(deps: EngineDeps, change: OwnChange): Promise<Event
 
 async function requestOf(
   deps: EngineDeps,
-  { change: { requester, roomId, via = [], details }, membership }: {
+  { change: { requester: { userId }, roomId, via = [], details }, membership }: {
     change: OwnChange;
     membership: Membership;
   },
 ): Promise<{ roomId: RoomId; userId: UserId; servers: ServerName[]; content: JsonObject }> {
-  const { userId } = requester;
-  const profile = await profileFor(deps, { userId, membership });
-  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, { requester, details }) });
+  const profile = await profileFor(deps.profiles, { userId, membership });
+  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, details) });
   const own = await selectLocalMembership(deps.db, { userId, roomId });
   const inviter = own?.membership === "invite" ? domainOf(own.sender) : null;
   // Who names servers means these: the room's id tells only where it was made.

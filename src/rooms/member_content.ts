@@ -2,7 +2,7 @@
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { MemberProfile, ProfileSource } from "./engine_deps.ts";
-import type { Membership, Requester, StoredEvent } from "./types.ts";
+import type { Membership, StoredEvent } from "./types.ts";
 
 /** What goes into a member event besides the membership. */
 export interface MemberDetails {
@@ -29,30 +29,22 @@ export function memberContent(
   return { ...content, ...Object.fromEntries(extra), membership };
 }
 
-/**
- * Returns the details without a name or an avatar of their own, where `allow_per_room_profiles` forbids those; others
- * see nothing that a shadow-banned user chooses.
- */
+/** Returns the details without a name or an avatar of their own, where `allow_per_room_profiles` forbids those. */
 export function allowedDetails(
   { allowsRoomProfiles = true }: { readonly allowsRoomProfiles?: boolean },
-  { requester, details = {} }: { requester: Pick<Requester, "isShadowBanned">; details?: MemberDetails | undefined },
+  details: MemberDetails = {},
 ): MemberDetails {
-  if ((allowsRoomProfiles && !requester.isShadowBanned) || details.extra === undefined) return details;
+  if (allowsRoomProfiles || details.extra === undefined) return details;
   const { displayname: _, avatar_url: __, ...extra } = details.extra;
   return { ...details, extra };
 }
 
-/**
- * Returns the profile to put into a member event of that membership: leaving and bans show none, nor do invitations where
- * `include_profile_data_on_invite` is off.
- */
+/** Returns the profile to put into a member event of that membership: leaving and bans show none. */
 export async function profileFor(
-  { profiles, options }: { profiles: ProfileSource; options: { readonly showsInvitedProfiles?: boolean } },
+  profiles: ProfileSource,
   { userId, membership }: { userId: UserId; membership: Membership },
 ): Promise<MemberProfile | null> {
-  if (membership === "leave" || membership === "ban") return null;
-  if (membership === "invite" && options.showsInvitedProfiles === false) return null;
-  return await profiles.get(userId);
+  return membership === "leave" || membership === "ban" ? null : await profiles.get(userId);
 }
 
 /** Returns the membership that a member event gives, or null. */

@@ -61,19 +61,29 @@ export class Outbox {
     tx.afterCommit(() => this.#servers.delete(roomNid));
   }
 
-  /** Takes over how members of other servers changed without an event, within the transaction. */
+  /**
+   * Takes over, within the transaction, who is in a room now that all of it is known. What was told of devices meanwhile
+   * has not reached the servers that are found only now: they are told anew.
+   */
   async replaceState(
     tx: Tx,
-    { roomNid, deltas, position }: {
+    { roomNid, deltas, position, present, localJoined }: {
       roomNid: number;
       deltas: PersistedEvent["deltas"];
       position: number;
+      /** The servers that were in the room at the join or after it. */
+      present: ReadonlySet<string>;
+      localJoined: ReadonlySet<UserId>;
     },
   ): Promise<void> {
+    const before = new Set<string>(await selectRoomServers(tx, roomNid));
     const changes = countChanges(deltas, this.#serverName);
     await updateRoomServers(tx, { roomNid, changes });
     await insertFederationCursors(tx, { destinations: [...changes.keys()], events: position });
     tx.afterCommit(() => this.#servers.delete(roomNid));
+    const missed = [...present].some((server) => server !== this.#serverName && !before.has(server));
+    if (!missed) return;
+    for (const userId of localJoined) await this.#joinListener(tx, userId);
   }
 
   /** The engine's handler. */

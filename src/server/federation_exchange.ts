@@ -57,8 +57,8 @@ export function buildFederationExchange(
   const checks = new PduChecks(signatures);
   const inbound = new Inbound({ db, engine, events, remote: remoteEvents, checks, log });
   const remote = new RemoteMembership(client);
-  const partialRooms = connectRooms(core, { rooms, hosts, inbound, checks, remote, signatures });
   const remoteDevices = new RemoteDevices({ db, notifier, remote: remoteUsers, log });
+  const partialRooms = connectRooms(core, { rooms, hosts, inbound, checks, remote, signatures, remoteDevices });
   const isActive = async (userId: UserId) => (await selectUser(db, userId))?.isDeactivated === false;
   const invites = engine.withDeps((deps) => new HandleInvites({ engine: deps, checks: signatures, acls, isActive }));
   const edus = new InboundEdus({ ...{ db, clock, events, state, acls, remoteDevices }, ...userData });
@@ -93,14 +93,14 @@ export function buildFederationExchange(
 /** Lets the engine reach other servers, and joins be completed. */
 function connectRooms(
   { db, clock, notifier }: Core,
-  { rooms, ...deps }:
-    & { rooms: RoomParts }
+  { rooms, remoteDevices, ...deps }:
+    & { rooms: RoomParts; remoteDevices: RemoteDevices }
     & Pick<
       PerformDeps,
       "hosts" | "inbound" | "checks" | "remote" | "signatures"
     >,
 ): PartialRooms {
-  const onReplaced = replacedHandler(rooms);
+  const onReplaced = replacedHandler(rooms, remoteDevices);
   const partialRooms: PartialRooms = rooms.engine.withDeps((engine) =>
     new PartialRooms({ db, clock, log, notifier, engine, inbound: deps.inbound, onReplaced })
   );
@@ -111,10 +111,15 @@ function connectRooms(
 }
 
 /** What follows from a state that became whole. */
-function replacedHandler({ outbox, timelines, memberships }: RoomParts): ReplacedHandler {
-  return async (tx, { roomNid, position, deltas, servers }) => {
+function replacedHandler(
+  { outbox, timelines, memberships }: RoomParts,
+  remoteDevices: RemoteDevices,
+): ReplacedHandler {
+  return async (tx, replaced) => {
+    const { roomNid, position, deltas, servers } = replaced;
+    await outbox.replaceState(tx, replaced);
     await outbox.countServers(tx, { roomNid, servers, by: -1, position });
-    await outbox.replaceState(tx, { roomNid, deltas, position });
+    await remoteDevices.noteMoves(tx, replaced);
     tx.afterCommit(() => {
       timelines.noteReplaced(roomNid, position);
       for (const { type, stateKey } of deltas) if (type === "m.room.member") memberships.drop(stateKey as UserId);

@@ -3,7 +3,6 @@ import { federationRelationshipRoutes } from "../http/federation/event_relations
 import { federationMediaRoutes } from "../http/federation/media.ts";
 import { federationMembershipRoutes } from "../http/federation/memberships.ts";
 import { queryRoutes } from "../http/federation/queries.ts";
-import { roomComplexityRoutes } from "../http/federation/room_complexity.ts";
 import { roomReadRoutes } from "../http/federation/room_reads.ts";
 import type { App } from "../http/app.ts";
 import type { Media } from "../media/media.ts";
@@ -49,7 +48,7 @@ export function buildFederationRooms(
     ...{ visibility, templates, checks, signer },
   });
   const queries = new ServerQueries({
-    ...{ db, hosts, serverName: config.serverName, profiles: accounts.profiles },
+    ...{ db, serverName: config.serverName, profiles: accounts.profiles },
     ...{ directory: userData.directory, deviceKeys: userData.deviceKeys, publicRooms: userData.publicRooms },
     options: {
       allowProfileLookup: config.federation.allowProfileLookupOverFederation,
@@ -65,20 +64,17 @@ export function buildFederationRooms(
 /** Registers the endpoints that work on rooms, users and media. */
 export function addFederationRoomRoutes(
   app: App,
-  { core, federation, federationRooms, media, rooms, userData }: {
+  { core, federation, federationRooms, media, rooms: { relationships } }: {
     core: Core;
     federation: FederationParts;
     federationRooms: FederationRoomParts;
     media: Media;
-    rooms: Pick<RoomParts, "events" | "relationships">;
-    userData: Pick<UserDataParts, "summaries">;
+    rooms: Pick<RoomParts, "relationships">;
   },
 ): void {
   const { auth } = federation;
-  const { relationships } = rooms;
-  const { clock, db, config: { serverName, media: { enableMediaRepo } } } = core;
-  const { acls, reads, visibility, templates, memberships, queries, hierarchy, openId } = federationRooms;
-  roomComplexityRoutes(app, { auth, db, acls, events: rooms.events, summaries: userData.summaries });
+  const { clock, config: { serverName, media: { enableMediaRepo } } } = core;
+  const { reads, visibility, templates, memberships, queries, hierarchy, openId } = federationRooms;
   roomReadRoutes(app, { auth, reads, serverName, clock });
   if (relationships !== null) federationRelationshipRoutes(app, { auth, relationships, reads, visibility });
   federationMembershipRoutes(app, { auth, templates, memberships, serverName });

@@ -73,7 +73,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     profileOf: (userId) => profileOf(core, { userId, accounts }),
     isErased: (userId) => erased.has(userId),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
-    onPersist: persistHandler(core, () => ({ pushBase, userData, social, users, slidingCaches })),
+    onPersist: persistHandler(core, () => ({ pushBase, userData, social, users, slidingCaches, exchange })),
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });
   const later = { userData: () => userData, social: () => social, push: () => push, exchange: () => exchange };
@@ -131,15 +131,18 @@ function persistHandler(
     social: SocialParts;
     users: UserParts;
     slidingCaches: SlidingCaches;
+    exchange: FederationExchangeParts;
   },
 ): PersistHandler {
   return async (tx, batch) => {
-    const { pushBase, userData, social, users, slidingCaches } = parts();
+    const { pushBase, userData, social, users, slidingCaches, exchange } = parts();
     await pushBase.onPersist(tx, batch);
     tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
     await social.onPersist(tx, batch);
     await users.onPersist(tx, batch);
     await slidingCaches.onPersist(tx, batch);
+    const deltas = batch.events.flatMap((event) => event.deltas);
+    await exchange.remoteDevices.noteMoves(tx, { ...batch, roomNid: batch.room.roomNid, deltas });
     await hooks?.onPersist(tx, batch);
   };
 }
@@ -164,9 +167,9 @@ async function profileOf(
 }
 
 function openMedia({ config, db, clock }: Core, remote: RemoteMedia): Promise<Media> {
-  const { serverName, publicBaseurl, media: settings } = config;
+  const { serverName, media: settings } = config;
   const userAgent = userAgentOf(config);
-  return Media.open({ ...{ db, clock, serverName, publicBaseurl, settings, userAgent }, baseFolder: ".", remote });
+  return Media.open({ ...{ db, clock, serverName, settings, userAgent }, baseFolder: ".", remote });
 }
 
 function buildSync(

@@ -8,6 +8,7 @@ import type { JsonObject } from "../protocol/json.ts";
 import type { Requester } from "../rooms/types.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { deleteAlias, insertAlias, moveAliases, selectAlias, selectAliasesOfRoom } from "../storage/directory.ts";
+import { selectRoomServers } from "../storage/federation_outbox.ts";
 import { selectRoomById, updateRoomIsPublic } from "../storage/rooms.ts";
 
 /** The rooms as far as the directory needs them. */
@@ -56,6 +57,7 @@ export interface DirectoryServices {
 }
 
 const CANONICAL_ALIAS = "m.room.canonical_alias";
+const MAX_SERVERS = 50;
 
 /** Keeps the aliases of this server and what is listed in its public room list. */
 export class DirectoryService {
@@ -109,12 +111,15 @@ export class DirectoryService {
     if (mayChangeRoom) await this.#removeFromCanonicalAlias(requester, found);
   }
 
-  /** Returns the room of a local alias and servers to join through, or null. */
+  /** Returns the room of a local alias and servers to join through, ours first; or null. */
   async resolveLocal(alias: RoomAlias): Promise<{ roomId: RoomId; servers: readonly ServerName[] } | null> {
     const { db, services } = this.#deps;
     let found = await selectAlias(db, alias);
     if (found === null && await services.make(alias)) found = await selectAlias(db, alias);
-    return found && { roomId: found.roomId, servers: [this.#deps.serverName] };
+    if (found === null) return null;
+    const room = await selectRoomById(db, found.roomId);
+    const others = room === null ? [] : await selectRoomServers(db, room.roomNid);
+    return { roomId: found.roomId, servers: [this.#deps.serverName, ...others.slice(0, MAX_SERVERS)] };
   }
 
   /** Returns the room of an alias and servers to join through. Throws 404 when it leads nowhere. */

@@ -10,6 +10,8 @@ import { KeyedMutex } from "../lib/mutex.ts";
 import { canonicalJson } from "../protocol/canonical_json.ts";
 import { type ServerName, serverNameOf, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
+import { membershipIn } from "../rooms/member_content.ts";
+import type { StateDelta } from "../rooms/pending.ts";
 import {
   insertDeviceListChange,
   type KeyUsage,
@@ -22,6 +24,8 @@ import {
   deleteRemoteDevice,
   deleteRemoteDevices,
   markRemoteDeviceListStale,
+  markUnsharedListsInRoomStale,
+  markUnsharedListsStale,
   type RemoteDevice,
   selectRemoteDeviceList,
   selectRemoteDevices,
@@ -138,9 +142,23 @@ export class RemoteDevices {
     return { one_time_keys: keys, failures };
   }
 
-  /** Forgets what is kept of a user whom nobody here shares a room with any more: their server tells us no longer. */
-  async forget(tx: Tx, userId: UserId): Promise<void> {
-    await deleteRemoteDevices(tx, userId);
+  /**
+   * Takes in, within the transaction, that people have left a room: of users whom nobody here shares one with any more we
+   * are not told, so that their lists are fetched again when they come back.
+   */
+  async noteMoves(
+    tx: Tx,
+    { roomNid, deltas, localJoined }: {
+      roomNid: number;
+      deltas: readonly StateDelta[];
+      localJoined: ReadonlySet<UserId>;
+    },
+  ): Promise<void> {
+    const gone = deltas.filter(({ type, before, after }) =>
+      type === "m.room.member" && membershipIn(before) === "join" && membershipIn(after) !== "join"
+    );
+    await markUnsharedListsStale(tx, gone.map(({ stateKey }) => stateKey));
+    if (gone.length > 0 && localJoined.size === 0) await markUnsharedListsInRoomStale(tx, roomNid);
   }
 
   async #queryServer(

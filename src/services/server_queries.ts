@@ -6,7 +6,6 @@ import { forbidden, invalidParam, notFound } from "../protocol/errors.ts";
 import type { DeviceId, RoomAlias, ServerName, UserId } from "../protocol/ids.ts";
 import { serverNameOf } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
-import type { RoomHosts } from "../rooms/room_hosts.ts";
 import type { Db } from "../storage/database.ts";
 import { selectDeviceListPosition } from "../storage/federation_devices.ts";
 import { selectUser } from "../storage/users.ts";
@@ -30,11 +29,9 @@ export interface ServerQueriesDeps {
   readonly directory: DirectoryService;
   readonly deviceKeys: DeviceKeysService;
   readonly publicRooms: PublicRoomsService;
-  readonly hosts: RoomHosts;
   readonly options: ServerQueryOptions;
 }
 
-const MAX_SERVERS = 50;
 /** Nobody: sees no key that is only for its owner. */
 const NOBODY = "@:" as UserId;
 
@@ -58,12 +55,11 @@ export class ServerQueries {
 
   /** Returns the room of a local alias, and servers to join it by: ours first. */
   async directory(alias: RoomAlias): Promise<JsonObject> {
-    const { directory, hosts, serverName } = this.#deps;
+    const { directory, serverName } = this.#deps;
     if (serverNameOf(alias) !== serverName) throw invalidParam("The room alias is not hosted on this server");
     const found = await directory.resolveLocal(alias);
     if (found === null) throw notFound(`Room alias ${alias} not found`);
-    const others = [...(await hosts.inRoom(found.roomId)).keys()].filter((server) => server !== serverName);
-    return { room_id: found.roomId, servers: [serverName, ...others.slice(0, MAX_SERVERS)] };
+    return { room_id: found.roomId, servers: [...found.servers] };
   }
 
   /** Returns a page of the public list. Throws 403 where it is not shown to servers. */

@@ -1,5 +1,5 @@
 /** What is ours to send to other servers, and how far each of them has got it. */
-import type { EventId } from "../protocol/ids.ts";
+import type { EventId, ServerName } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
 import { inList, sql } from "./sql.ts";
 
@@ -38,10 +38,10 @@ export async function updateRoomServers(
   ]));
 }
 
-/** Returns the other servers with joined members in a room. */
-export async function selectRoomServers(db: Db, roomNid: number): Promise<string[]> {
-  const rows = await db.all<{ server_name: string }>(sql`
-    SELECT server_name FROM room_servers WHERE room_nid = ${roomNid} LIMIT ${MAX_DESTINATIONS}`);
+/** Returns the other servers with joined members in a room, and those that a room whose members are not all here has. */
+export async function selectRoomServers(db: Db, roomNid: number): Promise<ServerName[]> {
+  const rows = await db.all<{ server_name: ServerName }>(sql`
+    SELECT server_name FROM room_servers WHERE room_nid = ${roomNid} ORDER BY server_name LIMIT ${MAX_DESTINATIONS}`);
   return rows.map((row) => row.server_name);
 }
 

@@ -1,7 +1,7 @@
 /** Devices of users of other servers, as those servers listed them. */
 import type { UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { inList, sql } from "./sql.ts";
+import { inList, type Sql, sql } from "./sql.ts";
 
 /** How current a kept list is. */
 export interface RemoteDeviceList {
@@ -40,6 +40,26 @@ export async function upsertRemoteDeviceList(
 /** Marks a kept list as not to be used before it is fetched again. */
 export async function markRemoteDeviceListStale(tx: Tx, userId: UserId): Promise<void> {
   await tx.run(sql`UPDATE remote_device_lists SET is_stale = ${true} WHERE user_id = ${userId}`);
+}
+
+const IS_UNSHARED: Sql = sql`NOT EXISTS (
+  SELECT 1 FROM current_state theirs
+  JOIN local_memberships m ON m.room_nid = theirs.room_nid AND m.membership = 'join'
+  WHERE theirs.state_key = remote_device_lists.user_id AND theirs.membership = 'join')`;
+
+/** Marks as stale the kept lists of those of some users whom nobody here shares a room with. */
+export async function markUnsharedListsStale(tx: Tx, userIds: readonly string[]): Promise<void> {
+  if (userIds.length === 0) return;
+  await tx.run(sql`
+    UPDATE remote_device_lists SET is_stale = ${true} WHERE ${inList(sql`user_id`, userIds)} AND ${IS_UNSHARED}`);
+}
+
+/** Marks as stale the kept lists of those members of a room whom nobody here shares a room with. */
+export async function markUnsharedListsInRoomStale(tx: Tx, roomNid: number): Promise<void> {
+  await tx.run(sql`
+    UPDATE remote_device_lists SET is_stale = ${true}
+    WHERE user_id IN (SELECT state_key FROM current_state WHERE room_nid = ${roomNid} AND membership = 'join')
+      AND ${IS_UNSHARED}`);
 }
 
 /** Forgets a kept list and its devices. */

@@ -104,6 +104,8 @@ export async function selectDirectoryMatches(db: Db, query: DirectoryQuery): Pro
     SELECT 1 FROM current_state theirs JOIN open_rooms o ON o.room_nid = theirs.room_nid
     WHERE theirs.state_key = w.user_id AND theirs.membership = 'join')`;
   const everybody = query.searchAllUsers ? sql`OR ${isLocal}` : sql``;
+  // As in Synapse: who is in a room that is open to all finds himself too, unless all users are searched.
+  const oneself = query.searchAllUsers ? sql`` : sql`OR ${openRoom}`;
   const onlyLocal = query.excludeRemote ? sql`AND ${isLocal}` : sql``;
   const unlocked = query.showLocked ? sql`` : sql`AND (u.is_locked IS NULL OR NOT u.is_locked)`;
   const rows = await db.all<{ user_id: UserId; display_name: string | null; avatar_url: string | null }>(sql`
@@ -111,7 +113,8 @@ export async function selectDirectoryMatches(db: Db, query: DirectoryQuery): Pro
       SELECT w.user_id, MAX(CASE WHEN w.word = ${first} THEN 1 ELSE 0 END) AS exact
       FROM user_directory_words w
       LEFT JOIN users u ON u.user_id = w.user_id
-      WHERE ${begins(sql`w.word`, first)} ${others(rest)} AND w.user_id <> ${searcher}
+      WHERE ${begins(sql`w.word`, first)} ${others(rest)}
+        AND (w.user_id <> ${searcher} ${oneself})
         AND (u.user_id IS NULL OR (NOT u.is_deactivated AND u.appservice_id IS NULL
           AND (u.user_type IS NULL OR u.user_type <> 'support')))
         ${unlocked} ${onlyLocal}

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { path } from "../harness/client.ts";
 import { MatrixError } from "../../src/protocol/errors.ts";
+import { sql } from "../../src/storage/sql.ts";
 import { type NetworkServer, testNetwork } from "./network.ts";
 
 // deno-lint-ignore no-explicit-any -- answers are checked where they are used
@@ -66,4 +67,76 @@ testNetwork("a room joined without members is usable at once, and whole after a 
     ...seen.rooms.join[roomId].timeline.events,
   ].filter((event: Json) => event.type === "m.room.member").map((event: Json) => event.state_key);
   assert.ok(shown.includes(dave.userId), "the room is shown whole to who asks for all members");
+});
+
+testNetwork("what a room without its members leads to is complete with its state", async ({ servers: [one, two] }) => {
+  const [alice, dave] = await one.hs.register("alice", "dave");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat", name: "Fast" });
+  await dave.post(path`/join/${roomId}`);
+  const { asked, allow } = refuseStates(one);
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await asked;
+  const alias = `#fast:${two.name}`;
+  await bob.put(path`/directory/room/${alias}`, { room_id: roomId });
+  const resolved = await bob.get(path`/directory/room/${alias}`) as Json;
+  assert.deepEqual(resolved, { room_id: roomId, servers: [two.name, one.name] }, "servers that are only told of count");
+  const search = async (term: string) =>
+    ((await bob.post("/user_directory/search", { search_term: term })) as Json).results.map((user: Json) =>
+      user.user_id
+    );
+  assert.deepEqual(await search("bob"), [bob.userId], "who is in an open room finds himself");
+  assert.deepEqual(await search("dave"), []);
+  allow();
+  await bob.get(path`/rooms/${roomId}/members`);
+  assert.deepEqual(await search("dave"), [dave.userId]);
+  const listed = await bob.get(path`/directory/room/${alias}`) as Json;
+  assert.deepEqual(listed.servers, [two.name, one.name]);
+});
+
+testNetwork(
+  "a further user of a room without its members is let in by its servers",
+  async ({ servers: [one, two] }) => {
+    const [alice] = await one.hs.register("alice");
+    const [bob, carol, mallory] = await two.hs.register("bob", "carol", "mallory");
+    const roomId = await alice.createRoom({ preset: "public_chat" });
+    await alice.post(path`/rooms/${roomId}/ban`, { user_id: mallory.userId });
+    const { asked, allow } = refuseStates(one);
+    await bob.post(path`/join/${roomId}?via=${one.name}`);
+    await asked;
+    assert.equal((await stateOf(two, roomId)).has(`m.room.member|${mallory.userId}`), false);
+    await mallory.fails("POST", path`/join/${roomId}`, { status: 403, errcode: "M_FORBIDDEN" });
+    await carol.post(path`/join/${roomId}`);
+    assert.ok((await stateOf(one, roomId)).has(`m.room.member|${carol.userId}`), "the other server has let her in");
+    allow();
+    await bob.get(path`/rooms/${roomId}/members`);
+    assert.deepEqual(await stateOf(two, roomId), await stateOf(one, roomId));
+  },
+);
+
+testNetwork("servers that are found with the whole state hear of devices that changed before", async ({ servers }) => {
+  const [one, two] = servers;
+  const [alice, dave] = await one.hs.register("alice", "dave");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat", name: "Fast" });
+  await dave.post(path`/join/${roomId}`);
+  const { asked, allow } = refuseStates(one);
+  await alice.sync();
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await asked;
+  await alice.syncUntil((sync: Json) => (sync.device_lists?.changed ?? []).includes(bob.userId));
+  // As if the server that let us in had not told that it is in the room.
+  await two.hs.parts.core.db.transaction(async (tx) => void await tx.run(sql`DELETE FROM room_servers`));
+  await bob.post("/keys/upload", {
+    device_keys: {
+      user_id: bob.userId,
+      device_id: bob.deviceId,
+      algorithms: ["m.olm.v1.curve25519-aes-sha2"],
+      keys: { [`ed25519:${bob.deviceId}`]: "key" },
+      signatures: { [bob.userId]: { [`ed25519:${bob.deviceId}`]: "sig" } },
+    },
+  });
+  allow();
+  await bob.get(path`/rooms/${roomId}/members`);
+  await alice.syncUntil((sync: Json) => (sync.device_lists?.changed ?? []).includes(bob.userId));
 });

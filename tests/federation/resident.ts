@@ -56,8 +56,7 @@ export async function startResident(database: TestDatabase, config: Record<strin
   const federationRooms = buildFederationRooms(core, { ...hs.parts, federation });
   const app = createApp();
   addFederationRoutes(app, federation, core);
-  const { media, rooms, userData } = hs.parts;
-  addFederationRoomRoutes(app, { core, federation, federationRooms, media, rooms, userData });
+  addFederationRoomRoutes(app, { core, federation, federationRooms, media: hs.parts.media, rooms: hs.parts.rooms });
   addFederationExchangeRoutes(app, { core, federation, exchange: hs.parts.exchange });
   const handler = createHandler({ app, clock: systemClock, log: getLogger("test") }, {
     ...{ resources: new Set(["federation", "keys", "openid"]), xForwarded: false, requestIdHeader: null, name: "test" },

@@ -1,6 +1,8 @@
 /** Rooms with members on two servers: everything here goes through real TLS, signatures and databases on both sides. */
 import assert from "node:assert/strict";
 import { path } from "../harness/client.ts";
+import type { UserId } from "../../src/protocol/ids.ts";
+import { selectRemoteDeviceList } from "../../src/storage/remote_devices.ts";
 import { type NetworkServer, testNetwork } from "./network.ts";
 
 // deno-lint-ignore no-explicit-any -- answers are checked where they are used
@@ -246,6 +248,29 @@ testNetwork("keys of users of another server are found, claimed once, and their 
   await bob.syncUntil(isChanged);
   assert.equal(await query(), "second");
 });
+
+testNetwork(
+  "keys of users whom nobody shares a room with any more are fetched again",
+  async ({ servers: [one, two] }) => {
+    const [alice] = await one.hs.register("alice");
+    const [bob] = await two.hs.register("bob");
+    const roomId = await alice.createRoom({ preset: "public_chat" });
+    const isStale = async () => (await selectRemoteDeviceList(two.hs.parts.core.db, alice.userId as UserId))?.isStale;
+    const query = () => bob.post("/keys/query", { device_keys: { [alice.userId]: [] } });
+    await bob.post(path`/join/${roomId}?via=${one.name}`);
+    await query();
+    assert.equal(await isStale(), false);
+    await bob.post(path`/rooms/${roomId}/leave`);
+    assert.equal(await isStale(), true, "when our last user leaves");
+    await bob.post(path`/join/${roomId}?via=${one.name}`);
+    await query();
+    assert.equal(await isStale(), false);
+    await bob.sync();
+    await alice.post(path`/rooms/${roomId}/leave`);
+    await bob.syncUntil((sync: Json) => (sync.device_lists?.left ?? []).includes(alice.userId));
+    assert.equal(await isStale(), true, "when they leave");
+  },
+);
 
 testNetwork("profiles, aliases and public rooms of another server are looked up", async ({ servers: [one, two] }) => {
   const [alice] = await one.hs.register("alice");
