@@ -3,9 +3,12 @@
  *
  *   run.ts [--fast] [--jobs N] [PART-OF-PATH …]
  *
+ * A whole run also fails where an operation of the specification has no test of a kind it needs: `harness/coverage.ts`.
+ *
  * Ends with the line `N passed, N failed`. What could not run at all counts as failed, and so does an empty group.
  */
 import { parseArgs } from "node:util";
+import { coverageGaps } from "./harness/coverage.ts";
 import { endChildrenOnSignals, runProcess } from "./harness/process.ts";
 import { type Cases, parseJunit } from "./junit.ts";
 import { GROUPS, ON_DEMAND_GROUPS, planTasks, type Task } from "./tasks.ts";
@@ -57,7 +60,13 @@ async function readCases(task: Task, { report, hasFailed }: { report: string; ha
 /** Runs the tasks a few at a time, those that need PostgreSQL once it is there. */
 async function runAll(
   tasks: readonly Task[],
-  { jobs, scratch, database }: { jobs: number; scratch: string; database: Promise<Record<string, string>> },
+  { jobs, scratch, coverage, database }: {
+    jobs: number;
+    scratch: string;
+    /** The folder that the tests note in which requests they made. */
+    coverage: string;
+    database: Promise<Record<string, string>>;
+  },
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   let next = 0;
@@ -65,7 +74,7 @@ async function runAll(
     for (let index = next++; index < tasks.length; index = next++) {
       const task = tasks[index];
       if (task === undefined) return;
-      const env = { NO_COLOR: "1", ...(task.needsPostgres ? await database : {}) };
+      const env = { NO_COLOR: "1", TEST_COVERAGE_DIR: coverage, ...(task.needsPostgres ? await database : {}) };
       outcomes.push(await runTask(task, { scratch, index, env }));
     }
   };
@@ -133,8 +142,13 @@ async function main(): Promise<number> {
   });
   const scratch = await Deno.makeTempDir({ prefix: "synapse-ts-run-" });
   try {
-    const outcomes = await runAll(tasks, { jobs, scratch, database });
+    const coverage = `${scratch}/coverage`;
+    await Deno.mkdir(coverage);
+    const outcomes = await runAll(tasks, { jobs, scratch, coverage, database });
     await database;
+    // What failed has not made all its requests, nor has a part of the tests.
+    const isWhole = !fast && positionals.length === 0 && outcomes.every(({ failed }) => failed === 0);
+    if (isWhole) problems.push(...await coverageGaps(coverage));
     return summarize(outcomes, problems);
   } finally {
     const started = await postgres;

@@ -70,7 +70,7 @@ export const BLOCKING_OPTIONS = {
     null,
     noEffect("Label in usage reports.", "this server reports nothing to anyone"),
   ),
-  limit_remote_rooms: option(object(LIMIT_REMOTE_ROOMS), {}, notYet("Refuse to join big rooms of other servers.")),
+  limit_remote_rooms: option(object(LIMIT_REMOTE_ROOMS), {}, works("Refuse to join big rooms of other servers.")),
   require_membership_for_aliases: option(boolean, true, works("Only members may make aliases of a room.")),
   allow_per_room_profiles: option(boolean, true, works("Let users have another name or avatar in a room.")),
   max_avatar_size: option(nullable(size), null, works("The largest avatar.")),

@@ -29,6 +29,9 @@ const STORAGE_PROVIDER = {
 const UPLOAD_LIMIT = {
   time_period: required(duration),
   max_size: required(size),
+  info_uri: option(nullable(string), null),
+  can_upgrade: option(boolean, false),
+  // The names that Synapse had for these first.
   msc4335_info_uri: option(nullable(string), null),
   msc4335_soft_limit: option(boolean, false),
   msc4335_increase_uri: option(nullable(string), null),

@@ -92,7 +92,7 @@ export const ROOM_OPTIONS = {
     {},
     works("Power levels of new rooms, by preset."),
   ),
-  forget_rooms_on_leave: option(boolean, false, notYet("Forget a room as soon as one leaves it.")),
+  forget_rooms_on_leave: option(boolean, false, works("Forget a room as soon as one leaves it.")),
   exclude_rooms_from_sync: option(list(string), [], works("Rooms that no sync shows.")),
   exclude_rooms_from_presence: option(list(string), [], notYet("Rooms that do not show who is online.")),
   auto_accept_invites: option(object(AUTO_ACCEPT), {}, notYet("Accept invites without asking.")),

@@ -116,7 +116,11 @@ export const SERVER_OPTIONS = {
     false,
     works("Show a profile only to users who share a room with its owner."),
   ),
-  include_profile_data_on_invite: option(boolean, true, notYet("Put the inviter's idea of the profile into invites.")),
+  include_profile_data_on_invite: option(
+    boolean,
+    true,
+    works("Put the name and avatar of the invited user into invites."),
+  ),
   allow_public_rooms_without_auth: option(boolean, false, works("Let anyone read the public room directory.")),
   allow_public_rooms_over_federation: option(boolean, false, works("Let servers read the public room directory.")),
   default_room_version: option(

@@ -39,6 +39,7 @@ export class UnsupportedVersion extends Error {
 const MAX_JOIN_BYTES = 512 * 1024 * 1024;
 const JOIN_TIMEOUT_MS = 180_000;
 const ASK_TIMEOUT_MS = 20_000;
+const COMPLEXITY_TIMEOUT_MS = 10_000;
 const MAX_SERVERS = 100_000;
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
@@ -72,6 +73,13 @@ export class RemoteMembership {
     if (rules === null) throw new UnsupportedVersion(version);
     if (!isJsonObject(answer["event"])) throw badAnswer(server, "The answer has no event");
     return { rules, event: answer["event"] };
+  }
+
+  /** Returns how big a server says a room is, or null when it does not. */
+  async complexity(server: ServerName, roomId: RoomId): Promise<number | null> {
+    const path = `/_matrix/federation/unstable/rooms/${part(roomId)}/complexity`;
+    const { v1 } = await this.#client.request({ server, method: "GET", path, timeoutMs: COMPLEXITY_TIMEOUT_MS });
+    return typeof v1 === "number" && v1 >= 0 ? v1 : null;
   }
 
   /** Sends a join and returns the room. */

@@ -28,6 +28,8 @@ export interface MediaDeps {
   readonly clock: Clock;
   readonly serverName: ServerName;
   readonly settings: Config["media"];
+  /** Where clients reach this server, with a slash at the end. */
+  readonly publicBaseurl: string;
   /** What a relative `media_store_path` is relative to. */
   readonly baseFolder: string;
   /** Null where media of other servers cannot be fetched. */

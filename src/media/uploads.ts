@@ -33,6 +33,8 @@ export interface MediaUploadsDeps {
   readonly clock: Clock;
   readonly serverName: ServerName;
   readonly arrivals: MediaArrivals;
+  /** Where clients reach this server, with a slash at the end. */
+  readonly publicBaseurl: string;
   readonly settings: Pick<
     Config["media"],
     | "enableAuthenticatedMedia"
@@ -42,6 +44,11 @@ export interface MediaUploadsDeps {
     | "unusedExpirationTime"
   >;
 }
+
+type UploadLimit = Config["media"]["mediaUploadLimits"][number];
+
+/** Where users are told of limits that name no page of their own: a path below `public_baseurl`. */
+export const UPLOAD_LIMIT_PAGE = "_synapse/client/media_upload_limit_exceeded";
 
 /** A file as a client sends it. */
 export interface Upload {
@@ -158,11 +165,18 @@ export class MediaUploads {
 
   async #refuseOverQuota(db: Database | Tx, { userId, length }: { userId: UserId; length: number }): Promise<void> {
     const now = this.#deps.clock.now();
-    for (const { timePeriod, maxSize } of this.#deps.settings.mediaUploadLimits) {
-      if (await sumUploads(db, { userId, from: now - timePeriod }) + length > maxSize) {
-        throw forbidden("You have reached the limit of what you may upload");
-      }
+    for (const limit of this.#deps.settings.mediaUploadLimits) {
+      const uploaded = await sumUploads(db, { userId, from: now - limit.timePeriod });
+      if (uploaded + length > limit.maxSize) throw this.#overLimit(limit);
     }
+  }
+
+  /** Spec: "Common error codes". */
+  #overLimit({ infoUri, canUpgrade, msc4335InfoUri, msc4335SoftLimit }: UploadLimit): MatrixError {
+    return new MatrixError(403, "M_USER_LIMIT_EXCEEDED", "You have reached the limit of what you may upload", {
+      info_uri: infoUri ?? msc4335InfoUri ?? `${this.#deps.publicBaseurl}${UPLOAD_LIMIT_PAGE}`,
+      ...(canUpgrade || msc4335SoftLimit ? { can_upgrade: true } : {}),
+    });
   }
 
   async #receive({ body }: Upload, fileId: string): Promise<Received> {

@@ -17,7 +17,7 @@ import { RoomBatch } from "./batch.ts";
 import { type CreatePlan, type CreateRoomOptions, planRoom, type Preset } from "./create_options.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { assertInvitesAllowed, assertMayInvite } from "./invite_rules.ts";
-import { memberContent } from "./member_content.ts";
+import { memberContent, profileFor } from "./member_content.ts";
 import { setMembership } from "./membership.ts";
 import { persistBatch } from "./persist.ts";
 import { defaultPowerLevels } from "./power.ts";
@@ -132,7 +132,10 @@ export async function buildRoom(
     // Those of other servers are invited once the room is there.
     if (domainOf(userId) !== deps.serverName) continue;
     const details = { isDirect: plan.isDirect };
-    const content = memberContent("invite", { profile: await deps.profiles.get(userId), details });
+    const content = memberContent("invite", {
+      profile: await profileFor(deps, { userId, membership: "invite" }),
+      details,
+    });
     await batch.append({ type: "m.room.member", stateKey: userId, sender: creator, content });
   }
 }

@@ -12,6 +12,7 @@ import type { EngineDeps } from "./engine_deps.ts";
 import { allowedDetails, memberContent, type MemberDetails, profileFor } from "./member_content.ts";
 import { joinRoom, setMembership } from "./membership.ts";
 import { NoAuthorizer } from "./membership_restricted.ts";
+import { joinWithinLimit } from "./room_limits.ts";
 import { policyServerOf } from "./policy.ts";
 import { type ReceivedEvent, receiveEvents } from "./receive.ts";
 import type { Membership, Requester, StoredEvent } from "./types.ts";
@@ -49,7 +50,9 @@ export async function joinAnywhere(deps: EngineDeps, change: OwnChange): Promise
   if (change.requester.isGuest) {
     throw new MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot join rooms of other servers");
   }
-  return await joinElsewhere(deps, change);
+  const { current: remote } = deps.remote;
+  const request = await requestOf(deps, { change, membership: "join" });
+  return await joinWithinLimit(deps, { requester: change.requester, remote, request });
 }
 
 /** Knocks on a room: by ourselves or through another server. */
@@ -85,13 +88,14 @@ async function joinElsewhere(deps: EngineDeps, change: OwnChange): Promise<Event
 
 async function requestOf(
   deps: EngineDeps,
-  { change: { requester: { userId }, roomId, via = [], details }, membership }: {
+  { change: { requester, roomId, via = [], details }, membership }: {
     change: OwnChange;
     membership: Membership;
   },
 ): Promise<{ roomId: RoomId; userId: UserId; servers: ServerName[]; content: JsonObject }> {
-  const profile = await profileFor(deps.profiles, { userId, membership });
-  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, details) });
+  const { userId } = requester;
+  const profile = await profileFor(deps, { userId, membership });
+  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, { requester, details }) });
   const own = await selectLocalMembership(deps.db, { userId, roomId });
   const inviter = own?.membership === "invite" ? domainOf(own.sender) : null;
   // Who names servers means these: the room's id tells only where it was made.

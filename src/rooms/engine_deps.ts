@@ -8,6 +8,7 @@ import type { DecideInvite } from "./invite_rules.ts";
 import type { PersistDeps } from "./persist.ts";
 import type { PolicySigner } from "./policy.ts";
 import type { RoomQueues } from "./queue.ts";
+import type { RoomLimit } from "./room_limits.ts";
 import type { ReceivedEvent } from "./receive.ts";
 
 /** What member events show of a user. */
@@ -38,6 +39,12 @@ export interface EngineOptions {
   readonly allowsRoomProfiles?: boolean;
   /** After this a room is deleted that all local users have forgotten: `forgotten_room_retention_period`. */
   readonly forgottenRetentionMs?: number | null;
+  /** Whoever leaves a room has forgotten it: `forget_rooms_on_leave`. */
+  readonly forgetsOnLeave?: boolean;
+  /** Which rooms of other servers are too big to join: `limit_remote_rooms`. Null for none. */
+  readonly roomLimit?: RoomLimit | null;
+  /** Whether an invitation has the profile of the invited user: `include_profile_data_on_invite`. */
+  readonly showsInvitedProfiles?: boolean;
   /** The user of `server_notices`, whose invitations cannot be turned down. */
   readonly noticesUser?: UserId | null;
 }
@@ -50,11 +57,15 @@ export interface RemoteMembershipRequest {
   readonly servers: readonly ServerName[];
   /** The content of the member event. */
   readonly content: JsonObject;
+  /** A join comes with all members at once. */
+  readonly isWhole?: boolean;
 }
 
 /** Memberships that need other servers. All throw the `MatrixError` that the client shall see. */
 export interface RemoteRooms {
   join(request: RemoteMembershipRequest): Promise<EventId>;
+  /** Returns how complex the first server that tells says the room is; null when none does. */
+  complexity(request: RemoteMembershipRequest): Promise<number | null>;
   knock(request: RemoteMembershipRequest): Promise<EventId>;
   leave(request: RemoteMembershipRequest): Promise<EventId>;
   /** Shows an invitation to the server of the invited user; returns it with that server's signature. */

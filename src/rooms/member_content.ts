@@ -2,7 +2,7 @@
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { MemberProfile, ProfileSource } from "./engine_deps.ts";
-import type { Membership, StoredEvent } from "./types.ts";
+import type { Membership, Requester, StoredEvent } from "./types.ts";
 
 /** What goes into a member event besides the membership. */
 export interface MemberDetails {
@@ -29,22 +29,30 @@ export function memberContent(
   return { ...content, ...Object.fromEntries(extra), membership };
 }
 
-/** Returns the details without a name or an avatar of their own, where `allow_per_room_profiles` forbids those. */
+/**
+ * Returns the details without a name or an avatar of their own, where `allow_per_room_profiles` forbids those; others
+ * see nothing that a shadow-banned user chooses.
+ */
 export function allowedDetails(
   { allowsRoomProfiles = true }: { readonly allowsRoomProfiles?: boolean },
-  details: MemberDetails = {},
+  { requester, details = {} }: { requester: Pick<Requester, "isShadowBanned">; details?: MemberDetails | undefined },
 ): MemberDetails {
-  if (allowsRoomProfiles || details.extra === undefined) return details;
+  if ((allowsRoomProfiles && !requester.isShadowBanned) || details.extra === undefined) return details;
   const { displayname: _, avatar_url: __, ...extra } = details.extra;
   return { ...details, extra };
 }
 
-/** Returns the profile to put into a member event of that membership: leaving and bans show none. */
+/**
+ * Returns the profile to put into a member event of that membership: leaving and bans show none, nor do invitations where
+ * `include_profile_data_on_invite` is off.
+ */
 export async function profileFor(
-  profiles: ProfileSource,
+  { profiles, options }: { profiles: ProfileSource; options: { readonly showsInvitedProfiles?: boolean } },
   { userId, membership }: { userId: UserId; membership: Membership },
 ): Promise<MemberProfile | null> {
-  return membership === "leave" || membership === "ban" ? null : await profiles.get(userId);
+  if (membership === "leave" || membership === "ban") return null;
+  if (membership === "invite" && options.showsInvitedProfiles === false) return null;
+  return await profiles.get(userId);
 }
 
 /** Returns the membership that a member event gives, or null. */

@@ -7,8 +7,8 @@ import { domainOf } from "../protocol/auth_rules_context.ts";
 import { forbidden, MatrixError, notFound } from "../protocol/errors.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
-import { selectLocalMembership, updateForgotten } from "../storage/local_memberships.ts";
-import { insertRoomPurge } from "../storage/room_purges.ts";
+import { selectLocalMembership } from "../storage/local_memberships.ts";
+import { hasLeft, markForgotten } from "./auto_forget.ts";
 import type { RoomBatch } from "./batch.ts";
 import { inviteElsewhere } from "./elsewhere.ts";
 import type { EngineDeps } from "./engine_deps.ts";
@@ -52,8 +52,8 @@ export async function setMembership(deps: EngineDeps, change: MembershipChange):
     assertInvitesAllowed(deps.options, requester);
     await assertMayInvite(deps, { sender: requester.userId, target });
   }
-  const profile = await profileFor(deps.profiles, { userId: target, membership });
-  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, details) });
+  const profile = await profileFor(deps, { userId: target, membership });
+  const content = memberContent(membership, { profile, details: allowedDetails(deps.options, { requester, details }) });
   if (membership === "invite" && domainOf(target) !== deps.serverName) {
     return await inviteOther(deps, { change, content });
   }
@@ -184,15 +184,10 @@ export async function forgetRoom(
   await deps.db.transaction(async (tx) => {
     const own = await selectLocalMembership(tx, { userId, roomId });
     if (own === null) throw notFound("You have never been in the room");
-    if (own.membership !== "leave" && own.membership !== "ban") {
+    if (!hasLeft(own.membership)) {
       throw new MatrixError(400, "M_UNKNOWN", `You have to leave "${roomId}" before you can forget it`);
     }
-    await updateForgotten(tx, { userId, roomNid: own.roomNid });
-    const { forgottenRetentionMs = null } = deps.options;
-    if (forgottenRetentionMs !== null) {
-      await insertRoomPurge(tx, { roomNid: own.roomNid, roomId, dueTs: deps.clock.now() + forgottenRetentionMs });
-    }
-    tx.afterCommit(() => deps.onForgotten?.(userId));
+    await markForgotten(deps, { tx, userId, roomNid: own.roomNid, roomId });
   });
 }
 

@@ -7,6 +7,7 @@ import type { JsonObject } from "../protocol/json.ts";
 import { selectLocalMembership } from "../storage/local_memberships.ts";
 import { upsertLocalMemberships } from "../storage/state_writes.ts";
 import { advanceStream } from "../storage/streams.ts";
+import { hasLeft, markForgotten } from "./auto_forget.ts";
 import { membershipIn } from "./member_content.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EngineDeps } from "./engine_deps.ts";
@@ -74,6 +75,9 @@ async function setMembership(
       sender: stored.event.sender,
       strippedState: strippedState === null ? before?.strippedState ?? "[]" : JSON.stringify(strippedState),
     }]);
+    if (deps.options.forgetsOnLeave === true && hasLeft(membership)) {
+      await markForgotten(deps, { tx, userId, roomNid, roomId });
+    }
     tx.afterCommit(() => {
       deps.onForgotten?.(userId);
       deps.notifier.publish("events", position, [userId]);

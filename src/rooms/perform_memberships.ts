@@ -56,6 +56,8 @@ interface Completed {
 }
 
 const MAX_TRIED_SERVERS = 20;
+/** Somebody waits to join. */
+const MAX_ASKED_SERVERS = 5;
 
 /** Performs memberships. */
 export class PerformMemberships implements RemoteRooms {
@@ -73,13 +75,34 @@ export class PerformMemberships implements RemoteRooms {
       return await this.#tryEach(request, async (server) => {
         const completed = await this.#complete(server, { ...request, membership: "join" });
         const { received: { event }, pdu } = completed;
-        const send = { roomId, eventId: event.eventId, pdu, omitMembers: this.#deps.faster !== null };
+        const send = {
+          roomId,
+          eventId: event.eventId,
+          pdu,
+          omitMembers: this.#deps.faster !== null && request.isWhole !== true,
+        };
         const answer = await this.#deps.remote.sendJoin(server, send);
         const join = await this.#acceptedJoin(answer, completed);
         await this.#enter(server, { roomId, rules: completed.rules, join, answer });
         return event.eventId;
       });
     });
+  }
+
+  /** Returns how complex the first server that tells says the room is; null when none does. */
+  async complexity({ roomId, servers }: RemoteMembershipRequest): Promise<number | null> {
+    const { engine, remote, log } = this.#deps;
+    const others = servers.filter((server) => server !== engine.serverName).slice(0, MAX_ASKED_SERVERS);
+    for (const server of others) {
+      try {
+        const told = await remote.complexity(server, roomId);
+        if (told !== null) return told;
+      } catch (error) {
+        if (!(error instanceof RemoteError)) throw error;
+        log.info("A server did not tell how complex a room is", { server, roomId, reason: error.message });
+      }
+    }
+    return null;
   }
 
   /** Asks to be let into a room through one of the servers. */

@@ -47,7 +47,7 @@ export async function exchangeInvite(
   { roomId, sender, target, signed, token }: SignedInvite,
 ): Promise<EventId> {
   await assertMayInvite(deps, { sender, target });
-  const profile = await profileFor(deps.profiles, { userId: target, membership: "invite" });
+  const profile = await profileFor(deps, { userId: target, membership: "invite" });
   const issued = await deps.queues.run(roomId, (batch) => batch.current(THIRD_PARTY_INVITE_TYPE, token));
   if (issued === null) throw forbidden("The room has no such third-party invite");
   const displayName = issued.event.content["display_name"];

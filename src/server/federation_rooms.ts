@@ -3,6 +3,7 @@ import { federationRelationshipRoutes } from "../http/federation/event_relations
 import { federationMediaRoutes } from "../http/federation/media.ts";
 import { federationMembershipRoutes } from "../http/federation/memberships.ts";
 import { queryRoutes } from "../http/federation/queries.ts";
+import { roomComplexityRoutes } from "../http/federation/room_complexity.ts";
 import { roomReadRoutes } from "../http/federation/room_reads.ts";
 import type { App } from "../http/app.ts";
 import type { Media } from "../media/media.ts";
@@ -64,17 +65,20 @@ export function buildFederationRooms(
 /** Registers the endpoints that work on rooms, users and media. */
 export function addFederationRoomRoutes(
   app: App,
-  { core, federation, federationRooms, media, rooms: { relationships } }: {
+  { core, federation, federationRooms, media, rooms, userData }: {
     core: Core;
     federation: FederationParts;
     federationRooms: FederationRoomParts;
     media: Media;
-    rooms: Pick<RoomParts, "relationships">;
+    rooms: Pick<RoomParts, "events" | "relationships">;
+    userData: Pick<UserDataParts, "summaries">;
   },
 ): void {
   const { auth } = federation;
-  const { clock, config: { serverName, media: { enableMediaRepo } } } = core;
-  const { reads, visibility, templates, memberships, queries, hierarchy, openId } = federationRooms;
+  const { relationships } = rooms;
+  const { clock, db, config: { serverName, media: { enableMediaRepo } } } = core;
+  const { acls, reads, visibility, templates, memberships, queries, hierarchy, openId } = federationRooms;
+  roomComplexityRoutes(app, { auth, db, acls, events: rooms.events, summaries: userData.summaries });
   roomReadRoutes(app, { auth, reads, serverName, clock });
   if (relationships !== null) federationRelationshipRoutes(app, { auth, relationships, reads, visibility });
   federationMembershipRoutes(app, { auth, templates, memberships, serverName });

@@ -9,6 +9,7 @@ import { emailLinkRoutes } from "../http/pages/email_links.ts";
 import { loginPageRoutes } from "../http/pages/login.ts";
 import { Pages } from "../http/pages/page.ts";
 import { unsubscribeRoutes } from "../http/pages/unsubscribe.ts";
+import { uploadLimitRoutes } from "../http/pages/upload_limit.ts";
 import type { Parts } from "./parts.ts";
 
 /** Registers the pages. */
@@ -19,6 +20,7 @@ export function pageRoutes(
 ): void {
   const pages = new Pages(core.mail);
   unsubscribeRoutes(app, { pages, ...push });
+  uploadLimitRoutes(app, { pages });
   authFallbackRoutes(app, { pages, ...accounts });
   const { validity } = accounts;
   if (validity !== null) {

@@ -167,9 +167,9 @@ async function profileOf(
 }
 
 function openMedia({ config, db, clock }: Core, remote: RemoteMedia): Promise<Media> {
-  const { serverName, media: settings } = config;
+  const { serverName, publicBaseurl, media: settings } = config;
   const userAgent = userAgentOf(config);
-  return Media.open({ ...{ db, clock, serverName, settings, userAgent }, baseFolder: ".", remote });
+  return Media.open({ ...{ db, clock, serverName, publicBaseurl, settings, userAgent }, baseFolder: ".", remote });
 }
 
 function buildSync(

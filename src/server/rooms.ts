@@ -4,6 +4,7 @@ import { randomString } from "../lib/random.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { UserId } from "../protocol/ids.ts";
 import { getRoomVersion } from "../protocol/room_versions.ts";
+import { autoForget } from "../rooms/auto_forget.ts";
 import { EventContext } from "../rooms/context.ts";
 import { type EngineOptions, type MemberProfile } from "../rooms/engine_deps.ts";
 import { RoomEngine } from "../rooms/engine.ts";
@@ -75,20 +76,20 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   scaleCaches({ ...stores, renderer }, config.caching);
   const outbox = new Outbox({ serverName: config.serverName });
   const policySigner = new PolicySigner(getLogger("synapse.rooms.policy"));
+  const onForgotten = (userId: UserId) => memberships.drop(userId);
   const engine = new RoomEngine({
     ...{ db, clock, notifier, signer, events, heads, trees, keys, policySigner, serverName: config.serverName },
-    ...{ eventIds: allocator("event"), roomIds: allocator("room") },
+    ...{ eventIds: allocator("event"), roomIds: allocator("room"), onForgotten, randomText: randomString },
     onPersist: [
       memberships.onPersist,
       timelines.onPersist,
       transactions.onPersist,
+      ...forgetHandlers(core, onForgotten),
       stickyEvents.onPersist,
       ...(relationships === null ? [] : [relationships.onPersist]),
       hooks.onPersist,
       outbox.onPersist,
     ],
-    onForgotten: (userId) => memberships.drop(userId),
-    randomText: randomString,
     profiles: { get: hooks.profileOf },
     options: engineOptions(core),
     ...(hooks.decideInvite && { decideInvite: hooks.decideInvite }),
@@ -103,6 +104,12 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     moves: new MembershipMoves({ memberships, timelines, events, state }),
     joinPositions: new JoinPositions({ events, state }),
   };
+}
+
+function forgetHandlers(core: Core, onForgotten: (userId: UserId) => void): PersistHandler[] {
+  const options = engineOptions(core);
+  if (options.forgetsOnLeave !== true) return [];
+  return [autoForget(core.config.serverName, { clock: core.clock, options, onForgotten })];
 }
 
 function relationshipsOf({ experimental }: Core["config"], deps: RelationshipsDeps): Relationships | null {
@@ -141,6 +148,9 @@ function engineOptions({ config }: Core): EngineOptions {
     powerLevelOverrides: config.rooms.defaultPowerLevelContentOverride as EngineOptions["powerLevelOverrides"],
     dummyEventsThreshold: config.server.dummyEventsThreshold,
     forgottenRetentionMs: config.blocking.forgottenRoomRetentionPeriod,
+    forgetsOnLeave: config.rooms.forgetRoomsOnLeave,
+    roomLimit: config.blocking.limitRemoteRooms.enabled ? config.blocking.limitRemoteRooms : null,
+    showsInvitedProfiles: config.server.includeProfileDataOnInvite,
     noticesUser: noticesUserOf(config),
     blocksInvites: config.server.blockNonAdminInvites,
     allowsRoomProfiles: config.blocking.allowPerRoomProfiles,

@@ -96,6 +96,7 @@ function serverRoutes(app: App, { core: { config, meters } }: Parts, { auth }: G
     options: {
       ...{ ...config.registration, ...config.passwords, ...config.sessions },
       hasEmail: config.email.email !== null,
+      forgetRoomsOnLeave: config.rooms.forgetRoomsOnLeave,
       maxEventDelayMs: config.server.maxEventDelayDuration,
     },
     roomVersions,

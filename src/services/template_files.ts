@@ -23,6 +23,7 @@ import loginHtml from "./templates/login.html" with { type: "text" };
 import loginDoneInc from "./templates/login_done.inc" with { type: "text" };
 import loginSuccessHtml from "./templates/login_success.html" with { type: "text" };
 import mailCss from "./templates/mail.css" with { type: "text" };
+import mediaUploadLimitExceededHtml from "./templates/media_upload_limit_exceeded.html" with { type: "text" };
 import noticeExpiryHtml from "./templates/notice_expiry.html" with { type: "text" };
 import noticeExpiryTxt from "./templates/notice_expiry.txt" with { type: "text" };
 import notifHtml from "./templates/notif.html" with { type: "text" };
@@ -70,6 +71,7 @@ export const TEMPLATE_FILES: Readonly<Record<string, string>> = {
   "login_done.inc": loginDoneInc,
   "login_success.html": loginSuccessHtml,
   "mail.css": mailCss,
+  "media_upload_limit_exceeded.html": mediaUploadLimitExceededHtml,
   "notice_expiry.html": noticeExpiryHtml,
   "notice_expiry.txt": noticeExpiryTxt,
   "notif.html": notifHtml,

@@ -47,6 +47,12 @@ export async function selectUsersOfHost(
   return rows.map((row) => row.state_key);
 }
 
+/** Returns how many events the current state of a room has. */
+export async function countCurrentState(db: Db, roomNid: number): Promise<number> {
+  const row = await db.get<{ n: number }>(sql`SELECT COUNT(*) AS n FROM current_state WHERE room_nid = ${roomNid}`);
+  return row?.n ?? 0;
+}
+
 /** Returns the ids of events by their numeric ids, in no order. */
 export async function selectEventIds(db: Db, nids: readonly number[]): Promise<EventId[]> {
   const ids: EventId[] = [];

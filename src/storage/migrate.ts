@@ -2,14 +2,16 @@
 import type { Database } from "./database.ts";
 import { DatabaseStartupError } from "./database_error.ts";
 import { type Migration, MIGRATIONS } from "./migrations.ts";
-import { Sql, sql } from "./sql.ts";
+import { perDialect, Sql, sql } from "./sql.ts";
 import { splitStatements } from "./split_statements.ts";
 
 /**
  * Applies the steps that are missing, each in a transaction of its own. On PostgreSQL the caller holds the advisory
- * lock for upgrades. Throws `DatabaseStartupError` when the database has steps this program does not know.
+ * lock for upgrades. Throws `DatabaseStartupError` when the database has steps this program does not know, or is
+ * Synapse's, before anything is written.
  */
 export async function migrate(db: Database, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
+  await refuseSynapse(db);
   await db.transaction(async (tx) => {
     await tx.run(sql`CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT NOT NULL PRIMARY KEY)`);
   });
@@ -25,6 +27,19 @@ export async function migrate(db: Database, migrations: readonly Migration[] = M
   for (const migration of migrations) {
     if (!applied.has(migration.name)) await apply(db, migration);
   }
+}
+
+/** Throws when there is a table that each database of Synapse has, and none of ours. */
+async function refuseSynapse(db: Database): Promise<void> {
+  const table = await db.get<{ count: number }>(perDialect({
+    sqlite: sql`SELECT COUNT(*) AS count FROM sqlite_master WHERE name = 'applied_schema_deltas'`,
+    postgres: sql`SELECT COUNT(*) AS count FROM pg_tables
+      WHERE tablename = 'applied_schema_deltas' AND schemaname = current_schema()`,
+  }));
+  if (!table?.count) return;
+  throw new DatabaseStartupError(
+    "The database is Synapse's, which this server cannot use; give it an empty one (docs/migrating-from-synapse.md)",
+  );
 }
 
 async function apply(db: Database, { name, text }: Migration): Promise<void> {

@@ -18,10 +18,12 @@ testEachServer("administrators lock and suspend accounts, and let them go again"
   await admin.put(lock, { locked: false });
   await alice.get("/account/whoami");
   assert.deepEqual(await admin.put(suspend, { suspended: true }), { suspended: true });
+  assert.deepEqual(await admin.get(suspend), { suspended: true });
   const body = { msgtype: "m.text", body: "x" };
   const send = path`/rooms/${roomId}/send/m.room.message/1`;
   await alice.fails("PUT", send, { status: 403, errcode: "M_USER_SUSPENDED", body });
   assert.deepEqual(await admin.put(suspend, { suspended: false }), { suspended: false });
+  assert.deepEqual(await admin.get(suspend), { suspended: false });
   await alice.put(send, body);
 });
 

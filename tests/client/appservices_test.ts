@@ -251,10 +251,13 @@ testEachServer("networks are looked into through their services", async (databas
   const instance = { network_id: "libera", desc: "Libera", fields: {} };
   const protocol = { user_fields: ["nick"], location_fields: ["channel"], icon: "mxc://hs.test/i", field_types: {} };
   const location = { alias: "#bridge_x:hs.test", protocol: "irc", fields: { channel: "#x" } };
+  const user = { userid: "@bridge_bob:hs.test", protocol: "irc", fields: { nick: "bob" } };
   service.answer = ({ path: target, query }) => {
     if (target === "/_matrix/app/v1/thirdparty/protocol/irc") return { body: { ...protocol, instances: [instance] } };
     if (target === "/_matrix/app/v1/thirdparty/location/irc" && query.channel === "#x") return { body: [location] };
     if (target === "/_matrix/app/v1/thirdparty/location" && query.alias === location.alias) return { body: [location] };
+    if (target === "/_matrix/app/v1/thirdparty/user/irc" && query.nick === "bob") return { body: [user] };
+    if (target === "/_matrix/app/v1/thirdparty/user" && query.userid === user.userid) return { body: [user] };
     return { status: 404 };
   };
   await using hs = await TestServer.start({ database, config: service.config });
@@ -265,6 +268,8 @@ testEachServer("networks are looked into through their services", async (databas
   await alice.fails("GET", "/thirdparty/protocol/xmpp", { status: 404, errcode: "M_NOT_FOUND" });
   assert.deepEqual(await alice.get("/thirdparty/location/irc", { channel: "#x" }), [location]);
   assert.deepEqual(await alice.get("/thirdparty/location", { alias: location.alias }), [location]);
+  assert.deepEqual(await alice.get("/thirdparty/user/irc", { nick: "bob" }), [user]);
+  assert.deepEqual(await alice.get("/thirdparty/user", { userid: user.userid }), [user]);
   await alice.fails("GET", "/thirdparty/user/irc", { status: 404, errcode: "M_NOT_FOUND", query: { nick: "x" } });
 });
 

@@ -77,6 +77,8 @@ testMedia("with enable_authenticated_media off, the old paths serve media withou
     equal(response.headers.get("content-type"), "text/plain; charset=UTF-8");
     equal(response.headers.get("content-disposition"), 'inline; filename="x.txt"');
     equal(await response.text(), "hello, world");
+    const unnamed = await nobody.fetch(`/_matrix/media/${version}/download/${MEDIA_SERVER}/${mediaId}`);
+    equal(await unnamed.text(), "hello, world");
   }
 });
 
@@ -322,7 +324,11 @@ testMedia("media_upload_limits bound what a user uploads in a time", async (star
   await alice.upload(new Uint8Array(600));
   const over = await alice.fetch("/_matrix/media/v3/upload", { method: "POST", body: new Uint8Array(401) });
   equal(over.status, 403);
-  equal(await errcode(over), "M_FORBIDDEN");
+  deepEqual(await over.json(), {
+    errcode: "M_USER_LIMIT_EXCEEDED",
+    error: "You have reached the limit of what you may upload",
+    info_uri: `https://${MEDIA_SERVER}/_synapse/client/media_upload_limit_exceeded`,
+  });
   await bob.upload(new Uint8Array(600));
   const both = await Promise.all([300, 300].map((length) => {
     return alice.fetch("/_matrix/media/v3/upload", { method: "POST", body: new Uint8Array(length) });
@@ -330,6 +336,20 @@ testMedia("media_upload_limits bound what a user uploads in a time", async (star
   deepEqual(both.map(({ status }) => status).sort(), [200, 403]);
   for (const response of both) await response.body?.cancel();
   equal((await storedFiles(hs)).length, 3);
+});
+
+testMedia("a limit of uploads says where more is told, and whether more can be had", async (start) => {
+  const limit = { time_period: "1h", max_size: 10 };
+  const more = { info_uri: "https://example.org/more", can_upgrade: true };
+  const old = { msc4335_info_uri: more.info_uri, msc4335_soft_limit: true, msc4335_increase_uri: "https://x.test/" };
+  for (const names of [more, old]) {
+    await using hs = await start({ config: { media_upload_limits: [{ ...limit, ...names }] } });
+    const alice = await hs.register("alice");
+    const response = await alice.fetch("/_matrix/media/v3/upload", { method: "POST", body: new Uint8Array(11) });
+    const { errcode: code, info_uri, can_upgrade } = await response.json();
+    deepEqual([response.status, code, { info_uri, can_upgrade }], [403, "M_USER_LIMIT_EXCEEDED", more]);
+    equal((await storedFiles(hs)).length, 0);
+  }
 });
 
 testMedia("wrong query parameters are refused", async (start) => {

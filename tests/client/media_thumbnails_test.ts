@@ -1,6 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { deflateSync } from "node:zlib";
 import { Buffer } from "node:buffer";
+import { loadVips } from "../../src/media/child/images.ts";
 import { sql } from "../../src/storage/sql.ts";
 import { MEDIA_SERVER, type MediaServer, type MediaUser, testMedia } from "../harness/media.ts";
 
@@ -159,6 +160,45 @@ testMedia("a small original serves as its thumbnail, under the type it really ha
     width: 50,
     height: 50,
   });
+});
+
+testMedia("thumbnails of JPEG, WebP and AVIF are of types that every client shows", async (start) => {
+  await using hs = await start();
+  const alice = await hs.register("alice");
+  const vips = await loadVips();
+  const image = vips.Image.newFromBuffer(png({ width: 400, height: 300 }));
+  const files: [string, Uint8Array, string][] = [
+    ["image/jpeg", image.jpegsaveBuffer(), "image/jpeg"],
+    ["image/webp", image.webpsaveBuffer(), "image/jpeg"],
+    ["image/avif", image.heifsaveBuffer({ compression: "av1", effort: 0 }), "image/jpeg"],
+  ];
+  for (const [type, bytes, expected] of files) {
+    // Each is known by its bytes.
+    const mediaId = await alice.upload(new Uint8Array(bytes), { type: "application/octet-stream" });
+    for (const [method, width, height] of [["crop", 32, 32], ["scale", 320, 240]] as const) {
+      const response = await thumbnail(alice, `${mediaId}?width=${width}&height=${height}&method=${method}`);
+      equal(response.status, 200, type);
+      equal(response.headers.get("content-type"), expected, type);
+      const shown = vips.Image.newFromBuffer(await response.bytes());
+      deepEqual([shown.width, shown.height], [width, height], type);
+    }
+  }
+  const tiny = new Uint8Array(image.thumbnailImage(16).heifsaveBuffer({ compression: "av1", effort: 0 }));
+  const tinyId = await alice.upload(tiny, { type: "image/avif" });
+  const served = await thumbnail(alice, `${tinyId}?width=32&height=32`);
+  ok(served.headers.get("content-type") !== "image/avif", "a small one is no thumbnail either");
+});
+
+testMedia("with enable_authenticated_media off, the old paths make thumbnails without a token", async (start) => {
+  await using hs = await start({ config: { enable_authenticated_media: false } });
+  const alice = await hs.register("alice");
+  const mediaId = await alice.upload(png({ width: 100, height: 100 }), { type: "image/png" });
+  for (const version of ["v3", "r0"]) {
+    const query = `${mediaId}?width=32&height=32&method=crop`;
+    const response = await hs.anonymous().fetch(`/_matrix/media/${version}/thumbnail/${MEDIA_SERVER}/${query}`);
+    equal(response.status, 200);
+    deepEqual(pngSize(await response.bytes()), { width: 32, height: 32 });
+  }
 });
 
 testMedia("animated thumbnails only for those who want them", async (start) => {

@@ -74,6 +74,17 @@ async function upload(client: TestClient, { type, bytes }: { type: string; bytes
   return (await answer.json()).content_uri;
 }
 
+testEachServer("media_upload_limits that name no page lead to one of the server's", async (database) => {
+  await using hs = await TestServer.start({
+    database,
+    config: { media_upload_limits: [{ time_period: "1h", max_size: 10 }] },
+  });
+  const [alice] = await hs.register("alice");
+  const refused = { status: 403, errcode: "M_USER_LIMIT_EXCEEDED", body: "more than 10" };
+  const { info_uri: uri } = await alice.fails("POST", "/_matrix/media/v3/upload", refused);
+  assert.match(await hs.anyone.ok("GET", new URL(uri).pathname), /Upload limit reached/);
+});
+
 testEachServer("max_avatar_size and allowed_avatar_mimetypes judge avatars", async (database) => {
   const config = { max_avatar_size: "1K", allowed_avatar_mimetypes: ["image/png"] };
   await using hs = await TestServer.start({ database, config });

@@ -40,6 +40,8 @@ testEachServer("a registration token lets as many in as it allows", async (datab
   assert.equal((await hs.anyone.post("/register", { ...body, auth })).user_id, "@alice:hs.test");
   assert.deepEqual(await usesOf(hs, "once"), [0, 1]);
   assert.deepEqual(await hs.anyone.get(VALIDITY, { token: "once" }), { valid: false });
+  await hs.restart({ enable_registration: false });
+  await hs.anyone.fails("GET", VALIDITY, { status: 403, errcode: "M_FORBIDDEN", query: { token: "once" } });
 });
 
 testEachServer("a session that expires gives its use of the token back", async (database) => {

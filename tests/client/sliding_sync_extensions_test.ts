@@ -189,6 +189,49 @@ testEachServer("subscriptions to threads", async (database) => {
   assert.deepEqual(Object.keys(unsubscribed[roomId]), [root]);
 });
 
+testEachServer("extensions tell of the lists and rooms they are asked for", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const dm = await alice.createRoom({ invite: [bob.userId] });
+  const other = await alice.createRoom({ invite: [bob.userId] });
+  const subscribed = await alice.createRoom({ invite: [bob.userId] });
+  await alice.put(path`/user/${alice.userId}/account_data/m.direct`, { [bob.userId]: [dm] });
+  for (const roomId of [dm, other, subscribed]) {
+    await bob.join(roomId);
+    await alice.put(path`/user/${alice.userId}/rooms/${roomId}/account_data/m.test`, { in: roomId });
+    await read(bob, { roomId, eventId: await alice.sendText(roomId, "read me") });
+    await type(bob, { roomId, typing: true });
+  }
+  const list = { ranges: [[0, 9]], timeline_limit: 5, required_state: [] };
+  const body = {
+    lists: {
+      direct: { ...list, filters: { is_dm: true } },
+      others: { ...list, ranges: [[1, 1]], filters: { is_dm: false } },
+    },
+    room_subscriptions: { [subscribed]: { timeline_limit: 5, required_state: [] } },
+  };
+  const cases: [Json, string[]][] = [
+    [{}, [dm, other, subscribed]],
+    [{ lists: ["*"], rooms: ["*"] }, [dm, other, subscribed]],
+    [{ lists: ["direct"], rooms: [] }, [dm]],
+    [{ lists: ["others", "unknown"], rooms: [] }, [other]],
+    [{ lists: [], rooms: [subscribed, other] }, [subscribed]],
+    [{ lists: ["direct"], rooms: ["!unknown:hs.test"] }, [dm]],
+    [{ lists: [] }, [subscribed]],
+    [{ rooms: [] }, [dm, other]],
+    [{ lists: [], rooms: [] }, []],
+  ];
+  for (const [scope, expected] of cases) {
+    const asked = { ...on, ...scope };
+    const extensions = { account_data: asked, receipts: asked, typing: asked };
+    const response = await new SlidingClient(alice).sync({ ...body, extensions });
+    for (const name of ["account_data", "receipts", "typing"]) {
+      const rooms = Object.keys(response.extensions[name]?.rooms ?? {});
+      assert.deepEqual(rooms.sort(), expected.toSorted(), `${name} ${JSON.stringify(scope)}`);
+    }
+  }
+});
+
 testEachServer("extensions that are not known or not enabled are left out", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice] = await hs.register("alice");

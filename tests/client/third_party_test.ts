@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
+testEachServer("what the server does not have is not found", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const missing = { status: 404, errcode: "M_UNRECOGNIZED" };
+  await hs.anyone.fails("GET", "/_matrix/client/v1/auth_metadata", missing);
+  await hs.anyone.fails("GET", "/login/sso/redirect/saml", { ...missing, query: { redirectUrl: "https://x.test/" } });
+  assert.equal((await hs.anyone.request("GET", "/.well-known/matrix/policy_server")).status, 404);
+});
+
 testEachServer("a server without bridges knows no networks", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice] = await hs.register("alice");

@@ -119,6 +119,26 @@ testEachServer("a shadow-banned user notices nothing, and nobody notices them", 
   await alice.syncUntil(hasEvent(roomId, await bob.sendText(roomId, "heard again")));
 });
 
+testEachServer("a shadow-banned user has no name or avatar of their own in a room", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  const other = await alice.createRoom({ preset: "public_chat" });
+  await bob.put(path`/profile/${bob.userId}/displayname`, { displayname: "Bob" });
+  await settled(hs);
+  await setFlags(hs, { client: bob, isShadowBanned: true });
+  const own = { displayname: "Look at me", avatar_url: "mxc://x/y", "org.example.kept": 1 };
+  const shown = { membership: "join", displayname: "Bob", "org.example.kept": 1 };
+  await bob.post(path`/join/${roomId}`, own);
+  const member = { type: "m.room.member", stateKey: bob.userId };
+  assert.deepEqual(await alice.state(roomId, member), shown);
+  await bob.setState(roomId, { ...member, content: { ...own, "org.example.kept": 2, membership: "join" } });
+  assert.deepEqual(await alice.state(roomId, member), { ...shown, "org.example.kept": 2 });
+  await setFlags(hs, { client: bob, isShadowBanned: false });
+  await bob.post(path`/join/${other}`, own);
+  assert.deepEqual(await alice.state(other, member), { ...own, membership: "join" });
+});
+
 testEachServer("deactivation ends sessions, leaves rooms and removes what was kept", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice, bob] = await hs.register("alice", "bob");

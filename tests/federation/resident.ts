@@ -56,7 +56,8 @@ export async function startResident(database: TestDatabase, config: Record<strin
   const federationRooms = buildFederationRooms(core, { ...hs.parts, federation });
   const app = createApp();
   addFederationRoutes(app, federation, core);
-  addFederationRoomRoutes(app, { core, federation, federationRooms, media: hs.parts.media, rooms: hs.parts.rooms });
+  const { media, rooms, userData } = hs.parts;
+  addFederationRoomRoutes(app, { core, federation, federationRooms, media, rooms, userData });
   addFederationExchangeRoutes(app, { core, federation, exchange: hs.parts.exchange });
   const handler = createHandler({ app, clock: systemClock, log: getLogger("test") }, {
     ...{ resources: new Set(["federation", "keys", "openid"]), xForwarded: false, requestIdHeader: null, name: "test" },

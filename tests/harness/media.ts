@@ -22,6 +22,7 @@ import type { Database } from "../../src/storage/database.ts";
 import { insertDevice } from "../../src/storage/devices.ts";
 import { openDatabase } from "../../src/storage/open_database.ts";
 import { insertUser } from "../../src/storage/users.ts";
+import { noteAnswer } from "./coverage.ts";
 import { DIALECTS, type TestDatabase } from "./databases.ts";
 import { createTestDatabase } from "./databases.ts";
 
@@ -62,7 +63,9 @@ export class MediaUser {
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
     if (this.token !== null) headers.set("authorization", `Bearer ${this.token}`);
-    return await fetch(this.#base + path, { redirect: "manual", ...init, headers });
+    const response = await fetch(this.#base + path, { redirect: "manual", ...init, headers });
+    noteAnswer({ method: init.method ?? "GET", path, status: response.status });
+    return response;
   }
 
   /** Uploads bytes and returns the media id. */
@@ -124,6 +127,7 @@ export class MediaServer implements AsyncDisposable {
       db,
       clock,
       serverName: MEDIA_SERVER,
+      publicBaseurl: `https://${MEDIA_SERVER}/`,
       settings,
       baseFolder: folder,
       remote,

@@ -18,9 +18,11 @@ import type { Database } from "../../src/storage/database.ts";
 import { openDatabase } from "../../src/storage/open_database.ts";
 import { type Account, Caller, TestClient } from "./client.ts";
 import { createTestDatabase, DIALECTS, type TestDatabase } from "./databases.ts";
+import { recordCoverage } from "./coverage.ts";
 import { checkResponses } from "./response_check.ts";
 
 checkResponses();
+recordCoverage();
 await setLogRoutes(consoleRoutes("critical"));
 
 /** The name of the server in tests. */

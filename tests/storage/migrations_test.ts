@@ -74,6 +74,15 @@ testEachDatabase("a database with a newer schema is refused", async (db, test) =
   );
 });
 
+testEachDatabase("a database of Synapse is refused before anything is written", async (db) => {
+  await db.transaction(async (tx) => {
+    await tx.run(sql`DROP TABLE schema_migrations`);
+    await tx.run(sql`CREATE TABLE applied_schema_deltas (version INTEGER NOT NULL, file TEXT NOT NULL)`);
+  });
+  await rejects(() => migrate(db), isStartupError(/^The database is Synapse's/));
+  await rejects(() => db.all(sql`SELECT name FROM schema_migrations`));
+});
+
 testEachDatabase("a step that fails leaves nothing behind", async (db) => {
   const broken = { name: "9000_broken", text: "CREATE TABLE half (a BIGINT); INSERT INTO nowhere VALUES (1);" };
   await rejects(() => migrate(db, [...MIGRATIONS, broken]));

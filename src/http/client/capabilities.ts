@@ -25,6 +25,7 @@ export interface CapabilityOptions {
   readonly maxEventDelayMs: number | null;
   readonly loginViaExistingSession: { readonly enabled: boolean };
   readonly enable3pidChanges: boolean;
+  readonly forgetRoomsOnLeave: boolean;
   /** Addresses cannot be validated where the server sends no e-mail. */
   readonly hasEmail: boolean;
 }
@@ -53,7 +54,7 @@ function capabilitiesOf({ options, roomVersions, defaultRoomVersion }: Capabilit
     "m.set_avatar_url": { enabled: enableSetAvatarUrl },
     "m.profile_fields": fixed.length === 0 ? { enabled: true } : { enabled: true, disallowed: fixed },
     "m.3pid_changes": { enabled: options.hasEmail && options.enable3pidChanges },
-    "m.forget_forced_upon_leave": { enabled: false },
+    "m.forget_forced_upon_leave": { enabled: options.forgetRoomsOnLeave },
     ...(options.maxEventDelayMs === null
       ? {}
       : { "org.matrix.msc4140.delayed_events": { max_delay_ms: options.maxEventDelayMs } }),
