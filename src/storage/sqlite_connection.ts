@@ -1,12 +1,21 @@
 /** One connection to an SQLite file: prepared statements by text, rows in the form `Database` promises. */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { assertStorableText, sqliteError } from "./database_error.ts";
+import { assertStorableText, DatabaseError, sqliteError } from "./database_error.ts";
 import { renderSql, type Sql, SqlList, type SqlValue } from "./sql.ts";
 
 const CACHED_STATEMENTS = 1000;
+/** What makes a statement write, outside quotes. */
+const WRITES = /\b(?:INSERT|UPDATE|DELETE|REPLACE INTO|CREATE|DROP|ALTER)\b/i;
+const QUOTED = /'[^']*'/g;
+/**
+ * Pages (4 KiB each) in the write-ahead log at which a commit copies them into the file. The same few pages change with
+ * every event, so a longer log is copied with less work.
+ */
+const CHECKPOINT_PAGES = 4000;
 
 interface Prepared {
   readonly statement: StatementSync;
+  readonly mayWrite: boolean;
   /** Names of the result columns that hold booleans, known after the first use. */
   booleans: readonly string[] | null;
 }
@@ -29,6 +38,7 @@ export class SqliteConnection {
       // Only a file without tables takes it: free pages can be given back to the disk then, some at a time.
       if (!readOnly) this.#db.exec("PRAGMA auto_vacuum = INCREMENTAL");
       if (!readOnly) this.#db.exec("PRAGMA journal_mode = WAL");
+      if (!readOnly) this.#db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
       this.#db.exec(`PRAGMA synchronous = ${synchronous}`);
       this.#db.exec("PRAGMA foreign_keys = ON");
       this.#db.exec("PRAGMA cache_size = -65536");
@@ -45,10 +55,11 @@ export class SqliteConnection {
     return this.#db.isTransaction;
   }
 
-  all<Row>(query: Sql): Row[] {
+  /** Returns all rows. With `reads`, refuses a statement that writes: a connection for both cannot do it by itself. */
+  all<Row>(query: Sql, purpose?: "reads"): Row[] {
     const { text, values } = renderSql(query, "sqlite");
     try {
-      const prepared = this.#prepare(text);
+      const prepared = this.#prepare(text, purpose);
       const rows = prepared.statement.all(...bind(values)) as Record<string, unknown>[];
       const booleans = prepared.booleans ??= booleanColumns(prepared.statement);
       if (booleans.length > 0) { for (const row of rows) toBooleans(row, booleans); }
@@ -58,10 +69,11 @@ export class SqliteConnection {
     }
   }
 
-  get<Row>(query: Sql): Row | null {
+  /** Returns the first row, or null; `reads` as above. */
+  get<Row>(query: Sql, purpose?: "reads"): Row | null {
     const { text, values } = renderSql(query, "sqlite");
     try {
-      const prepared = this.#prepare(text);
+      const prepared = this.#prepare(text, purpose);
       const row = prepared.statement.get(...bind(values)) as Record<string, unknown> | undefined;
       if (row === undefined) return null;
       const booleans = prepared.booleans ??= booleanColumns(prepared.statement);
@@ -96,14 +108,22 @@ export class SqliteConnection {
     this.#db.close();
   }
 
-  #prepare(text: string): Prepared {
-    const found = this.#statements.get(text);
-    if (found !== undefined) return found;
+  #prepare(text: string, purpose?: "reads"): Prepared {
+    const prepared = this.#statements.get(text) ?? this.#prepareNew(text);
+    if (purpose === "reads" && prepared.mayWrite) throw new DatabaseError("driver", "Writing needs a transaction");
+    return prepared;
+  }
+
+  #prepareNew(text: string): Prepared {
     if (this.#statements.size >= CACHED_STATEMENTS) {
       const oldest = this.#statements.keys().next();
       if (!oldest.done) this.#statements.delete(oldest.value);
     }
-    const prepared: Prepared = { statement: this.#db.prepare(text), booleans: null };
+    const prepared: Prepared = {
+      statement: this.#db.prepare(text),
+      mayWrite: WRITES.test(text.replace(QUOTED, "")),
+      booleans: null,
+    };
     this.#statements.set(text, prepared);
     return prepared;
   }

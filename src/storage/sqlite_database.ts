@@ -1,5 +1,6 @@
 /**
- * SQLite: one connection that writes and one that reads, both in the main thread, in WAL mode.
+ * SQLite: one connection that writes and one that reads while a transaction is open, both in the main thread, in WAL
+ * mode.
  *
  * Group commit. Write transactions queue. Each runs in a SAVEPOINT inside one BEGIN IMMEDIATE … COMMIT that serves all
  * that have gathered, and its caller hears of it after that COMMIT, which is the only point where the disk is waited
@@ -77,12 +78,12 @@ export class SqliteDatabase implements Database {
 
   // deno-lint-ignore require-await -- throws as a rejection, as the other dialect does
   async all<Row>(query: Sql): Promise<Row[]> {
-    return this.#reader.all<Row>(query);
+    return this.#forReading().all<Row>(query, "reads");
   }
 
   // deno-lint-ignore require-await -- throws as a rejection, as the other dialect does
   async get<Row>(query: Sql): Promise<Row | null> {
-    return this.#reader.get<Row>(query);
+    return this.#forReading().get<Row>(query, "reads");
   }
 
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
@@ -101,6 +102,14 @@ export class SqliteDatabase implements Database {
     this.#reader.close();
     this.#writer.close();
     this.#claim.release();
+  }
+
+  /**
+   * Between batches the writer reads too: its cached pages stay good, while SQLite drops all that the other connection
+   * has cached at every commit.
+   */
+  #forReading(): SqliteConnection {
+    return this.#writer.inTransaction ? this.#reader : this.#writer;
   }
 
   async #runQueue(): Promise<void> {

@@ -71,6 +71,17 @@ testSqlite("writers that wait share a commit, and their callbacks run in order b
   for (let a = 0; a < 500; a++) ok(heard.indexOf(`after ${a}`) < heard.indexOf(`done ${a}`));
 });
 
+testSqlite("a statement that writes is refused outside a transaction, also between two of them", async (db) => {
+  const writing = () => db.get(sql`INSERT INTO t (a) VALUES (1) RETURNING a`);
+  await rejects(writing, DatabaseError);
+  await db.transaction(async (tx) => {
+    await tx.run(sql`INSERT INTO t (a) VALUES (2)`);
+    await rejects(writing, DatabaseError);
+  });
+  await rejects(() => db.all(sql`WITH new AS (SELECT 3 AS a) INSERT INTO t (a) SELECT a FROM new`), DatabaseError);
+  deepEqual(await selectKeys(db), [2]);
+});
+
 Deno.test("a database in memory is refused", async () => {
   await rejects(() => openDatabase({ sqlite: { path: ":memory:" } }), DatabaseStartupError);
 });
