@@ -60,9 +60,11 @@ async function serve(given: Given, { terminal, env, clock }: CommandContext): Pr
     terminal.out(`${config.server.pidFile}\n`);
   }
   using manager = new ServiceManager({ clock, env });
-  const code = await runServer(config, { terminal, paths, manager, env });
-  await flushLogs();
-  return code;
+  try {
+    return await runServer(config, { terminal, paths, manager, env });
+  } finally {
+    await flushLogs();
+  }
 }
 
 async function goToBackground(

@@ -10,13 +10,19 @@ export interface Sink {
 
 /** The most characters that may wait to be written. */
 const MAX_WAITING = 4 * 1024 * 1024;
+/** So soon after the last write, lines wait for more: a write of its own costs a line more than all else. */
+const GATHER_MS = 100;
 
-/** Gathers what arrives while a write is under way and writes it together. */
-abstract class BufferedSink implements Sink {
+/** Writes a line at once when it is quiet; under load gathers what arrives and writes it together. */
+export abstract class BufferedSink implements Sink {
   #waiting: string[] = [];
   #waitingLength = 0;
   #dropped = 0;
   #writing: Promise<void> | null = null;
+  #writtenAt = -Infinity;
+  #isFlushing = false;
+  /** Ends the time in which lines gather. */
+  #endGathering: (() => void) | null = null;
 
   write(text: string): void {
     if (this.#waitingLength > MAX_WAITING) {
@@ -29,7 +35,10 @@ abstract class BufferedSink implements Sink {
   }
 
   async flush(): Promise<void> {
+    this.#isFlushing = true;
+    this.#endGathering?.();
     while (this.#writing !== null) await this.#writing;
+    this.#isFlushing = false;
   }
 
   async close(): Promise<void> {
@@ -41,6 +50,7 @@ abstract class BufferedSink implements Sink {
     await Promise.resolve();
     const encoder = new TextEncoder();
     while (this.#waiting.length > 0) {
+      await this.#gather();
       const lost = this.#dropped === 0 ? "" : `${this.#dropped} lines of the log were dropped\n`;
       const text = this.#waiting.join("") + lost;
       this.#waiting = [];
@@ -53,6 +63,19 @@ abstract class BufferedSink implements Sink {
       }
     }
     this.#writing = null;
+  }
+
+  async #gather(): Promise<void> {
+    const waitMs = this.#writtenAt + GATHER_MS - performance.now();
+    if (waitMs > 0 && !this.#isFlushing) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, waitMs);
+      this.#endGathering = resolve;
+      await promise;
+      clearTimeout(timer);
+      this.#endGathering = null;
+    }
+    this.#writtenAt = performance.now();
   }
 
   protected abstract writeBytes(bytes: Uint8Array): Promise<void>;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { type LogRecord, plainFormat, pythonFormat, terseJsonFormat } from "./log_format.ts";
 import { consoleRoutes, flushLogs, getLogger, type LogRoute, parseLogLevel, setLogRoutes } from "./log.ts";
-import { FileSink, type Sink } from "./log_sinks.ts";
+import { BufferedSink, FileSink, type Sink } from "./log_sinks.ts";
+import { nextTurn } from "./turn.ts";
 
 class MemorySink implements Sink {
   readonly lines: string[] = [];
@@ -133,4 +134,25 @@ Deno.test("lines written together come out in order, none lost", async () => {
   const lines = (await Deno.readTextFile(path)).trimEnd().split("\n");
   assert.deepEqual(lines, Array.from({ length: 5_000 }, (_, i) => String(i)));
   await Deno.remove(path);
+});
+
+Deno.test("lines that follow soon after others wait for more, but not for a flush", async () => {
+  const written: string[] = [];
+  class Recorder extends BufferedSink {
+    protected override writeBytes(bytes: Uint8Array): Promise<void> {
+      written.push(new TextDecoder().decode(bytes));
+      return Promise.resolve();
+    }
+  }
+  const sink = new Recorder();
+  sink.write("at once\n");
+  await nextTurn();
+  assert.deepEqual(written, ["at once\n"]);
+  for (let line = 0; line < 50; line++) {
+    sink.write(`${line}\n`);
+    await nextTurn();
+  }
+  await sink.flush();
+  assert.equal(written.join(""), ["at once", ...Array(50).keys()].map((line) => `${line}\n`).join(""));
+  assert.ok(written.length < 50, `${written.length} writes`);
 });
