@@ -7,6 +7,8 @@
 PINNED := ./node_modules/deno/deno
 ALLOW := --allow-net --allow-read --allow-write --allow-env --allow-sys --allow-run
 TOOL := $(PINNED) run --no-check $(ALLOW)
+# Of the running server only; see packaging/v8_flags.ts.
+V8_FLAGS := --v8-flags=--max-semi-space-size=2,--heap-growing-percent=30
 SETUP := node_modules/.package-lock.json
 CONFIG := data/homeserver.yaml
 
@@ -25,7 +27,7 @@ $(CONFIG): | $(SETUP)
 
 run: $(SETUP) $(CONFIG) ## Serve on http://localhost:8008 with SQLite; the first time, install and write data/homeserver.yaml
 	@echo "Register the first user, in another terminal: make register"
-	@exec $(TOOL) main.ts serve --config-path $(CONFIG)
+	@exec $(TOOL) $(V8_FLAGS) main.ts serve --config-path $(CONFIG)
 
 register: $(SETUP) ## Register a user on the server that `make run` serves
 	@exec $(TOOL) main.ts register-user --config $(CONFIG) http://localhost:8008

@@ -3,7 +3,9 @@
  *
  *   compare.ts [--executable dist/synapse-ts] [--synapse VENV | --install-synapse] [--scenarios LIST] [--n N] [--json FILE]
  *
- * SYNAPSE_VENV names the virtual environment too. ROOMS and MEMBERS set the size of the sync scenarios.
+ * SYNAPSE_VENV names the virtual environment too. Each server runs twice, on an empty database each time: through the
+ * scenarios of single operations, then through those of syncing with ROOMS (60) rooms of MEMBERS (50) members. A few
+ * minutes with Synapse, seconds without.
  */
 import { parseArgs } from "node:util";
 import { endChildrenOnSignals } from "../tests/harness/process.ts";
@@ -20,7 +22,9 @@ import {
   synapseProgram,
 } from "./servers.ts";
 
-const SCENARIOS = "send,sendc,send1c,fanout,rooms,messages,todevice,initsync,incsync";
+const SCENARIOS = "send,sendc,send1c,fanout,rooms,messages,todevice,initsync,incsync,sliding";
+/** Those that make many rooms of many members first. */
+const IN_MANY_ROOMS: ReadonlySet<string> = new Set(["initsync", "incsync", "sliding"]);
 const REST_MS = 3_000;
 
 interface LoadOptions {
@@ -28,8 +32,24 @@ interface LoadOptions {
   readonly n: string;
 }
 
-/** Runs one server through all scenarios. Its start is measured on a database that exists, as a restart is. */
-async function measure(program: Program, options: LoadOptions): Promise<Measurement> {
+/** Runs one server through all scenarios. */
+async function measure(program: Program, { scenarios, n }: LoadOptions): Promise<Measurement> {
+  const names = scenarios.split(",").filter((name) => name !== "");
+  const single = names.filter((name) => !IN_MANY_ROOMS.has(name)).join(",");
+  const manyRooms = names.filter((name) => IN_MANY_ROOMS.has(name)).join(",");
+  const { load, ...first } = await measureOnce(program, { scenarios: single, n });
+  if (manyRooms === "") return { ...first, load, manyRoomsMb: null };
+  const second = await measureOnce(program, { scenarios: manyRooms, n });
+  return { ...first, load: { ...load, ...second.load }, manyRoomsMb: second.afterMb };
+}
+
+interface Run extends Omit<Measurement, "manyRoomsMb"> {
+  /** Resident memory after the last scenario. */
+  readonly afterMb: number;
+}
+
+/** Runs one server on an empty database. Its start is measured on one that exists, as a restart is. */
+async function measureOnce(program: Program, options: LoadOptions): Promise<Run> {
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-bench-" });
   try {
     const port = await prepare(program, folder);
@@ -37,12 +57,14 @@ async function measure(program: Program, options: LoadOptions): Promise<Measurem
     const server = await start(program, { folder, port });
     await using process = server.process;
     await new Promise((resolve) => setTimeout(resolve, REST_MS));
-    const pids = await processIds(server);
-    const restMb = await residentMb(pids);
+    const restMb = await residentMb(await processIds(server));
     console.log(`== ${program.name}: started in ${server.startMs.toFixed(0)} ms, ${restMb.toFixed(0)} MB at rest`);
-    const load = await runLoad(server.url, { ...options, pids, json: `${folder}/load.json` });
+    const pids = await processIds(server);
+    const json = `${folder}/load.json`;
+    const load = options.scenarios === "" ? {} : await runLoad(server.url, { ...options, pids, json });
+    const afterMb = await residentMb(await processIds(server));
     await process.stop();
-    return { name: program.name, startMs: server.startMs, restMb, load };
+    return { name: program.name, startMs: server.startMs, restMb, load, afterMb };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -56,7 +78,7 @@ async function runLoad(
   const options = ["--secret", REGISTRATION_SECRET, "--pid", pids.join(","), "--json", json];
   const { code } = await new Deno.Command("node", {
     args: [script, url, ...options, "--scenarios", scenarios, "--n", n],
-    env: { ROOMS: Deno.env.get("ROOMS") ?? "40", MEMBERS: Deno.env.get("MEMBERS") ?? "30" },
+    env: { ROOMS: Deno.env.get("ROOMS") ?? "60", MEMBERS: Deno.env.get("MEMBERS") ?? "50" },
     stdin: "null",
   }).output().then((output) => {
     console.log(new TextDecoder().decode(output.stdout) + new TextDecoder().decode(output.stderr));

@@ -11,6 +11,7 @@ import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { runProcess } from "../tests/harness/process.ts";
+import { V8_FLAGS } from "./v8_flags.ts";
 
 const SOURCES: readonly string[] = ["main.ts", "deno.json", "package.json", "package-lock.json", "src", "migrations"];
 const PERMISSIONS: readonly string[] = ["net", "read", "write", "env", "sys", "run"].map((name) => `--allow-${name}`);
@@ -93,7 +94,7 @@ async function main(): Promise<void> {
     const includes = (await workerModules(`${work}/src`)).flatMap((path) => ["--include", path]);
     const target = values.target === undefined ? [] : ["--target", values.target];
     const output = ["--output", "synapse-ts", "main.ts"];
-    const args = ["compile", "--quiet", "--no-check", ...target, ...PERMISSIONS, ...includes, ...output];
+    const args = ["compile", "--quiet", "--no-check", V8_FLAGS, ...target, ...PERMISSIONS, ...includes, ...output];
     // The compiler walks the graph of modules by recursion, and ours is too deep for the stack of its threads.
     const env = { RUST_MIN_STACK: String(COMPILER_STACK_BYTES) };
     await step(await Deno.realPath(values.deno), { args, cwd: work, env });
