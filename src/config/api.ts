@@ -51,7 +51,7 @@ const KEY_SERVER = {
 
 /** The table of the section "API Configuration". */
 export const API_OPTIONS = {
-  room_prejoin_state: option(object(PREJOIN_STATE), {}, notYet("What people see of a room before they join.")),
+  room_prejoin_state: option(object(PREJOIN_STATE), {}, works("What people see of a room before they join.")),
   track_puppeted_user_ips: option(boolean, false, notYet("Keep addresses of administrators who act as a user.")),
   app_service_config_files: option(
     list(string),

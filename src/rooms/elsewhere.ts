@@ -1,10 +1,9 @@
 /** Memberships that need other servers: which way a user's own goes, and inviting users of other servers. */
 import { domainOf } from "../protocol/auth_rules_context.ts";
 import { forbidden, MatrixError, notFound } from "../protocol/errors.ts";
-import { type StateKey, stateKeyOf } from "../protocol/event.ts";
 import { type EventId, parseServerName, type RoomId, type ServerName, type UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
-import { federationRoomState, STRIPPED_STATE_TYPES } from "../protocol/stripped_state.ts";
+import { federationRoomState } from "../protocol/stripped_state.ts";
 import { selectLocalMembership } from "../storage/local_memberships.ts";
 import type { RoomBatch } from "./batch.ts";
 import { buildAt, type EventTemplate } from "./build.ts";
@@ -130,10 +129,14 @@ export async function inviteElsewhere(
     if (done !== null) return done.event.eventId;
     const { place } = await batch.plan(template);
     const received = buildAt(template, place);
-    return { received, roomState: await roomStateFor(batch, template.sender), policy: await policyServerOf(batch) };
+    const inviter = await batch.current("m.room.member", template.sender);
+    return { received, inviter, policy: await policyServerOf(batch) };
   });
   if (typeof prepared === "string") return prepared;
-  const { received, roomState, policy } = prepared;
+  const { received, inviter, policy } = prepared;
+  const shown = await deps.prejoinState(roomId);
+  const known = inviter === null || shown.some(({ nid }) => nid === inviter.nid) ? shown : [...shown, inviter];
+  const roomState = federationRoomState(known.map(({ event }) => event));
   const recommended = policy === null ? received : await deps.policySigner.sign(received, policy);
   const signed: ReceivedEvent = await remote.invite({ received: recommended, roomState });
   const [outcome] = await receiveEvents(deps, { roomId, events: [{ ...signed, isOurs: true }] });
@@ -141,18 +144,4 @@ export async function inviteElsewhere(
     throw forbidden(outcome !== undefined && "reason" in outcome ? outcome.reason : "The invitation came too late");
   }
   return signed.event.eventId;
-}
-
-/** What the invited user is shown of the room. */
-async function roomStateFor(batch: RoomBatch, sender: UserId): Promise<JsonObject[]> {
-  const keys: StateKey[] = [
-    ...STRIPPED_STATE_TYPES.map((type) => stateKeyOf(type, "")),
-    stateKeyOf("m.room.member", sender),
-  ];
-  const found: StoredEvent[] = [];
-  for (const key of keys) {
-    const stored = await batch.currentByKey(key);
-    if (stored !== null) found.push(stored);
-  }
-  return federationRoomState(found.map(({ event }) => event));
 }

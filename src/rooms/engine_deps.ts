@@ -10,6 +10,7 @@ import type { PolicySigner } from "./policy.ts";
 import type { RoomQueues } from "./queue.ts";
 import type { RoomLimit } from "./room_limits.ts";
 import type { ReceivedEvent } from "./receive.ts";
+import type { StoredEvent } from "./types.ts";
 
 /** What member events show of a user. */
 export interface MemberProfile {
@@ -80,6 +81,8 @@ export interface EngineDeps extends BatchDeps, PersistDeps {
   readonly profiles: ProfileSource;
   readonly options: EngineOptions;
   readonly decideInvite?: DecideInvite;
+  /** Returns what of a room's current state people are shown before they are in it. */
+  readonly prejoinState: (roomId: RoomId) => Promise<StoredEvent[]>;
   /** Told after the commit that a user has forgotten a room, so that what is held in memory of them is dropped. */
   readonly onForgotten?: (userId: UserId) => void;
   readonly createTime: CreateTime;

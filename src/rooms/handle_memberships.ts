@@ -12,8 +12,6 @@ import { checkContentHash } from "../protocol/hashes.ts";
 import { type EventId, parseUserId, type RoomId, type ServerName, serverNameOf } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import { type Signer, signEvent } from "../protocol/signatures.ts";
-import { STRIPPED_STATE_TYPES } from "../protocol/stripped_state.ts";
-import { stateKeyOf } from "../protocol/event.ts";
 import type { SignatureChecks } from "../federation/signature_checks.ts";
 import type { Database } from "../storage/database.ts";
 import { insertRelayedEvent } from "../storage/relayed_events.ts";
@@ -98,9 +96,7 @@ export class HandleMemberships {
   /** Takes in a knock and returns what people see of the room before they are in it. */
   async knock(origin: ServerName, sent: SentMembership): Promise<string[]> {
     const stored = await this.#take(origin, { ...sent, membership: "knock" });
-    const keys = STRIPPED_STATE_TYPES.map((type) => stateKeyOf(type, ""));
-    const found = await this.#deps.state.getMany(stored.stateBefore ?? 0, keys);
-    return await this.#deps.visibility.render([...found.values()], origin);
+    return await this.#deps.visibility.render(await this.#deps.state.prejoin(stored.stateBefore ?? 0), origin);
   }
 
   async #take(

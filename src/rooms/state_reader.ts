@@ -6,7 +6,9 @@
  */
 import { splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { RoomId } from "../protocol/ids.ts";
+import { MAX_STRIPPED_EVENTS } from "../protocol/stripped_state.ts";
 import type { EventStore } from "./event_store.ts";
+import { DEFAULT_PREJOIN_STATE, type PrejoinState } from "./prejoin_state.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** Which part of a state to list: that of `m.room.member`, the rest, or both. */
@@ -33,6 +35,9 @@ export interface StateKeyReads {
   nidOf(type: string, stateKey: string): Promise<number | null>;
 }
 
+/** The member event of who invites goes with them. */
+const MAX_PREJOIN_EVENTS = MAX_STRIPPED_EVENTS - 1;
+
 /** Gives the current state's root of a room. */
 export type CurrentRoot = (roomId: RoomId) => Promise<number | null>;
 
@@ -42,19 +47,22 @@ export class StateReader {
   readonly #keys: StateKeyReads;
   readonly #events: EventStore;
   readonly #currentRoot: CurrentRoot;
+  readonly #prejoin: PrejoinState;
 
   constructor(
-    { tree, keys, events, currentRoot }: {
+    { tree, keys, events, currentRoot, prejoin = DEFAULT_PREJOIN_STATE }: {
       tree: StateTreeReads;
       keys: StateKeyReads;
       events: EventStore;
       currentRoot: CurrentRoot;
+      prejoin?: PrejoinState;
     },
   ) {
     this.#tree = tree;
     this.#keys = keys;
     this.#events = events;
     this.#currentRoot = currentRoot;
+    this.#prejoin = prejoin;
   }
 
   /** Returns the root of a room's current state, or null when the room is not known. */
@@ -89,6 +97,21 @@ export class StateReader {
       if (stored !== undefined) found.set(key, stored);
     }
     return found;
+  }
+
+  /** Returns what of a state people are shown before they are in the room. */
+  async prejoin(root: number): Promise<StoredEvent[]> {
+    const { keys, types } = this.#prejoin;
+    const found = await this.getMany(root, keys);
+    // The tree knows no types: the state is read whole, only where every key of a type is asked for.
+    const halves: StateHalf[] = types.has("m.room.member") ? ["others", "members"] : ["others"];
+    for (const half of types.size === 0 ? [] : halves) {
+      for (const stored of await this.entries(root, half)) {
+        const key = keyOfState(stored);
+        if (key !== null && types.has(stored.event.type)) found.set(key, stored);
+      }
+    }
+    return [...found.values()].slice(0, MAX_PREJOIN_EVENTS);
   }
 
   /** Returns all events of a state, or of one half of it, in no order. */

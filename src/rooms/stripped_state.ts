@@ -1,5 +1,4 @@
 /** What people see of a room before they are in it. Spec: client-server API, "Stripped state". */
-import { type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { EventStore } from "./event_store.ts";
 import type { LocalMembership } from "./local_memberships.ts";
 import type { EventRenderer } from "./renderer.ts";
@@ -11,18 +10,6 @@ export interface StrippedStateDeps {
   readonly state: StateReader;
   readonly renderer: EventRenderer;
 }
-
-/** The types given with an invitation or a knock, each with an empty state key. */
-const TYPES: readonly string[] = [
-  "m.room.create",
-  "m.room.join_rules",
-  "m.room.name",
-  "m.room.avatar",
-  "m.room.topic",
-  "m.room.canonical_alias",
-  "m.room.encryption",
-];
-const KEYS: readonly StateKey[] = TYPES.map((type) => stateKeyOf(type, ""));
 
 /** Returns the stripped state that goes with an invitation or a knock, as the text of a JSON array. */
 export async function strippedState(
@@ -37,8 +24,9 @@ export async function strippedState(
   }
   if (own === null) return "[]";
   const root = own.stateBefore ?? 0;
-  const found = await state.getMany(root, [...KEYS, stateKeyOf("m.room.member", own.event.sender)]);
-  const texts = [...found.values()].filter(({ nid }) => nid !== own.nid).map((stored) =>
+  const inviter = await state.get(root, "m.room.member", own.event.sender);
+  const found = new Set([...await state.prejoin(root), ...(inviter === null ? [] : [inviter])]);
+  const texts = [...found].filter(({ nid }) => nid !== own.nid).map((stored) =>
     stored.event.type === "m.room.create" ? renderer.strippedCreateText(stored) : renderer.strippedText(stored)
   );
   return `[${[...texts, renderer.strippedText(own)].join(",")}]`;

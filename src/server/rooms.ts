@@ -20,6 +20,7 @@ import type { PartialRooms } from "../rooms/partial_rooms.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { PolicySigner } from "../rooms/policy.ts";
 import { Relationships, type RelationshipsDeps } from "../rooms/relationships.ts";
+import { prejoinStateOf } from "../rooms/prejoin_state.ts";
 import { EventRenderer } from "../rooms/renderer.ts";
 import { RoomReaders } from "../rooms/room_access.ts";
 import { RoomFacts } from "../rooms/room_facts.ts";
@@ -90,8 +91,8 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
       hooks.onPersist,
       outbox.onPersist,
     ],
-    profiles: { get: hooks.profileOf },
-    options: engineOptions(core),
+    prejoinState: async (roomId) => await state.prejoin(await state.currentRoot(roomId) ?? 0),
+    ...{ options: engineOptions(core), profiles: { get: hooks.profileOf } },
     ...(hooks.decideInvite && { decideInvite: hooks.decideInvite }),
   });
   return {
@@ -117,7 +118,7 @@ function relationshipsOf({ experimental }: Core["config"], deps: RelationshipsDe
 }
 
 // deno-lint-ignore explicit-function-return-type -- the type is what is built
-function buildStores({ db, notifier }: Core) {
+function buildStores({ db, notifier, config }: Core) {
   const allocator = (sequence: IdSequence) => new IdAllocator({ db, sequence });
   const events = new EventStore({ db });
   const heads = new RoomHeads({ db, events });
@@ -125,7 +126,10 @@ function buildStores({ db, notifier }: Core) {
   const keys = new StateKeys({ db, ids: allocator("state_key") });
   const currentRoot: ConstructorParameters<typeof StateReader>[0]["currentRoot"] = async (roomId) =>
     (await heads.load(roomId))?.stateRoot ?? null;
-  const state = new StateReader({ tree: trees, keys, events, currentRoot });
+  const state = new StateReader({
+    ...{ tree: trees, keys, events, currentRoot },
+    prejoin: prejoinStateOf(config.api.roomPrejoinState),
+  });
   const timelines = new RoomTimelines({ db, position: notifier.position("events") });
   const memberships = new LocalMemberships({
     db,

@@ -78,6 +78,7 @@ export async function openEngine(
     roomIds: allocator("room"),
     ...{ signer, clock, randomText },
     profiles: { get: (userId) => Promise.resolve(profiles.get(userId) ?? null) },
+    prejoinState: async (roomId) => await state.prejoin(await currentRoot(roomId) ?? 0),
     options: {
       defaultRoomVersion: "12",
       encryptionDefault: "off",
