@@ -75,6 +75,8 @@ export async function buildPushBase(
 export interface PushParts extends AsyncDisposable {
   readonly pushers: PushersService;
   readonly unsubscribes: Unsubscribes;
+  /** Events up to here were looked at for whom to push to. */
+  readonly position: () => number;
   /** Has rules and tags carried from replaced rooms to new ones. */
   wakeSuccessions(): void;
   /** Forgets what notified of events received before a time. */
@@ -101,6 +103,7 @@ export function buildPush(
       mailsNewUsers: config.email.email?.notifForNewUsers === true,
     }),
     unsubscribes: new Unsubscribes({ key: core.signer.key, publicBaseurl: config.publicBaseurl }),
+    position: () => pool.position,
     wakeSuccessions: () => successionWorker.wake(),
     prune: (before) => notifications.prune(before),
     async start() {

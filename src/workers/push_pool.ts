@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { KeyedMutex } from "../lib/mutex.ts";
 import { Semaphore } from "../lib/semaphore.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { Badges } from "../services/badges.ts";
@@ -60,6 +61,7 @@ export class PushPool implements AsyncDisposable {
   #receipts = 0;
   /** The position in the database. */
   #noted = 0;
+  readonly #reloads = new KeyedMutex<UserId>();
   #scanning: Promise<void> | null = null;
   #removeListener: (() => void) | null = null;
 
@@ -86,19 +88,26 @@ export class PushPool implements AsyncDisposable {
 
   /** Takes over how a user's pushers are in the database. Call it after they changed. */
   reload(userId: UserId): void {
-    this.#own(this.#retrying(async () => {
-      const rows = new Map((await selectPushers(this.#deps.db, userId)).map((row) => [keyOf(row), row]));
-      const states = this.#users.get(userId) ?? new Map<string, PusherState>();
-      for (const [key, state] of states) if (!rows.has(key)) this.#drop(state);
-      for (const [key, row] of rows) {
-        const known = states.get(key);
-        const state = known ?? stateOf(row, null);
-        if (known !== undefined) renew(known, row);
-        states.set(key, state);
-        this.#users.set(userId, states);
-        this.#resume(state);
-      }
-    }));
+    // One after another: an older answer of the database must not undo what a newer one told.
+    this.#own(this.#reloads.run(userId, () =>
+      this.#retrying(async () => {
+        const rows = new Map((await selectPushers(this.#deps.db, userId)).map((row) => [keyOf(row), row]));
+        const states = this.#users.get(userId) ?? new Map<string, PusherState>();
+        for (const [key, state] of states) if (!rows.has(key)) this.#drop(state);
+        for (const [key, row] of rows) {
+          const known = states.get(key);
+          const state = known ?? stateOf(row, null);
+          if (known !== undefined) renew(known, row);
+          states.set(key, state);
+          this.#users.set(userId, states);
+          this.#resume(state);
+        }
+      })));
+  }
+
+  /** Events up to here were looked at. */
+  get position(): number {
+    return this.#events;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

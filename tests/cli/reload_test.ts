@@ -6,9 +6,14 @@ import { freePort } from "../harness/ports.ts";
 import { RunningProcess } from "../harness/process.ts";
 import { commandFolder, programArgs } from "./command_line.ts";
 
+let connections = 0;
+
+/** Returns the names in the certificate that a new connection is shown. */
 function certificateNames(port: number): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false }, () => {
+    // Under a name that was asked for before, the client would take up the old session, certificate included.
+    const servername = `connection${connections++}.test`;
+    const socket = connect({ port, host: "127.0.0.1", servername, rejectUnauthorized: false }, () => {
       resolve(socket.getPeerCertificate().subjectaltname ?? "");
       socket.destroy();
     });

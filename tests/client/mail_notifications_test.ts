@@ -64,11 +64,12 @@ async function start(database: TestDatabase, email: Json = {}): Promise<World> {
   };
 }
 
-/** Waits until the pusher knows when its next mail is due. */
+/** Waits until the pusher knows of all that was said, and when its next mail is due. */
 async function untilWaiting({ hs, alice, clock }: World): Promise<void> {
   while (true) {
+    const hasSeenAll = hs.parts.push.position() >= hs.parts.core.notifier.position("events");
     const [pusher] = await selectPushers(hs.parts.core.db, alice.userId as UserId);
-    if ((pusher?.retryTs ?? 0) > clock.now()) return;
+    if (hasSeenAll && (pusher?.retryTs ?? 0) > clock.now()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
