@@ -40,6 +40,8 @@ export class PartialRooms implements AsyncDisposable {
   readonly #deps: PartialRoomsDeps;
   readonly #stopping = new AbortController();
   readonly #running = new Map<RoomId, Promise<void>>();
+  /** Rooms that were entered anew while work for them was under way, which may have been about to end. */
+  readonly #again = new Set<RoomId>();
 
   constructor(deps: PartialRoomsDeps) {
     this.#deps = deps;
@@ -52,10 +54,14 @@ export class PartialRooms implements AsyncDisposable {
 
   /** Starts to fetch the rest of a room's state, unless that is under way. */
   start(roomId: RoomId): void {
-    if (this.#running.has(roomId) || this.#stopping.signal.aborted) return;
+    if (this.#stopping.signal.aborted) return;
+    if (this.#running.has(roomId)) return void this.#again.add(roomId);
     const work = this.#run(roomId).catch((error) => {
       this.#deps.log.error("The rest of a room's state could not be taken in", { roomId, error });
-    }).finally(() => this.#running.delete(roomId));
+    }).finally(() => {
+      this.#running.delete(roomId);
+      if (this.#again.delete(roomId)) this.start(roomId);
+    });
     this.#running.set(roomId, work);
   }
 
@@ -64,7 +70,10 @@ export class PartialRooms implements AsyncDisposable {
     return await selectPartialRoom(this.#deps.db, roomNid) !== null;
   }
 
-  /** Resolves once a room's state is whole, or throws when the server stops or `signal` aborts before. */
+  /**
+   * Resolves once a room's state is whole, or when that will not come because all our users have left; throws when the
+   * server stops or `signal` aborts before.
+   */
   async whenWhole(roomNid: number, signal?: AbortSignal): Promise<void> {
     const { notifier } = this.#deps;
     const ends = AbortSignal.any([this.#stopping.signal, ...(signal === undefined ? [] : [signal])]);
@@ -75,7 +84,7 @@ export class PartialRooms implements AsyncDisposable {
       });
       ends.addEventListener("abort", () => news.resolve(), { once: true });
       try {
-        if (!await this.isPartial(roomNid)) return;
+        if (!await this.isPartial(roomNid) || !await this.#isWanted(roomNid)) return;
         if (ends.aborted) throw new MatrixError(503, "M_UNKNOWN", "The room's state is not complete yet");
         await news.promise;
       } finally {
@@ -108,6 +117,8 @@ export class PartialRooms implements AsyncDisposable {
     if (copy === null || partial === null) return true;
     for (const server of partial.servers) {
       if (this.#stopping.signal.aborted) return false;
+      // Whoever comes back enters the room anew.
+      if (!await this.#isWanted(copy.identity.roomNid)) return true;
       try {
         if (await this.#complete(server, { room: copy.identity, partial })) return true;
       } catch (error) {
@@ -117,6 +128,14 @@ export class PartialRooms implements AsyncDisposable {
       }
     }
     return false;
+  }
+
+  /** Tells whether any of our users is in a room. */
+  async #isWanted(roomNid: number): Promise<boolean> {
+    const { events, heads } = this.#deps.engine;
+    const room = await events.room(roomNid);
+    const copy = room === null ? null : await heads.load(room.roomId);
+    return copy !== null && copy.localJoined.size > 0;
   }
 
   async #complete(

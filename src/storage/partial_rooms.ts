@@ -11,7 +11,10 @@ export interface PartialRoom {
 
 const MAX_ROOMS = 100_000;
 
-/** Notes that a room's state lacks members. */
+/**
+ * Notes that a room's state lacks members. When it did so before, the states of all events since the first join do, among
+ * which may be what the new join builds on.
+ */
 export async function upsertPartialRoom(
   tx: Tx,
   { roomNid, joinNid, servers }: PartialRoom & { roomNid: number },
@@ -20,7 +23,9 @@ export async function upsertPartialRoom(
     INSERT INTO partial_rooms (room_nid, join_nid, servers, completed_position)
     VALUES (${roomNid}, ${joinNid}, ${JSON.stringify(servers)}, NULL)
     ON CONFLICT (room_nid) DO UPDATE
-    SET join_nid = excluded.join_nid, servers = excluded.servers, completed_position = NULL`);
+    SET join_nid = CASE WHEN partial_rooms.completed_position IS NULL THEN partial_rooms.join_nid
+        ELSE excluded.join_nid END,
+      servers = excluded.servers, completed_position = NULL`);
 }
 
 /** Returns what is known of a room whose state lacks members; null for every other room. */

@@ -140,3 +140,23 @@ testNetwork("servers that are found with the whole state hear of devices that ch
   await bob.get(path`/rooms/${roomId}/members`);
   await alice.syncUntil((sync: Json) => (sync.device_lists?.changed ?? []).includes(bob.userId));
 });
+
+testNetwork("nothing more is fetched of a room that all have left, until somebody comes back", async ({ servers }) => {
+  const [one, two] = servers;
+  const [alice, dave] = await one.hs.register("alice", "dave");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat", name: "Fast" });
+  await dave.post(path`/join/${roomId}`);
+  const { asked, allow } = refuseStates(one);
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await asked;
+  await bob.post(path`/rooms/${roomId}/leave`);
+  allow();
+  await two.restart();
+  const again = two.hs.again(bob);
+  await again.get(path`/rooms/${roomId}/members`);
+  assert.equal((await stateOf(two, roomId)).has(`m.room.member|${dave.userId}`), false, "nobody needs the members");
+  await again.post(path`/join/${roomId}?via=${one.name}`);
+  await again.get(path`/rooms/${roomId}/members`);
+  assert.deepEqual(await stateOf(two, roomId), await stateOf(one, roomId));
+});
