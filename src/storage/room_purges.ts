@@ -116,12 +116,13 @@ export async function purgeStateNodes(
 
 /** Deletes what is left of a room without events, and the room. */
 export async function finishPurge(tx: Tx, { roomNid, roomId }: RoomPurge): Promise<void> {
+  // First, so that who writes of the room at this moment is waited for.
+  await tx.run(sql`DELETE FROM rooms WHERE room_nid = ${roomNid}`);
   await tx.run(sql`
     DELETE FROM federation_outbox_extra
     WHERE position IN (SELECT position FROM federation_outbox WHERE room_nid = ${roomNid})`);
   await tx.run(sql`DELETE FROM federation_outbox WHERE room_nid = ${roomNid}`);
   for (const table of BY_NID) await tx.run(sql`DELETE FROM ${raw(table)} WHERE room_nid = ${roomNid}`);
   for (const table of BY_ID) await tx.run(sql`DELETE FROM ${raw(table)} WHERE room_id = ${roomId}`);
-  await tx.run(sql`DELETE FROM rooms WHERE room_nid = ${roomNid}`);
   await tx.run(sql`DELETE FROM room_purges WHERE room_nid = ${roomNid}`);
 }

@@ -1,7 +1,7 @@
 /** The user directory: who can be found, by which words, and by whom. */
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { type Sql, sql } from "./sql.ts";
+import { perDialect, type Sql, sql } from "./sql.ts";
 
 /** A user in the directory. */
 export interface DirectoryUser {
@@ -70,13 +70,17 @@ export async function deleteDirectoryUser(tx: Tx, userId: UserId): Promise<void>
   await tx.run(sql`DELETE FROM user_directory WHERE user_id = ${userId}`);
 }
 
-/** Notes whether anybody may join or read a room. */
+/** Notes whether anybody may join or read a room, if it was not deleted meanwhile. */
 export async function setRoomOpen(tx: Tx, { roomNid, isOpen }: { roomNid: number; isOpen: boolean }): Promise<void> {
-  await tx.run(
-    isOpen
-      ? sql`INSERT INTO open_rooms (room_nid) VALUES (${roomNid}) ON CONFLICT DO NOTHING`
-      : sql`DELETE FROM open_rooms WHERE room_nid = ${roomNid}`,
-  );
+  if (!isOpen) {
+    await tx.run(sql`DELETE FROM open_rooms WHERE room_nid = ${roomNid}`);
+    return;
+  }
+  // The lock keeps the room until this is committed: its deletion then finds the row.
+  const keep = perDialect({ sqlite: sql``, postgres: sql`FOR KEY SHARE` });
+  await tx.run(sql`
+    INSERT INTO open_rooms (room_nid) SELECT room_nid FROM rooms WHERE room_nid = ${roomNid} ${keep}
+    ON CONFLICT DO NOTHING`);
 }
 
 /** Who is looked for, by whom. */
