@@ -27,9 +27,9 @@ export interface PushPoolDeps {
   readonly log: Logger;
   readonly notifier: Notifier;
   readonly badges: Pick<Badges, "noteRead">;
-  readonly delivery: PushDelivery;
+  readonly delivery: Pick<PushDelivery, "run">;
   /** For pushers of kind `email`, which wait on purpose and so have cursors of their own. */
-  readonly mail: MailDelivery;
+  readonly mail: Pick<MailDelivery, "run">;
   /** Closed with the pool, once requests under way have had their time. */
   readonly gateways: AsyncDisposable;
   /** Returns the local members of a room. */
@@ -167,6 +167,12 @@ export class PushPool implements AsyncDisposable {
       return;
     }
     const range = { after: this.#events, upTo: Math.min(current, this.#events + STEP) };
+    const rooms: { roomNid: number; onlySender: UserId | null; joined: ReadonlySet<UserId> }[] = [];
+    for (const room of await selectNotifyingRooms(db, range)) {
+      rooms.push({ ...room, joined: await this.#deps.localJoined(room.roomNid) });
+    }
+    const notified = await selectNotifiedUsers(db, range);
+    // From here on at once: a delivery that began in between would take the rooms, but not look as far as the news.
     const due = new Set<PusherState>();
     const mark = (userId: UserId, roomNid: number) => {
       for (const state of this.#users.get(userId)?.values() ?? []) {
@@ -174,16 +180,15 @@ export class PushPool implements AsyncDisposable {
         due.add(state);
       }
     };
-    for (const { roomNid, onlySender } of await selectNotifyingRooms(db, range)) {
-      for (const userId of await this.#usersIn(roomNid)) if (userId !== onlySender) mark(userId, roomNid);
+    for (const { roomNid, onlySender, joined } of rooms) {
+      for (const userId of this.#usersAmong(joined)) if (userId !== onlySender) mark(userId, roomNid);
     }
-    for (const { roomNid, userId } of await selectNotifiedUsers(db, range)) mark(userId, roomNid);
+    for (const { roomNid, userId } of notified) mark(userId, roomNid);
     this.#events = range.upTo;
     for (const state of due) this.#run(state);
   }
 
-  async #usersIn(roomNid: number): Promise<UserId[]> {
-    const joined = await this.#deps.localJoined(roomNid);
+  #usersAmong(joined: ReadonlySet<UserId>): UserId[] {
     const [fewer, more] = joined.size < this.#users.size ? [joined, this.#users] : [this.#users, joined];
     return [...fewer.keys()].filter((userId) => more.has(userId));
   }

@@ -240,6 +240,20 @@ testEachServer("what was read meanwhile is not pushed any more", async (database
   assert.deepEqual(gateway.notifications.filter((n) => n.event_id).map((n) => n.event_id), [third]);
 });
 
+testEachServer("what is sent while something is being pushed is pushed too", async (database) => {
+  await using gateway = new PushGateway();
+  const { hs, alice, bob, roomId } = await start(database);
+  await using _hs = hs;
+  for (const pushkey of ["one", "two", "three"]) await bob.post("/pushers/set", pusher(gateway.url, { pushkey }));
+  const sent: string[] = [];
+  for (let index = 0; index < 40; index++) sent.push(await alice.sendText(roomId, `message ${index}`));
+  for (const pushkey of ["one", "two", "three"]) {
+    await gateway.find((n) => n.event_id === sent.at(-1) && n.devices[0].pushkey === pushkey);
+    const pushed = gateway.notifications.filter((n) => n.devices[0].pushkey === pushkey).map((n) => n.event_id);
+    assert.deepEqual(pushed, sent);
+  }
+});
+
 testEachServer("a rejected push key is removed", async (database) => {
   await using gateway = new PushGateway();
   const { hs, alice, bob, roomId } = await start(database);
