@@ -9,25 +9,15 @@ import { StateReader } from "../rooms/state_reader.ts";
 import { TransactionIds } from "../rooms/transaction_ids.ts";
 import { Visibility } from "../rooms/visibility.ts";
 import { ErasedUsers } from "../services/erased_users.ts";
+import type { UserExportDeps } from "../services/user_export.ts";
 import type { Database } from "../storage/database.ts";
 import { IdAllocator } from "../storage/id_blocks.ts";
 import { StateKeys } from "../storage/interning.ts";
 import { selectRoomById } from "../storage/rooms.ts";
 import { StateTrees } from "../storage/state_nodes.ts";
 
-/** The parts that read rooms. */
-export interface RoomReading {
-  readonly db: Database;
-  readonly events: EventStore;
-  readonly memberships: LocalMemberships;
-  readonly readers: RoomReaders;
-  readonly renderer: EventRenderer;
-  readonly state: StateReader;
-  readonly visibility: Visibility;
-}
-
-/** Builds them; nobody's messages count as ignored. */
-export async function buildRoomReading(db: Database, clock: Clock): Promise<RoomReading> {
+/** Builds the parts that read rooms; nobody's messages count as ignored. */
+export async function buildRoomReading(db: Database, clock: Clock): Promise<UserExportDeps> {
   const events = new EventStore({ db });
   const erased = await ErasedUsers.load(db);
   const state = new StateReader({
