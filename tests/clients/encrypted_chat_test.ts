@@ -1,17 +1,10 @@
 /** Two people with real clients in an encrypted room, and a server that is killed while they talk. */
 import assert from "node:assert/strict";
-import {
-  ConnectionError,
-  EventStatus,
-  type ISendEventResponse,
-  type MatrixEvent,
-  Preset,
-  type Room,
-} from "matrix-js-sdk";
+import { ConnectionError, EventStatus, type ISendEventResponse, type MatrixEvent, type Room } from "matrix-js-sdk";
 import { PNG } from "../fixtures/images.ts";
 import { DIALECTS } from "../harness/databases.ts";
 import { decryptFile, encryptFile } from "./attachment.ts";
-import { SdkUser } from "./sdk_client.ts";
+import { enterEncryptedRoom, SdkUser } from "./sdk_client.ts";
 import { ServerProcess } from "./server_process.ts";
 import { verifyEachOther } from "./verification.ts";
 
@@ -63,22 +56,6 @@ async function chat(server: ServerProcess, { alice, bob }: { alice: SdkUser; bob
   await bob.until("the redaction", () => event(bob, { roomId, eventId: secret })?.isRedacted());
   assert.deepEqual(await receiveImage(bob, { roomId, eventId: image }), PNG);
   await assertNothingMissing(users, { roomId, sent: sent.filter((body) => body !== "forget this") });
-}
-
-async function enterEncryptedRoom(alice: SdkUser, bob: SdkUser): Promise<string> {
-  const { room_id: roomId } = await alice.client.createRoom({
-    preset: Preset.TrustedPrivateChat,
-    invite: [bob.id],
-    is_direct: true,
-    initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
-  });
-  await bob.until("the invitation", () => bob.client.getRoom(roomId)?.getMyMembership() === "invite");
-  await bob.client.joinRoom(roomId);
-  for (const user of [alice, bob]) {
-    await user.until("both to be in", () => user.client.getRoom(roomId)?.getJoinedMemberCount() === 2);
-    await user.until("encryption", () => user.room(roomId).hasEncryptionStateEvent());
-  }
-  return roomId;
 }
 
 async function say(user: SdkUser, { roomId, body }: { roomId: string; body: string }): Promise<string> {

@@ -1,9 +1,9 @@
 /** A real client keeps its keys on the server; another device gets them back with nothing but the recovery key. */
 import assert from "node:assert/strict";
-import { type MatrixEvent, Method, Preset } from "matrix-js-sdk";
+import { type MatrixEvent, Method } from "matrix-js-sdk";
 import type { CryptoCallbacks } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { testEachServer, TestServer } from "../harness/server.ts";
-import { SdkUser } from "./sdk_client.ts";
+import { enterEncryptedRoom, SdkUser } from "./sdk_client.ts";
 
 /** What a person writes down: the key of the secret storage. */
 class RecoveryKey {
@@ -32,21 +32,6 @@ class RecoveryKey {
   }
 }
 
-async function encryptedRoom(alice: SdkUser, bob: SdkUser): Promise<string> {
-  const { room_id: roomId } = await alice.client.createRoom({
-    preset: Preset.TrustedPrivateChat,
-    invite: [bob.id],
-    initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
-  });
-  await bob.until("the invitation", () => bob.client.getRoom(roomId)?.getMyMembership() === "invite");
-  await bob.client.joinRoom(roomId);
-  for (const user of [alice, bob]) {
-    await user.until("both to be in", () => user.client.getRoom(roomId)?.getJoinedMemberCount() === 2);
-    await user.until("encryption", () => user.room(roomId).hasEncryptionStateEvent());
-  }
-  return roomId;
-}
-
 /** Makes a new device a trusted one by the recovery key. */
 async function prove({ crypto, id }: SdkUser): Promise<void> {
   assert.equal(await crypto.userHasCrossSigningKeys(id, true), true);
@@ -65,7 +50,7 @@ testEachServer("matrix-js-sdk recovers its messages on a fresh device from the k
   await using bob = await SdkUser.register(hs.base, "bob");
   await using alice = await SdkUser.register(hs.base, "alice", { cryptoCallbacks: recovery.callbacks });
   await recovery.setUp(alice);
-  const roomId = await encryptedRoom(alice, bob);
+  const roomId = await enterEncryptedRoom(alice, bob);
   await bob.client.sendTextMessage(roomId, "for later");
   await readable(alice, { roomId, body: "for later" });
   await alice.client.sendTextMessage(roomId, "of mine");
@@ -103,7 +88,7 @@ testEachServer(
       await recovery.setUp(alice);
       assert.equal(await alice.crypto.isDehydrationSupported(), true);
       await alice.crypto.startDehydration({ createNewKey: true });
-      roomId = await encryptedRoom(alice, bob);
+      roomId = await enterEncryptedRoom(alice, bob);
       await alice.client.logout(true);
     }
     // Bob has to learn of the dehydrated device before he sends.

@@ -9,6 +9,7 @@ import {
   type MatrixEvent,
   MatrixEventEvent,
   PendingEventOrdering,
+  Preset,
   type Room,
   RoomEvent,
   RoomMemberEvent,
@@ -169,4 +170,21 @@ export class SdkUser implements AsyncDisposable {
     this.client.stopClient();
     return Promise.resolve();
   }
+}
+
+/** Makes an encrypted room of two users; both are in it, and know that it is encrypted. Returns its id. */
+export async function enterEncryptedRoom(alice: SdkUser, bob: SdkUser): Promise<string> {
+  const { room_id: roomId } = await alice.client.createRoom({
+    preset: Preset.TrustedPrivateChat,
+    invite: [bob.id],
+    is_direct: true,
+    initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
+  });
+  await bob.until("the invitation", () => bob.client.getRoom(roomId)?.getMyMembership() === "invite");
+  await bob.client.joinRoom(roomId);
+  for (const user of [alice, bob]) {
+    await user.until("both to be in", () => user.client.getRoom(roomId)?.getJoinedMemberCount() === 2);
+    await user.until("encryption", () => user.room(roomId).hasEncryptionStateEvent());
+  }
+  return roomId;
 }

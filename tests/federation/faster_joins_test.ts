@@ -1,9 +1,9 @@
 /** Joins without members (MSC3706, MSC3902): the room is usable at once, and whole after a restart in the middle. */
 import assert from "node:assert/strict";
-import { path } from "../harness/client.ts";
+import { path, type TestClient } from "../harness/client.ts";
 import { MatrixError } from "../../src/protocol/errors.ts";
 import { sql } from "../../src/storage/sql.ts";
-import { type NetworkServer, testNetwork } from "./network.ts";
+import { type NetworkServer, type TestNetwork, testNetwork } from "./network.ts";
 
 // deno-lint-ignore no-explicit-any -- answers are checked where they are used
 type Json = any;
@@ -30,8 +30,14 @@ async function stateOf({ hs }: NetworkServer, roomId: string): Promise<Map<strin
   return new Map(entries.map(({ event }) => [`${event.type}|${event.stateKey}`, event.eventId]));
 }
 
-testNetwork("a room joined without members is usable at once, and whole after a restart", async ({ servers }) => {
-  const [one, two] = servers;
+/** Makes a room of alice's and dave's on the first server, which bob of the second has entered without its members. */
+async function joinWithoutMembers([one, two]: TestNetwork["servers"]): Promise<{
+  alice: TestClient;
+  dave: TestClient;
+  bob: TestClient;
+  roomId: string;
+  allow: () => void;
+}> {
   const [alice, dave] = await one.hs.register("alice", "dave");
   const [bob] = await two.hs.register("bob");
   const roomId = await alice.createRoom({ preset: "public_chat", name: "Fast" });
@@ -39,6 +45,12 @@ testNetwork("a room joined without members is usable at once, and whole after a 
   const { asked, allow } = refuseStates(one);
   await bob.post(path`/join/${roomId}?via=${one.name}`);
   await asked;
+  return { alice, dave, bob, roomId, allow };
+}
+
+testNetwork("a room joined without members is usable at once, and whole after a restart", async ({ servers }) => {
+  const [one, two] = servers;
+  const { alice, dave, bob, roomId, allow } = await joinWithoutMembers(servers);
   const eager = await bob.get("/sync") as Json;
   assert.equal(eager.rooms?.join?.[roomId], undefined, "a client that wants all members does not see the room yet");
   const lazy = await bob.get("/sync", { filter: LAZY }) as Json;
@@ -69,14 +81,9 @@ testNetwork("a room joined without members is usable at once, and whole after a 
   assert.ok(shown.includes(dave.userId), "the room is shown whole to who asks for all members");
 });
 
-testNetwork("what a room without its members leads to is complete with its state", async ({ servers: [one, two] }) => {
-  const [alice, dave] = await one.hs.register("alice", "dave");
-  const [bob] = await two.hs.register("bob");
-  const roomId = await alice.createRoom({ preset: "public_chat", name: "Fast" });
-  await dave.post(path`/join/${roomId}`);
-  const { asked, allow } = refuseStates(one);
-  await bob.post(path`/join/${roomId}?via=${one.name}`);
-  await asked;
+testNetwork("what a room without its members leads to is complete with its state", async ({ servers }) => {
+  const [one, two] = servers;
+  const { dave, bob, roomId, allow } = await joinWithoutMembers(servers);
   const alias = `#fast:${two.name}`;
   await bob.put(path`/directory/room/${alias}`, { room_id: roomId });
   const resolved = await bob.get(path`/directory/room/${alias}`) as Json;
@@ -143,13 +150,7 @@ testNetwork("servers that are found with the whole state hear of devices that ch
 
 testNetwork("nothing more is fetched of a room that all have left, until somebody comes back", async ({ servers }) => {
   const [one, two] = servers;
-  const [alice, dave] = await one.hs.register("alice", "dave");
-  const [bob] = await two.hs.register("bob");
-  const roomId = await alice.createRoom({ preset: "public_chat", name: "Fast" });
-  await dave.post(path`/join/${roomId}`);
-  const { asked, allow } = refuseStates(one);
-  await bob.post(path`/join/${roomId}?via=${one.name}`);
-  await asked;
+  const { dave, bob, roomId, allow } = await joinWithoutMembers(servers);
   await bob.post(path`/rooms/${roomId}/leave`);
   allow();
   await two.restart();

@@ -1,6 +1,5 @@
 /** Encrypted messages between real clients, one at each server. */
-import { Preset } from "matrix-js-sdk";
-import { SdkUser } from "../clients/sdk_client.ts";
+import { enterEncryptedRoom, SdkUser } from "../clients/sdk_client.ts";
 import type { SidedCheck, Sides } from "./check.ts";
 
 const MESSAGES = 10;
@@ -13,17 +12,7 @@ export const ENCRYPTED: Readonly<Record<string, SidedCheck>> = {
 async function chat({ host, guest }: Sides): Promise<void> {
   await using alice = await SdkUser.register(host.base, "sdk-alice");
   await using bob = await SdkUser.register(guest.base, "sdk-bob");
-  const { room_id: roomId } = await alice.client.createRoom({
-    preset: Preset.TrustedPrivateChat,
-    invite: [bob.id],
-    initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
-  });
-  await bob.until("the invitation", () => bob.client.getRoom(roomId)?.getMyMembership() === "invite");
-  await bob.client.joinRoom(roomId);
-  for (const user of [alice, bob]) {
-    await user.until("both to be in", () => user.client.getRoom(roomId)?.getJoinedMemberCount() === 2);
-    await user.until("encryption", () => user.room(roomId).hasEncryptionStateEvent());
-  }
+  const roomId = await enterEncryptedRoom(alice, bob);
   const sent: string[] = [];
   for (let index = 0; index < MESSAGES; index++) {
     for (const user of [alice, bob]) {
