@@ -93,13 +93,14 @@ export async function purgeEvents(
     SELECT event_nid, event_id, position FROM events WHERE room_nid = ${roomNid} LIMIT ${limit}`);
   if (rows.length === 0) return 0;
   const nids = rows.map((row) => row.event_nid);
+  // First, so that who writes of an event at this moment is waited for.
+  await tx.run(sql`DELETE FROM events WHERE ${inList(sql`event_nid`, nids)}`);
   await deleteSearchDocuments(tx, rows.flatMap(({ position }) => position ?? []));
   for (const table of BY_EVENT) {
     await tx.run(sql`DELETE FROM ${raw(table)} WHERE ${inList(sql`event_nid`, nids)}`);
   }
   await tx.run(sql`DELETE FROM redactions WHERE ${inList(sql`redaction_nid`, nids)}`);
   await tx.run(sql`DELETE FROM relayed_events WHERE ${inList(sql`event_id`, rows.map((row) => row.event_id))}`);
-  await tx.run(sql`DELETE FROM events WHERE ${inList(sql`event_nid`, nids)}`);
   return rows.length;
 }
 

@@ -75,18 +75,21 @@ export async function selectSearchableBackfill(
   return rows.map((row) => ({ position: row.position, nid: row.event_nid, type: row.type }));
 }
 
-/** Adds documents; those that are there already are left alone. */
+/** Adds documents of events that were not deleted meanwhile; those that are there already are left alone. */
 export async function insertSearchDocuments(tx: Tx, documents: readonly SearchDocument[]): Promise<void> {
+  // The lock keeps the event until this is committed: its deletion, which begins with the event, then finds the document.
+  const keep = perDialect({ sqlite: sql``, postgres: sql`FOR KEY SHARE` });
   for (const { position, eventNid, roomNid, sender, field, words } of documents) {
     const added = await tx.run(perDialect({
       sqlite: sql`
         INSERT INTO search_documents (position, event_nid, room_nid, sender, field)
-        VALUES (${position}, ${eventNid}, ${roomNid}, ${sender}, ${field})
+        SELECT ${position}, event_nid, ${roomNid}, ${sender}, ${field} FROM events WHERE event_nid = ${eventNid}
         ON CONFLICT DO NOTHING`,
       postgres: sql`
         INSERT INTO search_documents (position, event_nid, room_nid, sender, field, words)
-        VALUES (${position}, ${eventNid}, ${roomNid}, ${sender}, ${field},
-          array_to_tsvector(${new SqlList(words)}::TEXT[]))
+        SELECT CAST(${position} AS BIGINT), event_nid, CAST(${roomNid} AS BIGINT), CAST(${sender} AS TEXT),
+          CAST(${field} AS TEXT), array_to_tsvector(${new SqlList(words)}::TEXT[])
+        FROM events WHERE event_nid = ${eventNid} ${keep}
         ON CONFLICT DO NOTHING`,
     }));
     if (added === 0 || tx.dialect !== "sqlite") continue;

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import type { Database } from "../../src/storage/database.ts";
 import { perDialect, raw, sql } from "../../src/storage/sql.ts";
+import { insertSearchDocuments } from "../../src/storage/search.ts";
 import { setRoomOpen } from "../../src/storage/user_directory.ts";
-import type { RoomId } from "../../src/protocol/ids.ts";
+import type { EventId, RoomId, UserId } from "../../src/protocol/ids.ts";
 import { path } from "../harness/client.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 import { testNetwork } from "./network.ts";
@@ -58,6 +59,8 @@ testEachServer("a room that all have forgotten is deleted with all its rows, oth
   await alice.put(path`/rooms/${roomId}/redact/${first}/${"r"}`, {});
   await bob.sync();
   const roomNid = (await hs.parts.rooms.events.roomById(roomId as RoomId))?.roomNid ?? 0;
+  const event = await hs.parts.rooms.events.getById(first as EventId);
+  const { nid: eventNid, position } = event ?? { nid: 0, position: 0 };
   for (const user of [alice, bob]) {
     await user.leave(roomId);
     await hs.parts.rooms.engine.purgeForgotten(NEVER);
@@ -67,8 +70,16 @@ testEachServer("a room that all have forgotten is deleted with all its rows, oth
   assert((await tablesOf(db, { roomNid, roomId })).includes("events"), "its time has not come");
   await db.transaction((tx) => tx.run(sql`UPDATE room_purges SET due_ts = 0`));
   await hs.parts.rooms.engine.purgeForgotten(NEVER);
-  // The directory's indexer may have read of the room before it went.
-  await db.transaction((tx) => setRoomOpen(tx, { roomNid, isOpen: true }));
+  // The indexers may have read of the room before it went.
+  await db.transaction(async (tx) => {
+    await setRoomOpen(tx, { roomNid, isOpen: true });
+    const { sender, field, words } = {
+      sender: event?.event.sender ?? ("" as UserId),
+      field: "content.body",
+      words: ["hello"],
+    };
+    await insertSearchDocuments(tx, [{ position: position ?? 0, eventNid, roomNid, sender, field, words }]);
+  });
   assert.deepEqual(await tablesOf(db, { roomNid, roomId }), []);
   const events = (await db.get<{ n: number }>(sql`SELECT COUNT(*) AS n FROM events`))?.n;
   assert.equal((await count(db))[0], events, "no event is half there");

@@ -8,6 +8,7 @@
  */
 import type { Clock } from "../../lib/clock.ts";
 import { LruCache } from "../../lib/lru.ts";
+import { KeyedMutex } from "../../lib/mutex.ts";
 import { randomString } from "../../lib/random.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import type { Database, Tx } from "../../storage/database.ts";
@@ -98,6 +99,11 @@ const ROOM_BYTES = 150;
 export class SlidingConnections {
   readonly #db: Database;
   readonly #clock: Clock;
+  /**
+   * What a device's transactions did to its connections is noted in memory in the order in which they committed: else a
+   * connection that another one replaced could come back.
+   */
+  readonly #devices = new KeyedMutex<string>();
   readonly #held = new LruCache<string, Held>({
     maxBytes: CACHE_BYTES,
     sizeOf: ({ rooms, next }) => HELD_BYTES + ROOM_BYTES * (rooms.size + (next?.rooms.size ?? 0)),
@@ -118,7 +124,7 @@ export class SlidingConnections {
     const known = this.#held.get(pos.connection);
     // Another process may have served the connection since.
     const isCurrent = known !== undefined && (known.acked === pos.state || known.next?.state === pos.state);
-    const held = isCurrent ? known : await this.#load(pos);
+    const held = isCurrent ? known : await this.#devices.run(deviceOf(owner), () => this.#load(pos));
     if (held === null || !isSame(held.owner, owner)) throw unknownPos();
     const now = this.#clock.now();
     if (held.lastUsedTs < now - CONNECTION_LIFETIME_MS) throw unknownPos();
@@ -136,11 +142,27 @@ export class SlidingConnections {
    * the client went on with another response meanwhile.
    */
   async save(connection: Connection, changes: ConnectionChanges): Promise<{ key: string; state: number }> {
-    if (connection.key === null) return await this.#start(connection, changes);
-    const { key } = connection;
+    const { key, owner } = connection;
+    if (key === null) return await this.#devices.run(deviceOf(owner), () => this.#start(owner, changes));
+    if (changes.rooms.size > 0) {
+      return await this.#devices.run(deviceOf(owner), () => this.#advance({ ...connection, key }, changes));
+    }
+    this.#requireCurrent(key, connection);
+    return { key, state: connection.state };
+  }
+
+  /** Notes the `pos` under which changes were sent, so that they count once the client comes back with it. */
+  noteSent(key: string, { pos, changes }: { pos: string; changes: ConnectionChanges }): void {
     const held = this.#held.peek(key);
-    if (held !== undefined && held.acked !== connection.state) throw unknownPos();
-    if (changes.rooms.size === 0) return { key, state: connection.state };
+    if (held !== undefined) held.last = { pos, changes };
+  }
+
+  async #advance(
+    connection: Connection & { readonly key: string },
+    changes: ConnectionChanges,
+  ): Promise<{ key: string; state: number }> {
+    const { key } = connection;
+    const held = this.#requireCurrent(key, connection);
     const now = this.#clock.now();
     const prunes = (held?.selections.size ?? 0) > MAX_SELECTIONS;
     const state = await this.#db.transaction(async (tx) => {
@@ -163,14 +185,13 @@ export class SlidingConnections {
     return { key, state };
   }
 
-  /** Notes the `pos` under which changes were sent, so that they count once the client comes back with it. */
-  noteSent(key: string, { pos, changes }: { pos: string; changes: ConnectionChanges }): void {
+  #requireCurrent(key: string, { state }: Connection): Held | undefined {
     const held = this.#held.peek(key);
-    if (held !== undefined) held.last = { pos, changes };
+    if (held !== undefined && held.acked !== state) throw unknownPos();
+    return held;
   }
 
-  async #start(connection: Connection, changes: ConnectionChanges): Promise<{ key: string; state: number }> {
-    const { owner } = connection;
+  async #start(owner: ConnectionOwner, changes: ConnectionChanges): Promise<{ key: string; state: number }> {
     const key = randomString(KEY_LENGTH);
     const now = this.#clock.now();
     const ended = await this.#db.transaction(async (tx) => {
@@ -239,6 +260,10 @@ export class SlidingConnections {
 /** 400 `M_UNKNOWN_POS`: the client must start over. */
 export function unknownPos(): MatrixError {
   return new MatrixError(400, "M_UNKNOWN_POS", "Unknown position");
+}
+
+function deviceOf({ userId, deviceId }: ConnectionOwner): string {
+  return `${userId} ${deviceId}`;
 }
 
 function isSame(left: ConnectionOwner, right: ConnectionOwner): boolean {
