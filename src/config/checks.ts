@@ -3,6 +3,7 @@ import { parseServerName } from "../protocol/ids.ts";
 import { getRoomVersion, listRoomVersions } from "../protocol/room_versions.ts";
 import type { SectionValues } from "./config.ts";
 import type { Report } from "./schema.ts";
+import { checkSso } from "./sso_checks.ts";
 
 /** Leaves room for a localpart in ids of at most 255 bytes. */
 const MAX_SERVER_NAME_BYTES = 230;
@@ -15,6 +16,7 @@ export function checkConfig(values: SectionValues, report: Report): void {
   checkValidity(values, report);
   checkListeners(values, report);
   checkMedia(values, report);
+  checkSso(values, report);
   if (values.email.email !== null && values.email.email.notifFrom === null) {
     report.problem(["email", "notif_from"], "is missing; mails need a sender");
   }

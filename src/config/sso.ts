@@ -133,7 +133,11 @@ export const SSO_OPTIONS = {
     {},
     notYet("Clients trusted with logins, and whether each login updates the profile."),
   ),
-  jwt_config: option(nullable(object(JWT)), null, notYet("Login by JSON web token.")),
+  jwt_config: option(
+    nullable(object(JWT)),
+    null,
+    works("Login by JSON Web Token; accounts are made with the first one."),
+  ),
 };
 
 /** The table of passwords. */

@@ -7,6 +7,7 @@ import { Appservices } from "../services/appservices.ts";
 import { Credentials } from "../services/credentials.ts";
 import { type DeviceListener, Devices } from "../services/devices.ts";
 import { LastSeen } from "../services/last_seen.ts";
+import { JwtLogin } from "../services/jwt_login.ts";
 import { Login } from "../services/login.ts";
 import { Passwords } from "../services/passwords.ts";
 import { type MemberProfile, Profiles } from "../services/profile.ts";
@@ -59,13 +60,8 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const loginOptions = { passwordConfig, loginViaExistingSession: sessions.loginViaExistingSession };
   const { activeUsers } = verified;
   const login = new Login({
-    db,
-    activeUsers,
-    appservices,
-    credentials,
-    devices,
-    tokens,
-    limits,
+    ...{ db, activeUsers, appservices, credentials, devices, tokens, limits, registration },
+    jwt: buildJwtLogin(core),
     options: loginOptions,
   });
   const { profiles, userRooms } = buildProfiles(core, hooks);
@@ -89,6 +85,12 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
     }),
     sharedSecretRegistration: buildSharedSecretRegistration(core, { credentials, registration }),
   };
+}
+
+function buildJwtLogin({ config: { sso: { jwtConfig } }, clock }: Core): JwtLogin | null {
+  if (jwtConfig === null || !jwtConfig.enabled) return null;
+  const { secret, algorithm } = jwtConfig;
+  return new JwtLogin({ clock, options: { ...jwtConfig, secret: secret ?? "", algorithm: algorithm ?? "" } });
 }
 
 function buildSharedSecretRegistration(

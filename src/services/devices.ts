@@ -12,7 +12,8 @@ import {
   selectDevices,
   updateDeviceName,
 } from "../storage/devices.ts";
-import type { IssuedTokens, Tokens } from "./tokens.ts";
+import { deleteDeviceAuthSessions, setDeviceAuthSession } from "../storage/sso_sessions.ts";
+import type { IssuedTokens, LoginOrigin, Tokens } from "./tokens.ts";
 
 /** A change of somebody's devices. */
 export interface DeviceChange {
@@ -39,6 +40,8 @@ export interface NewLogin {
   /** The name of a new device; one that exists keeps its own. */
   readonly displayName: string | null;
   readonly withRefresh: boolean;
+  /** The login at an identity provider that it came from. */
+  readonly origin?: LoginOrigin | null;
 }
 
 /** Synapse's bound, in characters. */
@@ -90,7 +93,10 @@ export class Devices {
   }
 
   /** Logs in on a device, which is made when new; tokens it had end. */
-  async logIn(tx: Tx, { userId, deviceId, displayName, withRefresh }: NewLogin): Promise<IssuedTokens> {
+  async logIn(
+    tx: Tx,
+    { userId, deviceId, displayName, withRefresh, origin = null }: NewLogin,
+  ): Promise<IssuedTokens> {
     const isNew = await insertDevice(tx, {
       userId,
       deviceId,
@@ -99,6 +105,7 @@ export class Devices {
     });
     if (isNew) await this.#deps.onChange(tx, { userId, deviceIds: [deviceId], kind: "added" });
     else this.#forgetAfterCommit(tx, await deleteTokensOfDevice(tx, { userId, deviceId }));
+    await setDeviceAuthSession(tx, { userId, deviceId, ...(origin ?? { authProvider: null, authSession: null }) });
     return await this.#deps.tokens.issue(tx, { userId, deviceId, withRefresh });
   }
 
@@ -110,6 +117,7 @@ export class Devices {
   /** As `remove`, inside a transaction. */
   async removeIn(tx: Tx, { userId, deviceIds }: { userId: UserId; deviceIds: readonly DeviceId[] }): Promise<void> {
     const removed = await deleteDevices(tx, { userId, deviceIds });
+    await deleteDeviceAuthSessions(tx, { userId, deviceIds: removed });
     const ended: string[] = [];
     for (const deviceId of new Set(deviceIds)) ended.push(...await deleteTokensOfDevice(tx, { userId, deviceId }));
     this.#forgetAfterCommit(tx, ended);

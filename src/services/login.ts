@@ -9,9 +9,10 @@ import type { ActiveUsers } from "./active_users.ts";
 import { type Appservices, exclusive } from "./appservices.ts";
 import { type Credentials, wrongCredentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
+import type { JwtLogin } from "./jwt_login.ts";
 import type { RateLimits } from "./rate_limits.ts";
-import { awaitingApproval, chooseDeviceId, loginUnsupported } from "./registration.ts";
-import type { IssuedTokens, Tokens } from "./tokens.ts";
+import { awaitingApproval, chooseDeviceId, loginUnsupported, type Registration } from "./registration.ts";
+import type { IssuedTokens, LoginOrigin, Tokens } from "./tokens.ts";
 
 /** Options of the configuration, by Synapse's names. */
 export interface LoginOptions {
@@ -33,6 +34,9 @@ export interface LoginDeps {
   readonly tokens: Tokens;
   readonly limits: RateLimits;
   readonly activeUsers: Pick<ActiveUsers, "assertMayUse">;
+  readonly registration: Pick<Registration, "findOrRegister">;
+  /** Null where nobody logs in with a token of the operator's own. */
+  readonly jwt: JwtLogin | null;
   readonly options: LoginOptions;
 }
 
@@ -56,7 +60,18 @@ export interface LoggedIn {
   readonly userId: UserId;
   readonly deviceId: DeviceId;
   readonly tokens: IssuedTokens;
+  /** What the client is told besides. */
+  readonly extra: JsonObject;
 }
+
+/** Who logs in, and the login at an identity provider that it came from. */
+interface Authenticated {
+  readonly user: User;
+  readonly origin: LoginOrigin | null;
+}
+
+/** Login by JSON Web Token. */
+const JWT_TYPE = "org.matrix.login.jwt";
 
 /** Logs users in. */
 export class Login {
@@ -69,6 +84,7 @@ export class Login {
   /** Returns the ways to log in, for `GET /login`. */
   flows(): JsonObject[] {
     const flows: JsonObject[] = [];
+    if (this.#deps.jwt !== null) flows.push({ type: JWT_TYPE });
     if (this.#deps.options.loginViaExistingSession.enabled) {
       flows.push({ type: "m.login.token", get_login_token: true });
     }
@@ -81,7 +97,7 @@ export class Login {
   async logIn(request: LoginRequest): Promise<LoggedIn> {
     const isLimited = this.#isLimited(request);
     if (isLimited) this.#deps.limits.check("rc_login.address", request.clientIp);
-    const user = await this.#authenticate(request);
+    const { user, origin } = await this.#authenticate(request);
     if (user.isDeactivated) throw new MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated");
     if (await selectIsUnapproved(this.#deps.db, user.userId)) throw awaitingApproval();
     await this.#deps.activeUsers.assertMayUse(user);
@@ -93,9 +109,10 @@ export class Login {
         deviceId,
         displayName: request.initialDeviceDisplayName,
         withRefresh: request.wantsRefreshToken,
+        origin,
       })
     );
-    return { userId: user.userId, deviceId, tokens };
+    return { userId: user.userId, deviceId, tokens, extra: origin?.extra ?? {} };
   }
 
   /** Application services that are registered so log in as often as they like. */
@@ -104,16 +121,18 @@ export class Login {
     return this.#deps.appservices.byToken(accessToken)?.isRateLimited ?? true;
   }
 
-  async #authenticate(request: LoginRequest): Promise<User> {
+  async #authenticate(request: LoginRequest): Promise<Authenticated> {
     switch (request.type) {
       case "m.login.password":
-        return await this.#byPassword(request);
+        return { user: await this.#byPassword(request), origin: null };
       case "m.login.token":
         return await this.#byToken(request);
       case "m.login.application_service":
-        return await this.#forService(request);
+        return { user: await this.#forService(request), origin: null };
+      case JWT_TYPE:
+        return { user: await this.#byJwt(request), origin: null };
       default:
-        throw new MatrixError(400, "M_UNKNOWN", `Unknown login type "${request.type.slice(0, 64)}"`);
+        throw unknownType(request.type);
     }
   }
 
@@ -145,11 +164,22 @@ export class Login {
     return user;
   }
 
-  async #byToken({ token }: LoginRequest): Promise<User> {
+  async #byToken({ token }: LoginRequest): Promise<Authenticated> {
     if (token === null) throw missingParam("token");
-    const userId = await this.#deps.tokens.consumeLoginToken(token);
+    const { userId, origin } = await this.#deps.tokens.consumeLoginToken(token);
+    return { user: await this.#existing(userId), origin };
+  }
+
+  async #byJwt({ token }: LoginRequest): Promise<User> {
+    const { jwt, registration } = this.#deps;
+    if (jwt === null) throw unknownType(JWT_TYPE);
+    const { localpart, displayName } = await jwt.verify(token);
+    return await this.#existing(await registration.findOrRegister({ localpart, displayName }));
+  }
+
+  async #existing(userId: UserId): Promise<User> {
     const user = await selectUser(this.#deps.db, userId);
-    if (user === null) throw invalidParam("Invalid login token");
+    if (user === null) throw invalidParam("The user of this login does not exist");
     return user;
   }
 
@@ -164,4 +194,8 @@ export class Login {
     const { enabled, localdbEnabled } = this.#deps.options.passwordConfig;
     return enabled === true && localdbEnabled;
   }
+}
+
+function unknownType(type: string): MatrixError {
+  return new MatrixError(400, "M_UNKNOWN", `Unknown login type "${type.slice(0, 64)}"`);
 }

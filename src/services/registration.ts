@@ -62,7 +62,7 @@ export interface RegistrationDeps {
   readonly tokens: Tokens;
   readonly uia: Uia;
   readonly limits: RateLimits;
-  readonly threepids: Pick<Threepids, "giveToNewUser">;
+  readonly threepids: Pick<Threepids, "giveToNewUser" | "vouchFor">;
   readonly activeUsers: Pick<ActiveUsers, "assertMayRegister">;
   /** Null where accounts do not expire. */
   readonly validity: Pick<AccountValidity, "begin"> | null;
@@ -113,6 +113,16 @@ export interface CreateUser {
   readonly userType?: string | null;
   /** Null for none; by default the localpart. */
   readonly displayname?: string | null;
+}
+
+/** An account to be made for somebody whom another system vouches for. */
+export interface VouchedUser {
+  readonly localpart: string;
+  /** The localpart, where null. */
+  readonly displayName: string | null;
+  /** Addresses that are the person's by what the other system says. */
+  readonly emails: readonly string[];
+  readonly settle?: (tx: Tx, userId: UserId) => Promise<void>;
 }
 
 /** What registering gave. */
@@ -206,6 +216,47 @@ export class Registration {
     await this.#deps.db.transaction((tx) => this.#insert(tx, { ...user, userId, isGuest: false }));
     await this.#deps.onRegistered({ userId, isGuest: false });
     return userId;
+  }
+
+  /** Returns the account of that name, which is made when there is none: for whom another system vouches. */
+  async findOrRegister(person: { localpart: string; displayName: string | null }): Promise<UserId> {
+    const found = await this.#findByName(person.localpart);
+    if (found !== null) return found;
+    return await this.registerVouched({ ...person, emails: [] });
+  }
+
+  /**
+   * Makes an account for somebody whom another system vouches for; `settle` runs in its transaction. Throws as
+   * `assertAvailable`, or when it would be one too many.
+   */
+  async registerVouched(
+    { localpart, displayName, emails, settle }: VouchedUser,
+  ): Promise<UserId> {
+    await this.#deps.activeUsers.assertMayRegister(emails[0] ?? null);
+    const userId = await this.assertAvailable(localpart);
+    await this.#deps.db.transaction(async (tx) => {
+      const displayname = displayName === null || displayName === "" ? {} : { displayname: displayName };
+      await this.#insert(tx, { userId, passwordHash: null, isGuest: false, ...displayname });
+      for (const address of emails) await this.#deps.threepids.vouchFor(tx, { userId, address });
+      if (this.#deps.options.requiresApproval) await insertUnapproved(tx, userId);
+      await settle?.(tx, userId);
+    });
+    await this.#deps.onRegistered({ userId, isGuest: false });
+    return userId;
+  }
+
+  /** Tells whether a name that another system gives is one that a new account can have. */
+  async isFree(localpart: string): Promise<boolean> {
+    return await this.#findByName(localpart) === null;
+  }
+
+  /** Returns the account of a name, whose capitals do not count unless there are two accounts; null for none. */
+  async #findByName(localpart: string): Promise<UserId | null> {
+    for (const name of [localpart, localpart.toLowerCase()]) {
+      const userId = makeUserId(name, this.#deps.serverName);
+      if (userId !== null && await selectUser(this.#deps.db, userId) !== null) return userId;
+    }
+    return null;
   }
 
   /** Logs an account in that was just made by `createUser`. */

@@ -17,7 +17,7 @@ import {
   type ThreepidCreds,
   threepidInUse,
 } from "./email_validations.ts";
-import type { ThreepidRules } from "./threepid_rules.ts";
+import { isEmailAddress, type ThreepidRules } from "./threepid_rules.ts";
 
 /** What the service is built from. */
 export interface ThreepidsDeps {
@@ -73,6 +73,15 @@ export class Threepids {
   async giveToNewUser(tx: Tx, { userId, ...proven }: ProvenEmail & { userId: UserId }): Promise<void> {
     this.#deps.rules.assertAllowed("email", proven.address);
     await this.#give(tx, { userId, proven, isNewUser: true });
+  }
+
+  /** Gives a new account an address that another system says is its user's; nothing happens when another has it. */
+  async vouchFor(tx: Tx, { userId, address: text }: { userId: UserId; address: string }): Promise<void> {
+    const address = text.trim().toLowerCase();
+    if (!isEmailAddress(address)) return;
+    const now = this.#deps.clock.now();
+    if (!await insertThreepid(tx, { userId, medium: "email", address, validatedTs: now, addedTs: now })) return;
+    await this.#deps.onChange(tx, { kind: "added", userId, address, isNewUser: true });
   }
 
   async #give(

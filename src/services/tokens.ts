@@ -14,6 +14,7 @@ import { LruCache } from "../lib/lru.ts";
 import { randomString } from "../lib/random.ts";
 import { forbidden, unknownToken } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
+import type { JsonObject } from "../protocol/json.ts";
 import type { Requester } from "../rooms/types.ts";
 import {
   deleteAccessToken,
@@ -58,6 +59,21 @@ export interface IssuedTokens {
   readonly refreshToken: string | null;
   /** From now; null for a token that does not expire. */
   readonly expiresInMs: number | null;
+}
+
+/** The login at an identity provider behind a login here. */
+export interface LoginOrigin {
+  readonly authProvider: string;
+  /** The session there, which ends the login here with it; null where the provider tells of none. */
+  readonly authSession: string | null;
+  /** What the client is told beside its tokens. */
+  readonly extra: JsonObject;
+}
+
+/** How long a login token is good, and what it came from. */
+export interface LoginTokenOptions {
+  readonly lifetimeMs: number;
+  readonly origin?: LoginOrigin | null;
 }
 
 /** What the service is built from. */
@@ -163,22 +179,31 @@ export class Tokens {
   }
 
   /** Makes a token that logs its bearer in as `userId`, once. */
-  async issueLoginToken(userId: UserId, lifetimeMs: number): Promise<string> {
+  async issueLoginToken(userId: UserId, { lifetimeMs, origin = null }: LoginTokenOptions): Promise<string> {
     const token = `syl_${randomString(TOKEN_RANDOM_LENGTH)}`;
     const now = this.#clock.now();
     await this.#db.transaction(async (tx) => {
       await deleteExpiredLoginTokens(tx, now);
-      await insertLoginToken(tx, { tokenHash: hashSecret(token), userId, expiresTs: now + lifetimeMs });
+      await insertLoginToken(tx, {
+        tokenHash: hashSecret(token),
+        userId,
+        expiresTs: now + lifetimeMs,
+        authProvider: origin?.authProvider ?? null,
+        authSession: origin?.authSession ?? null,
+        loginExtra: origin === null ? null : JSON.stringify(origin.extra),
+      });
     });
     return token;
   }
 
-  /** Uses up a login token and returns whose it is; throws `M_FORBIDDEN`. */
-  async consumeLoginToken(token: string): Promise<UserId> {
+  /** Uses up a login token and returns whose it is and where it came from; throws `M_FORBIDDEN`. */
+  async consumeLoginToken(token: string): Promise<{ userId: UserId; origin: LoginOrigin | null }> {
     const tokenHash = hashSecret(token.slice(0, MAX_TOKEN_LENGTH));
     const found = await this.#db.transaction((tx) => deleteLoginToken(tx, tokenHash));
     if (found === null || found.expiresTs < this.#clock.now()) throw forbidden("Invalid login token");
-    return found.userId;
+    const { userId, authProvider, authSession, loginExtra } = found;
+    if (authProvider === null) return { userId, origin: null };
+    return { userId, origin: { authProvider, authSession, extra: JSON.parse(loginExtra ?? "{}") } };
   }
 
   /** Ends one access token that has no device. */

@@ -205,23 +205,45 @@ async function deleteTokensIssuedWith(tx: Tx, refreshHash: string): Promise<stri
   return rows.map((row) => row.token_hash);
 }
 
+/** A login token, and the login at an identity provider that it came from. */
+export interface LoginToken {
+  readonly userId: UserId;
+  readonly expiresTs: number;
+  readonly authProvider: string | null;
+  readonly authSession: string | null;
+  /** What the client is told beside its tokens, as JSON. */
+  readonly loginExtra: string | null;
+}
+
 /** Adds a login token. */
 export async function insertLoginToken(
   tx: Tx,
-  { tokenHash, userId, expiresTs }: { tokenHash: string; userId: UserId; expiresTs: number },
+  { tokenHash, userId, expiresTs, authProvider, authSession, loginExtra }: LoginToken & { tokenHash: string },
 ): Promise<void> {
   await tx.run(sql`
-    INSERT INTO login_tokens (token_hash, user_id, expires_ts) VALUES (${tokenHash}, ${userId}, ${expiresTs})`);
+    INSERT INTO login_tokens (token_hash, user_id, expires_ts, auth_provider, auth_session, login_extra)
+    VALUES (${tokenHash}, ${userId}, ${expiresTs}, ${authProvider}, ${authSession}, ${loginExtra})`);
 }
 
-/** Takes a login token, which works once, and returns whose it is and until when it was good; null when unknown. */
-export async function deleteLoginToken(
-  tx: Tx,
-  tokenHash: string,
-): Promise<{ readonly userId: UserId; readonly expiresTs: number } | null> {
-  const row = await tx.get<{ user_id: string; expires_ts: number }>(sql`
-    DELETE FROM login_tokens WHERE token_hash = ${tokenHash} RETURNING user_id, expires_ts`);
-  return row === null ? null : { userId: row.user_id as UserId, expiresTs: row.expires_ts };
+/** Takes a login token, which works once, and returns it; null when unknown. */
+export async function deleteLoginToken(tx: Tx, tokenHash: string): Promise<LoginToken | null> {
+  const row = await tx.get<{
+    user_id: string;
+    expires_ts: number;
+    auth_provider: string | null;
+    auth_session: string | null;
+    login_extra: string | null;
+  }>(sql`
+    DELETE FROM login_tokens WHERE token_hash = ${tokenHash}
+    RETURNING user_id, expires_ts, auth_provider, auth_session, login_extra`);
+  if (row === null) return null;
+  return {
+    userId: row.user_id as UserId,
+    expiresTs: row.expires_ts,
+    authProvider: row.auth_provider,
+    authSession: row.auth_session,
+    loginExtra: row.login_extra,
+  };
 }
 
 /** Removes login tokens that ran out before `now`, at most 1,000. */

@@ -32,6 +32,7 @@ import consents from "../../migrations/0031_consents.sql" with { type: "text" };
 import usage from "../../migrations/0032_usage.sql" with { type: "text" };
 import mailThrottles from "../../migrations/0033_mail_throttles.sql" with { type: "text" };
 import pruning from "../../migrations/0034_pruning.sql" with { type: "text" };
+import sso from "../../migrations/0039_sso.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -69,4 +70,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0032_usage", text: usage },
   { name: "0033_mail_throttles", text: mailThrottles },
   { name: "0034_pruning", text: pruning },
+  { name: "0039_sso", text: sso },
 ];

@@ -38,6 +38,7 @@ export interface LoginRoutesDeps {
 const LoginBody = z.looseObject({
   type: z.string(),
   password: z.string().nullish(),
+  // Of `m.login.token` and `org.matrix.login.jwt`.
   token: z.string().nullish(),
   device_id: z.string().nullish(),
   initial_device_display_name: z.string().nullish(),
@@ -71,7 +72,7 @@ export function loginRoutes(app: App, deps: LoginRoutesDeps): void {
 async function logIn(c: Ctx, { login, serverName, wellKnown }: LoginRoutesDeps): Promise<Response> {
   const body = await readJsonObject(c);
   const request = checkJson(LoginBody, body);
-  const { userId, deviceId, tokens } = await login.logIn({
+  const { userId, deviceId, tokens, extra } = await login.logIn({
     type: request.type,
     body,
     password: request.password ?? null,
@@ -82,7 +83,7 @@ async function logIn(c: Ctx, { login, serverName, wellKnown }: LoginRoutesDeps):
     clientIp: c.env.clientIp,
     accessToken: tokenOf(c),
   });
-  const session = sessionJson({ userId, serverName, login: { deviceId, tokens } });
+  const session = { ...extra, ...sessionJson({ userId, serverName, login: { deviceId, tokens } }) };
   return json(wellKnown === null ? session : { ...session, well_known: wellKnown });
 }
 
@@ -91,7 +92,7 @@ async function getLoginToken(c: Ctx, { uia, tokens, options }: LoginRoutesDeps):
   if (!enabled) throw unrecognized();
   const body = await readJsonObject(c, { allowEmpty: true });
   const issue = async () => {
-    const token = await tokens.issueLoginToken(requester(c).userId, tokenTimeout);
+    const token = await tokens.issueLoginToken(requester(c).userId, { lifetimeMs: tokenTimeout });
     return json({ login_token: token, expires_in_ms: tokenTimeout });
   };
   if (!requireUiAuth) return await issue();
