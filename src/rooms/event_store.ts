@@ -31,6 +31,8 @@ export class EventStore {
   readonly #events: LruCache<number, StoredEvent>;
   readonly #cacheBytes: number;
   readonly #nids = new Map<EventId, number>();
+  /** Counts what was dropped, so that a row read before is not kept. */
+  #drops = 0;
   readonly #rooms = new LruCache<number, RoomIdentity>({ maxEntries: CACHED_ROOMS });
   readonly #roomNids = new LruCache<RoomId, number>({ maxEntries: CACHED_ROOMS });
 
@@ -59,7 +61,7 @@ export class EventStore {
       else found.set(id, cached);
     }
     if (missing.length > 0) {
-      for (const stored of await this.#load(await selectEventsById(this.#db, missing))) {
+      for (const stored of await this.#load(() => selectEventsById(this.#db, missing))) {
         found.set(stored.event.eventId, stored);
       }
     }
@@ -76,7 +78,7 @@ export class EventStore {
       else found.set(nid, cached);
     }
     if (missing.length > 0) {
-      for (const stored of await this.#load(await selectEventsByNid(this.#db, missing))) found.set(stored.nid, stored);
+      for (const stored of await this.#load(() => selectEventsByNid(this.#db, missing))) found.set(stored.nid, stored);
     }
     return found;
   }
@@ -104,6 +106,7 @@ export class EventStore {
 
   /** Forgets an event, so that it is read from the database again. */
   drop(nid: number): void {
+    this.#drops++;
     const stored = this.#events.peek(nid);
     if (stored === undefined) return;
     this.#events.delete(nid);
@@ -112,6 +115,7 @@ export class EventStore {
 
   /** Forgets a room that is gone, with its events. */
   dropRoom(roomNid: number): void {
+    this.#drops++;
     for (const nid of [...this.#events.keys()]) {
       if (this.#events.peek(nid)?.roomNid === roomNid) this.drop(nid);
     }
@@ -122,22 +126,28 @@ export class EventStore {
 
   /** Returns a room's id and version by its numeric id, or null. */
   async room(roomNid: number): Promise<RoomIdentity | null> {
-    return this.#rooms.get(roomNid) ?? this.#putRoom(await selectRoomByNid(this.#db, roomNid));
+    return this.#rooms.get(roomNid) ?? await this.#loadRoom(() => selectRoomByNid(this.#db, roomNid));
   }
 
   /** Returns a room's numeric id and version by its id, or null. */
   async roomById(roomId: RoomId): Promise<RoomIdentity | null> {
     const roomNid = this.#roomNids.get(roomId);
     const cached = roomNid === undefined ? undefined : this.#rooms.get(roomNid);
-    return cached ?? this.#putRoom(await selectRoomById(this.#db, roomId));
+    return cached ?? await this.#loadRoom(() => selectRoomById(this.#db, roomId));
   }
 
-  #putRoom(row: { roomNid: number; roomId: RoomId; roomVersion: string } | null): RoomIdentity | null {
+  async #loadRoom(
+    select: () => Promise<{ roomNid: number; roomId: RoomId; roomVersion: string } | null>,
+  ): Promise<RoomIdentity | null> {
+    const drops = this.#drops;
+    const row = await select();
     const rules = row === null ? null : getRoomVersion(row.roomVersion);
     if (row === null || rules === null) return null;
     const identity = { roomNid: row.roomNid, roomId: row.roomId, rules };
-    this.#rooms.set(row.roomNid, identity);
-    this.#roomNids.set(row.roomId, row.roomNid);
+    if (drops === this.#drops) {
+      this.#rooms.set(row.roomNid, identity);
+      this.#roomNids.set(row.roomId, row.roomNid);
+    }
     return identity;
   }
 
@@ -146,7 +156,9 @@ export class EventStore {
     return nid === undefined ? undefined : this.#events.get(nid);
   }
 
-  async #load(rows: readonly EventRow[]): Promise<StoredEvent[]> {
+  async #load(select: () => Promise<readonly EventRow[]>): Promise<StoredEvent[]> {
+    const drops = this.#drops;
+    const rows = await select();
     const loaded: StoredEvent[] = [];
     for (const row of rows) {
       const room = this.#rooms.get(row.roomNid) ?? await this.room(row.roomNid);
@@ -154,7 +166,7 @@ export class EventStore {
       const cached = this.#events.get(row.eventNid);
       // A writer may have put a newer form while the row was read.
       const stored = cached ?? toStoredEvent(row, room);
-      if (cached === undefined) this.put(stored);
+      if (cached === undefined && drops === this.#drops) this.put(stored);
       loaded.push(stored);
     }
     return loaded;

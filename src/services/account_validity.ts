@@ -2,7 +2,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { hashSecret } from "../lib/digest.ts";
 import type { Logger } from "../lib/log.ts";
-import { LruCache } from "../lib/lru.ts";
+import { ReadCache } from "../lib/read_cache.ts";
 import { randomString } from "../lib/random.ts";
 import { MatrixError } from "../protocol/errors.ts";
 import type { UserId } from "../protocol/ids.ts";
@@ -49,7 +49,7 @@ const CACHED_USERS = 20_000;
 /** Ends and renews accounts. */
 export class AccountValidity {
   readonly #deps: AccountValidityDeps;
-  readonly #expiries = new LruCache<UserId, number>({ maxEntries: CACHED_USERS });
+  readonly #expiries = new ReadCache<UserId, number>({ maxEntries: CACHED_USERS });
 
   constructor(deps: AccountValidityDeps) {
     this.#deps = deps;
@@ -70,16 +70,15 @@ export class AccountValidity {
   /** Forgets the time of an account that is closed. */
   async end(tx: Tx, userId: UserId): Promise<void> {
     await deleteValidity(tx, userId);
-    tx.afterCommit(() => this.#expiries.delete(userId));
+    tx.afterCommit(() => this.#expiries.forget(userId));
   }
 
   /** Throws 403 `ORG_MATRIX_EXPIRED_ACCOUNT` for an account whose time is over. */
   async assertValid(userId: UserId): Promise<void> {
-    let expiresTs = this.#expiries.get(userId);
-    if (expiresTs === undefined) {
-      expiresTs = (await selectValidity(this.#deps.db, userId))?.expiresTs ?? Infinity;
-      this.#expiries.set(userId, expiresTs);
-    }
+    const expiresTs = await this.#expiries.get(
+      userId,
+      async () => (await selectValidity(this.#deps.db, userId))?.expiresTs ?? Infinity,
+    );
     if (this.#deps.clock.now() < expiresTs) return;
     throw new MatrixError(403, "ORG_MATRIX_EXPIRED_ACCOUNT", "The account has expired and must be renewed");
   }
@@ -97,7 +96,7 @@ export class AccountValidity {
     const ends = expiresTs ?? clock.now() + options.periodMs;
     await db.transaction(async (tx) => {
       await upsertValidity(tx, { userId, expiresTs: ends, isMailSent: !sendsMail, tokenUsedTs });
-      tx.afterCommit(() => this.#expiries.delete(userId));
+      tx.afterCommit(() => this.#expiries.forget(userId));
     });
     return ends;
   }

@@ -2,7 +2,7 @@
  * Device keys, one-time keys and fallback keys. Spec: client-server API, "End-to-end encryption", "Key management API".
  */
 import type { Clock } from "../lib/clock.ts";
-import { LruCache } from "../lib/lru.ts";
+import { ReadCache } from "../lib/read_cache.ts";
 import { canonicalJson } from "../protocol/canonical_json.ts";
 import { badJson, MatrixError } from "../protocol/errors.ts";
 import { type DeviceId, isStorable, MAX_ID_BYTES, type UserId } from "../protocol/ids.ts";
@@ -66,9 +66,7 @@ interface KeyStock {
 /** Publishes and hands out the keys of devices. */
 export class DeviceKeysService {
   readonly #deps: DeviceKeysDeps;
-  readonly #stocks = new LruCache<string, KeyStock>({ maxEntries: MAX_CACHED_STOCKS });
-  /** Counts changes, so that a stock that was being read during one is not kept. */
-  #changes = 0;
+  readonly #stocks = new ReadCache<string, KeyStock>({ maxEntries: MAX_CACHED_STOCKS });
 
   constructor(deps: DeviceKeysDeps) {
     this.#deps = deps;
@@ -152,23 +150,18 @@ export class DeviceKeysService {
 
   /** Every sync of a device asks for this, so it is remembered until a key comes or goes. */
   async #stock(device: DeviceRef): Promise<KeyStock> {
-    const id = stockId(device);
-    const known = this.#stocks.get(id);
-    if (known !== undefined) return known;
-    const changes = this.#changes;
-    const { db } = this.#deps;
-    const [counts, fallback] = await Promise.all([
-      countOneTimeKeys(db, device),
-      selectUnusedFallbackAlgorithms(db, device),
-    ]);
-    const stock = { oneTime: { [DEFAULT_ALGORITHM]: 0, ...counts }, fallback };
-    if (changes === this.#changes) this.#stocks.set(id, stock);
-    return stock;
+    return await this.#stocks.get(stockId(device), async () => {
+      const { db } = this.#deps;
+      const [counts, fallback] = await Promise.all([
+        countOneTimeKeys(db, device),
+        selectUnusedFallbackAlgorithms(db, device),
+      ]);
+      return { oneTime: { [DEFAULT_ALGORITHM]: 0, ...counts }, fallback };
+    });
   }
 
   #forgetStock(device: DeviceRef): void {
-    this.#changes += 1;
-    this.#stocks.delete(stockId(device));
+    this.#stocks.forget(stockId(device));
   }
 
   async #addOneTimeKeys(

@@ -4,7 +4,7 @@
  * Rules a user made are tried before the predefined ones of the same kind. Rulesets are kept in memory: they are asked
  * for at every event for every user who has rules of their own.
  */
-import { LruCache } from "../lib/lru.ts";
+import { ReadCache } from "../lib/read_cache.ts";
 import { invalidParam, MatrixError, notFound } from "../protocol/errors.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject, JsonValue } from "../protocol/json.ts";
@@ -63,7 +63,7 @@ const MAX_CACHED_RULESETS = 50_000;
 export class PushRulesService {
   readonly #db: Database;
   readonly #notifier: Notifier;
-  readonly #rulesets = new LruCache<UserId, PushRuleset>({ maxEntries: MAX_CACHED_RULESETS });
+  readonly #rulesets = new ReadCache<UserId, PushRuleset>({ maxEntries: MAX_CACHED_RULESETS });
   readonly #customized: Set<UserId>;
   readonly #changedAt = new Map<UserId, number>();
   readonly #startedAt: number;
@@ -94,14 +94,12 @@ export class PushRulesService {
 
   /** Returns all rules of a user in the order in which they are tried. */
   async ruleset(userId: UserId): Promise<PushRuleset> {
-    const known = this.#rulesets.get(userId);
-    if (known) return known;
-    const own = await selectPushRules(this.#db, userId);
-    const changes = await selectPushRuleChanges(this.#db, userId);
-    const { bodyMentions, followedThreads } = this;
-    const ruleset = buildRuleset(userId, { own: groupByKind(own), changes, bodyMentions, followedThreads });
-    this.#rulesets.set(userId, ruleset);
-    return ruleset;
+    return await this.#rulesets.get(userId, async () => {
+      const own = await selectPushRules(this.#db, userId);
+      const changes = await selectPushRuleChanges(this.#db, userId);
+      const { bodyMentions, followedThreads } = this;
+      return buildRuleset(userId, { own: groupByKind(own), changes, bodyMentions, followedThreads });
+    });
   }
 
   /** Returns the content of `m.push_rules`. */
@@ -193,7 +191,7 @@ export class PushRulesService {
   async deleteAll(tx: Tx, userId: UserId): Promise<void> {
     await deletePushRulesOfUser(tx, userId);
     tx.afterCommit(() => {
-      this.#rulesets.delete(userId);
+      this.#rulesets.forget(userId);
       this.#customized.delete(userId);
       this.#changedAt.delete(userId);
     });
@@ -204,7 +202,7 @@ export class PushRulesService {
       await write(tx);
       const position = await advanceStream(tx, "push_rules", 1);
       tx.afterCommit(() => {
-        this.#rulesets.delete(userId);
+        this.#rulesets.forget(userId);
         this.#customized.add(userId);
         this.#changedAt.set(userId, position);
         this.#notifier.publish("push_rules", position, [userId]);

@@ -1,0 +1,29 @@
+/** A bounded cache of what is read from elsewhere, which never keeps what changed while it was read. */
+import { LruCache } from "./lru.ts";
+
+/** Keeps the results of reads until their keys are forgotten, the least recently used go first. */
+export class ReadCache<K, V> {
+  readonly #kept: LruCache<K, V>;
+  #changes = 0;
+
+  constructor({ maxEntries }: { maxEntries: number }) {
+    this.#kept = new LruCache({ maxEntries });
+  }
+
+  /** Returns the kept value, or reads it. */
+  async get(key: K, read: () => Promise<V>): Promise<V> {
+    const known = this.#kept.get(key);
+    if (known !== undefined) return known;
+    const changes = this.#changes;
+    const value = await read();
+    // A read that was under way during any change may have seen what was before it.
+    if (changes === this.#changes) this.#kept.set(key, value);
+    return value;
+  }
+
+  /** Forgets a value, once what it was read from has changed. */
+  forget(key: K): void {
+    this.#changes++;
+    this.#kept.delete(key);
+  }
+}
