@@ -94,6 +94,6 @@ export const ROOM_OPTIONS = {
   ),
   forget_rooms_on_leave: option(boolean, false, works("Forget a room as soon as one leaves it.")),
   exclude_rooms_from_sync: option(list(string), [], works("Rooms that no sync shows.")),
-  exclude_rooms_from_presence: option(list(string), [], notYet("Rooms that do not show who is online.")),
+  exclude_rooms_from_presence: option(list(string), [], works("Rooms that do not show who is online.")),
   auto_accept_invites: option(object(AUTO_ACCEPT), {}, notYet("Accept invites without asking.")),
 };

@@ -84,13 +84,14 @@ export function buildUserData(
 }
 
 function presenceSettings(
-  { server: { presence } }: Config,
+  { server: { presence }, rooms: { excludeRoomsFromPresence } }: Config,
 ): ConstructorParameters<typeof PresenceService>[0]["settings"] {
   return {
     enabled: presence.enabled === true,
     lastActiveGranularityMs: presence.lastActiveGranularity,
     syncOnlineTimeoutMs: presence.syncOnlineTimeout,
     idleTimeoutMs: presence.idleTimeout,
+    excludedRooms: excludeRoomsFromPresence as readonly RoomId[],
   };
 }
 

@@ -59,7 +59,8 @@ export class OutboundEdus {
   async presence(userId: UserId): Promise<void> {
     const content = this.#deps.presence().contentOf(userId);
     if (content === null) return;
-    const servers = await selectServersOfUser(this.#deps.db, userId);
+    const { db, presence } = this.#deps;
+    const servers = await selectServersOfUser(db, userId, presence().excludedRooms);
     const json = eduText("m.presence", { push: [{ ...content, user_id: userId }] });
     this.#deps.sender().sendEphemeral(servers, { key: `presence ${userId}`, json });
   }

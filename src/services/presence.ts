@@ -9,7 +9,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { getLogger } from "../lib/log.ts";
 import { forbidden } from "../protocol/errors.ts";
-import type { DeviceId, UserId } from "../protocol/ids.ts";
+import type { DeviceId, RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Database } from "../storage/database.ts";
 import { selectPresence, selectPresentUsers, type StoredPresence, upsertPresence } from "../storage/presence.ts";
@@ -31,6 +31,8 @@ export interface PresenceDeps {
     readonly lastActiveGranularityMs: number;
     readonly syncOnlineTimeoutMs: number;
     readonly idleTimeoutMs: number;
+    /** Rooms whose members are not shown to each other. */
+    readonly excludedRooms: readonly RoomId[];
   };
   /** Called when a local user's presence changed; other servers are told by this. */
   readonly onLocalChange?: (userId: UserId) => void;
@@ -127,6 +129,11 @@ export class PresenceService implements AsyncDisposable {
     if (!isSame) this.#announce(userId, entry);
   }
 
+  /** Rooms whose members are not shown to each other. */
+  get excludedRooms(): readonly RoomId[] {
+    return this.#deps.settings.excludedRooms;
+  }
+
   /** Returns the content of a local user's `m.presence`, as other servers are told; null without any. */
   contentOf(userId: UserId): JsonObject | null {
     const entry = this.#entries.get(userId);
@@ -160,12 +167,11 @@ export class PresenceService implements AsyncDisposable {
 
   /** Returns a user's presence as content of `m.presence`. Throws 403 when the two share no room. */
   async get({ viewer, userId }: { viewer: UserId; userId: UserId }): Promise<JsonObject> {
-    const { db } = this.#deps;
     if (viewer !== userId) {
-      const shared = await filterUsersSharingRoom(db, { userId: viewer, others: [userId] });
+      const shared = await this.#sharing(viewer, [userId]);
       if (!shared.has(userId)) throw forbidden("You are not allowed to see their presence");
     }
-    return this.#content(this.#entries.get(userId) ?? newEntry(await selectPresence(db, userId)));
+    return this.#content(this.#entries.get(userId) ?? newEntry(await selectPresence(this.#deps.db, userId)));
   }
 
   /** Returns the `m.presence` events that `viewer` may see of what changed in `(after, upTo]`; all, when `after` is 0. */
@@ -177,7 +183,7 @@ export class PresenceService implements AsyncDisposable {
       if (after === 0 && entry.state === "offline") continue;
       candidates.push(userId);
     }
-    const shared = await filterUsersSharingRoom(this.#deps.db, { userId: viewer, others: candidates });
+    const shared = await this.#sharing(viewer, candidates);
     return candidates.filter((userId) => userId === viewer || shared.has(userId)).flatMap((userId) => {
       const entry = this.#entries.get(userId);
       return entry ? [this.#event(userId, entry)] : [];
@@ -191,19 +197,27 @@ export class PresenceService implements AsyncDisposable {
       .map(([userId, entry]) => ({ userId, event: this.#event(userId, entry) }));
   }
 
-  /** Returns the `m.presence` events of users who are not offline. */
-  of(users: readonly UserId[]): Promise<JsonObject[]> {
-    const online = users.flatMap((userId) => {
+  /** Returns the `m.presence` events of users who are not offline, and whom `viewer` has just come to share a room with. */
+  async of({ viewer, users }: { viewer: UserId; users: readonly UserId[] }): Promise<JsonObject[]> {
+    const online = users.filter((userId) => (this.#entries.get(userId)?.state ?? "offline") !== "offline");
+    const isOpen = this.#deps.settings.excludedRooms.length === 0;
+    const shown = isOpen ? online : [...await this.#sharing(viewer, online)];
+    return shown.flatMap((userId) => {
       const entry = this.#entries.get(userId);
-      return entry && entry.state !== "offline" ? [this.#event(userId, entry)] : [];
+      return entry ? [this.#event(userId, entry)] : [];
     });
-    return Promise.resolve(online);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#sweeper;
     await this.#telling;
+  }
+
+  /** Returns which of `others` share a room with a user in which presence is shown. */
+  #sharing(userId: UserId, others: readonly UserId[]): Promise<Set<UserId>> {
+    const { db, settings } = this.#deps;
+    return filterUsersSharingRoom(db, { userId, others, except: settings.excludedRooms });
   }
 
   #event(userId: UserId, entry: Entry): JsonObject {
@@ -280,7 +294,7 @@ export class PresenceService implements AsyncDisposable {
   }
 
   async #tell(): Promise<void> {
-    const { db, clock, notifier } = this.#deps;
+    const { db, clock, notifier, settings } = this.#deps;
     while (this.#untold.size > 0) {
       await clock.sleep(GATHER_MS, this.#stop.signal);
       const changed = [...this.#untold];
@@ -290,7 +304,7 @@ export class PresenceService implements AsyncDisposable {
           for (const [userId, entry] of changed) await upsertPresence(tx, { userId, ...entry });
         });
         if (this.#stop.signal.aborted) return;
-        const users = await selectLocalUsersSharingRoom(db, changed.map(([userId]) => userId));
+        const users = await selectLocalUsersSharingRoom(db, changed.map(([userId]) => userId), settings.excludedRooms);
         notifier.publish("presence", notifier.position("presence"), users);
       } catch (error) {
         log.error("Presence could not be stored or told", { error });

@@ -1,6 +1,7 @@
 /** What is ours to send to other servers, and how far each of them has got it. */
-import type { EventId, ServerName } from "../protocol/ids.ts";
+import type { EventId, RoomId, ServerName } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
+import { notInRooms } from "./shared_rooms.ts";
 import { inList, sql } from "./sql.ts";
 
 /** An event to send. */
@@ -56,10 +57,16 @@ export async function isServerJoined(
 }
 
 /** Returns the servers that share a room with any of some local users. */
-export async function selectServersOfUser(db: Db, userId: string): Promise<string[]> {
+export async function selectServersOfUser(
+  db: Db,
+  userId: string,
+  /** Rooms that do not count. */
+  except: readonly RoomId[] = [],
+): Promise<string[]> {
   const rows = await db.all<{ server_name: string }>(sql`
     SELECT DISTINCT s.server_name FROM local_memberships m JOIN room_servers s ON s.room_nid = m.room_nid
-    WHERE m.user_id = ${userId} AND m.membership = 'join' LIMIT ${MAX_DESTINATIONS}`);
+    WHERE m.user_id = ${userId} AND m.membership = 'join'${notInRooms(sql`m.room_nid`, except)}
+    LIMIT ${MAX_DESTINATIONS}`);
   return rows.map((row) => row.server_name);
 }
 

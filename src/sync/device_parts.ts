@@ -88,7 +88,7 @@ async function presenceEvents({ providers, moves }: DevicePartsDeps, view: SyncV
     const { joined } = await moves.between({ userId, after: since.events, upTo: now.events });
     const told = new Set(events.map(({ sender }) => sender));
     const users: UserId[] = [...joined].filter((user) => !told.has(user)).slice(0, MAX_NEW_PRESENCE);
-    if (users.length > 0) events.push(...await providers.presence.of(users));
+    if (users.length > 0) events.push(...await providers.presence.of({ viewer: userId, users }));
   }
   if (filter.matchesAll) return events;
   return events.filter(({ sender }) => filter.matches({ type: "m.presence", sender: String(sender), content: {} }));

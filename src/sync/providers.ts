@@ -57,7 +57,7 @@ export interface PresenceProvider {
   /** Returns whole `m.presence` events of users sharing a room with the viewer. */
   between(range: Range & { viewer: UserId }): Promise<readonly JsonObject[]>;
   /** Returns whole `m.presence` events of these users, whom the viewer has just come to share a room with. */
-  of(users: readonly UserId[]): Promise<readonly JsonObject[]>;
+  of(query: { viewer: UserId; users: readonly UserId[] }): Promise<readonly JsonObject[]>;
 }
 
 /** Met by `ToDeviceService`. */

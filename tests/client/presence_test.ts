@@ -122,3 +122,29 @@ testEachServer("presence.enabled: false tells nobody anything", async (database)
   assert.equal((await bob.get(status(alice))).presence, "offline");
   assert.equal((await bob.sync()).presence, undefined);
 });
+
+testEachServer("a room of exclude_rooms_from_presence shows nobody who is online", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [first, second, third] = await hs.register("alice", "bob", "carol");
+  const roomId = await first.createRoom({ preset: "public_chat" });
+  await second.join(roomId);
+  await third.join(await first.createRoom({ preset: "public_chat" }));
+  await hs.restart({ exclude_rooms_from_presence: [roomId] });
+  const [alice, bob, carol] = [hs.again(first), hs.again(second), hs.again(third)];
+  for (const client of [bob, carol]) await client.sync(HIDDEN);
+  await alice.put(status(alice), { presence: "online" });
+  await carol.syncUntil(shows(alice, "online"), HIDDEN);
+  await bob.fails("GET", status(alice), { status: 403, errcode: "M_FORBIDDEN" });
+  assert.equal((await bob.sync(HIDDEN)).presence, undefined);
+  // Neither does who comes in see anybody there.
+  await carol.join(roomId);
+  await bob.leave(roomId);
+  await bob.sync(HIDDEN);
+  await bob.join(roomId);
+  assert.equal((await bob.sync(HIDDEN)).presence, undefined);
+  // Another room that they share does show it.
+  const other = await alice.createRoom({ preset: "public_chat" });
+  await bob.join(other);
+  await bob.syncUntil(shows(alice, "online"), HIDDEN);
+  assert.equal((await bob.get(status(alice))).presence, "online");
+});

@@ -180,3 +180,22 @@ testEachServer(
     assert(!bob.texts.includes("secret"));
   },
 );
+
+testEachServer("a room of exclude_rooms_from_presence tells no server who is online", async (database) => {
+  await using hs = await startSender(database);
+  await using bob = await Receiver.start();
+  await using carol = await Receiver.start();
+  const [first] = await hs.register("alice");
+  const excluded = await openRoom({ alice: first, hs }, bob);
+  await openRoom({ alice: first, hs }, carol);
+  await hs.restart({ exclude_rooms_from_presence: [excluded] });
+  const alice = hs.again(first);
+  const told = ({ taken }: Receiver) =>
+    taken.some(({ edus }) => edus.some(({ edu_type: type }) => type === "m.presence"));
+  await alice.put(path`/presence/${alice.userId}/status`, { presence: "online" });
+  await carol.until("the presence", () => told(carol));
+  // What would have gone to the other server was to be sent no later than that.
+  await alice.sendText(excluded, "after it");
+  await bob.until("the message", () => bob.texts.includes("after it"));
+  assert.equal(told(bob), false);
+});
