@@ -5,7 +5,6 @@ import {
   duration,
   list,
   mapped,
-  notYet,
   nullable,
   object,
   oneOf,
@@ -95,5 +94,5 @@ export const ROOM_OPTIONS = {
   forget_rooms_on_leave: option(boolean, false, works("Forget a room as soon as one leaves it.")),
   exclude_rooms_from_sync: option(list(string), [], works("Rooms that no sync shows.")),
   exclude_rooms_from_presence: option(list(string), [], works("Rooms that do not show who is online.")),
-  auto_accept_invites: option(object(AUTO_ACCEPT), {}, notYet("Accept invites without asking.")),
+  auto_accept_invites: option(object(AUTO_ACCEPT), {}, works("Accept invites without asking.")),
 };

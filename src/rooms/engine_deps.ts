@@ -85,6 +85,8 @@ export interface EngineDeps extends BatchDeps, PersistDeps {
   readonly prejoinState: (roomId: RoomId) => Promise<StoredEvent[]>;
   /** Told after the commit that a user has forgotten a room, so that what is held in memory of them is dropped. */
   readonly onForgotten?: (userId: UserId) => void;
+  /** Told after the commit of a local user's membership in a room that this server is not in. */
+  readonly onOutOfBand?: (stored: StoredEvent) => void;
   readonly createTime: CreateTime;
   readonly policySigner: PolicySigner;
   /** Null while other servers cannot be reached. */

@@ -81,6 +81,7 @@ async function setMembership(
     tx.afterCommit(() => {
       deps.onForgotten?.(userId);
       deps.notifier.publish("events", position, [userId]);
+      deps.onOutOfBand?.(stored);
     });
   });
 }

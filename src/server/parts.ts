@@ -70,6 +70,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const slidingCaches = buildSlidingCaches(core);
   const rooms: RoomParts = buildRooms(core, {
     decideInvite,
+    onOutOfBand: (stored) => users.inviteAccepter?.note(stored),
     profileOf: (userId) => profileOf(core, { userId, accounts }),
     isErased: (userId) => erased.has(userId),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
@@ -96,7 +97,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     remoteUsers: () => exchange.remoteUsers,
   });
   const onRedacted = redactedHandler({ notifications, social });
-  const users: UserParts = buildUsers(core, { rooms, accounts, userData, onRedacted });
+  const users: UserParts = buildUsers(core, { rooms, accounts, userData, onRedacted, decideInvite });
   const media = await openMedia(core, new FederationMedia(federation.client));
   const sync = buildSync(core, {
     ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },

@@ -31,6 +31,7 @@ import { StickyEvents } from "../rooms/sticky_events.ts";
 import { StateReader } from "../rooms/state_reader.ts";
 import { TimestampSearch } from "../rooms/timestamp.ts";
 import { TransactionIds } from "../rooms/transaction_ids.ts";
+import type { StoredEvent } from "../rooms/types.ts";
 import { Visibility } from "../rooms/visibility.ts";
 import { IdAllocator, type IdSequence } from "../storage/id_blocks.ts";
 import { StateKeys } from "../storage/interning.ts";
@@ -49,6 +50,8 @@ export interface RoomHooks {
   readonly onPersist: PersistHandler;
   readonly bundle?: Bundler;
   readonly decideInvite?: DecideInvite;
+  /** Told of memberships in rooms that this server is not in. */
+  readonly onOutOfBand?: (stored: StoredEvent) => void;
 }
 
 /** The parts of the room layer. */
@@ -94,6 +97,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     prejoinState: async (roomId) => await state.prejoin(await state.currentRoot(roomId) ?? 0),
     ...{ options: engineOptions(core), profiles: { get: hooks.profileOf } },
     ...(hooks.decideInvite && { decideInvite: hooks.decideInvite }),
+    ...(hooks.onOutOfBand && { onOutOfBand: hooks.onOutOfBand }),
   });
   return {
     ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, history },

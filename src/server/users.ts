@@ -2,6 +2,7 @@
 import { userAgentOf } from "../config/user_agent.ts";
 import { getLogger } from "../lib/log.ts";
 import type { RoomAlias } from "../protocol/ids.ts";
+import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { type RedactedHandler, redactSpan } from "../rooms/user_redactions.ts";
 import { AppserviceActions } from "../services/appservice_actions.ts";
@@ -14,6 +15,7 @@ import { AppserviceDeviceData } from "../workers/appservice_device_data.ts";
 import { AppserviceEphemeral } from "../workers/appservice_ephemeral.ts";
 import { AppserviceSender } from "../workers/appservice_sender.ts";
 import { GuestEvictions } from "../workers/guest_evictions.ts";
+import { InviteAccepter } from "../workers/invite_accepter.ts";
 import { UserRedactions } from "../workers/user_redactions.ts";
 import type { AccountParts } from "./accounts.ts";
 import type { Core } from "./core.ts";
@@ -30,6 +32,7 @@ export interface UsersBase {
   readonly userData: UserDataParts;
   /** What follows from redactions that are no events. */
   readonly onRedacted: RedactedHandler;
+  readonly decideInvite: DecideInvite;
 }
 
 /** Builds the parts. */
@@ -46,6 +49,7 @@ export function buildUsers(core: Core, base: UsersBase) {
   const interest = new AppserviceInterest({ db, appservices, localJoinedUsers, membershipAt });
   const sender = buildSender(core, { ...base, client, interest });
   const departures = buildDepartures(core, base);
+  const inviteAccepter = buildInviteAccepter(core, base);
   return {
     ...{ interest },
     /** Serves these application services from now on. */
@@ -54,7 +58,11 @@ export function buildUsers(core: Core, base: UsersBase) {
       interest.forgetAll();
       await sender.replace(appservices.all);
     },
-    onPersist: departures.onPersist,
+    inviteAccepter,
+    onPersist: (async (tx, batch) => {
+      await departures.onPersist(tx, batch);
+      await inviteAccepter?.onPersist(tx, batch);
+    }) satisfies PersistHandler,
     thirdParty: new ThirdPartyService({ appservices, client }),
     appserviceActions: new AppserviceActions({
       ...{ db, clock, appservices, client },
@@ -73,6 +81,7 @@ export function buildUsers(core: Core, base: UsersBase) {
       await sender.start();
     },
     async [Symbol.asyncDispose](): Promise<void> {
+      await inviteAccepter?.[Symbol.asyncDispose]();
       await sender[Symbol.asyncDispose]();
       await client[Symbol.asyncDispose]();
       await departures[Symbol.asyncDispose]();
@@ -134,6 +143,24 @@ function buildUserRedactions({ db, clock }: Core, { rooms, onRedacted }: UsersBa
     ...{ db, clock },
     log: getLogger("synapse.handlers.room_member"),
     redactSpan: (redaction) => rooms.engine.withDeps((deps) => redactSpan(deps, { redaction, onRedacted })),
+  });
+}
+
+/** Builds what accepts invitations; null where that is off. */
+function buildInviteAccepter(
+  { db, clock, config, isLocal }: Core,
+  { rooms, userData, decideInvite }: UsersBase,
+): InviteAccepter | null {
+  const options = config.rooms.autoAcceptInvites;
+  if (!options.enabled) return null;
+  return new InviteAccepter({
+    ...{ db, clock, isLocal, options, decideInvite, accountData: userData.accountData },
+    log: getLogger("synapse.events.auto_accept_invites"),
+    join: (userId, roomId) =>
+      rooms.engine.join(
+        { userId, deviceId: null, isGuest: false, isAdmin: false, isShadowBanned: false, appserviceId: null },
+        { roomId },
+      ),
   });
 }
 
