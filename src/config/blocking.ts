@@ -58,7 +58,7 @@ export const BLOCKING_OPTIONS = {
   max_mau_value: option(integer(), 0, works("The most monthly active users.")),
   mau_trial_days: option(integer(), 0, works("Days before a new user counts as active.")),
   mau_appservice_trial_days: option(record(integer()), {}, works("The same for users of application services.")),
-  mau_limit_alerting: option(boolean, true, notYet("Tell users by notices when the limit is reached.")),
+  mau_limit_alerting: option(boolean, true, works("Tell users by notices when the limit is reached.")),
   mau_stats_only: option(boolean, false, works("Count monthly active users without a limit.")),
   mau_limit_reserved_threepids: option(
     list(object({ medium: required(string), address: required(string) })),

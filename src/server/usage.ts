@@ -6,6 +6,7 @@ import { AccountValidity } from "../services/account_validity.ts";
 import { ActiveUsers } from "../services/active_users.ts";
 import { Consent } from "../services/consent.ts";
 import type { ServerNotices } from "../services/server_notices.ts";
+import { LimitNotices } from "../services/limit_notices.ts";
 import { UsageLimits } from "../services/usage_limits.ts";
 import { selectProfile } from "../storage/profiles.ts";
 import type { AccountParts } from "./accounts.ts";
@@ -37,6 +38,23 @@ function buildConsent({ config, db, clock, mail }: Core, serverNotices: ServerNo
         txnId: null,
       });
     },
+  });
+}
+
+/** Builds what tells users that the server is full; null where there is no limit or no notices. */
+function buildLimitNotices(
+  { config, clock }: Core,
+  { serverNotices, rooms, accounts }: { serverNotices: ServerNotices; rooms: RoomParts; accounts: AccountParts },
+): LimitNotices | null {
+  const { limitUsageByMau, hsDisabled, mauLimitAlerting, adminContact } = config.blocking;
+  const noticesUser = noticesUserOf(config);
+  if (!limitUsageByMau || hsDisabled || noticesUser === null) return null;
+  return new LimitNotices({
+    ...{ clock, serverNotices, noticesUser, adminContact, isOn: mauLimitAlerting },
+    log: getLogger("synapse.server_notices"),
+    activeUsers: accounts.activeUsers,
+    facts: rooms.facts,
+    events: rooms.events,
   });
 }
 
@@ -81,6 +99,7 @@ export function buildUsage(
   const noticesUser = noticesUserOf(config);
   const limits = new UsageLimits({
     ...{ consent, activeUsers: accounts.activeUsers, validity: accounts.validity },
+    limitNotices: buildLimitNotices(core, { serverNotices, rooms, accounts }),
     isNoticeRoom: async (roomId) =>
       noticesUser !== null && (await rooms.engine.localJoinedUsers(roomId)).has(noticesUser),
   });

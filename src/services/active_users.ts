@@ -56,7 +56,7 @@ export class ActiveUsers {
     const { limitUsageByMau, mauTrialDays } = this.#deps.options;
     if (!limitUsageByMau || mauTrialDays > 0) return;
     if (email !== null && this.#isReserved("email", email)) return;
-    if (await this.#isFull()) throw this.#full();
+    if (await this.isFull()) throw this.#full();
   }
 
   /** Throws `M_RESOURCE_LIMIT_EXCEEDED` where a user may not use the server now. */
@@ -72,7 +72,7 @@ export class ActiveUsers {
     if ((this.#noted.get(userId) ?? -Infinity) > now - NOTE_EVERY_MS) return;
     if (!await selectIsActive(db, { userId, after: now - MONTH_MS })) {
       if (await this.#isOnTrial(userId)) return;
-      if (options.limitUsageByMau && await this.#isFull() && !await this.#hasReserved(userId)) throw this.#full();
+      if (options.limitUsageByMau && await this.isFull() && !await this.#hasReserved(userId)) throw this.#full();
     }
     await db.transaction((tx) => upsertActiveUser(tx, { userId, now }));
     this.#noted.set(userId, now);
@@ -102,7 +102,14 @@ export class ActiveUsers {
     });
   }
 
-  async #isFull(): Promise<boolean> {
+  /** Tells whether a user counts as active. */
+  async isActive(userId: UserId): Promise<boolean> {
+    const { db, clock } = this.#deps;
+    return await selectIsActive(db, { userId, after: clock.now() - MONTH_MS });
+  }
+
+  /** Tells whether there are as many active users as there may be. */
+  async isFull(): Promise<boolean> {
     const { db, clock, options } = this.#deps;
     return await countActiveUsers(db, clock.now() - MONTH_MS) >= options.maxMauValue;
   }

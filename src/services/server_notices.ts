@@ -75,6 +75,12 @@ export class ServerNotices {
     return await engine.sendEvent(sender, { roomId, type, stateKey, content, txnId });
   }
 
+  /** Returns the room of a user's notices, or null when there is none. */
+  async findRoom(userId: UserId): Promise<RoomId | null> {
+    const { settings } = this.#deps;
+    return settings === null ? null : (await this.#find(settings, userId))?.roomId ?? null;
+  }
+
   /** Returns the room of a user's notices, in which they are or to which they are invited. */
   async #enter(settings: NoticeSettings, userId: UserId): Promise<RoomId> {
     const { engine } = this.#deps;

@@ -4,12 +4,15 @@ import type { Requester } from "../rooms/types.ts";
 import type { AccountValidity } from "./account_validity.ts";
 import type { ActiveUsers } from "./active_users.ts";
 import type { Consent } from "./consent.ts";
+import type { LimitNotices } from "./limit_notices.ts";
 
 /** What the service is built from. */
 export interface UsageLimitsDeps {
   /** Null where there are no terms. */
   readonly consent: Consent | null;
   readonly activeUsers: ActiveUsers;
+  /** Null where nobody is told of the limit. */
+  readonly limitNotices: LimitNotices | null;
   /** Null where accounts do not expire. */
   readonly validity: AccountValidity | null;
   /** Tells whether a room is one of notices from the server, where everybody may go. */
@@ -46,5 +49,6 @@ export class UsageLimits {
   async assertMaySync(user: LimitedUser): Promise<void> {
     await this.#deps.activeUsers.assertMayUse(user);
     await this.#deps.consent?.remind(user);
+    await this.#deps.limitNotices?.check(user.userId);
   }
 }

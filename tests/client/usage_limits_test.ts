@@ -121,3 +121,45 @@ testEachServer("accounts expire, are told before, and are renewed by the link", 
   await mails.mail(2);
   await bob.post("/logout");
 });
+
+testEachServer("mau_limit_alerting pins a notice while the server is full", async (database) => {
+  const limits = { limit_usage_by_mau: true, max_mau_value: 2, admin_contact: "mailto:admin@hs.test" };
+  const server_notices = { system_mxid_localpart: "notices", auto_join: true };
+  await using hs = await TestServer.start({ database, config: { ...limits, server_notices } });
+  const [first, second] = await hs.register("alice", "bob");
+  await first.get("/sync");
+  assert.equal(await hs.parts.serverNotices.findRoom(first.userId as UserId), null);
+  await second.get("/sync");
+  await hs.restart();
+  const alice = hs.again(first);
+  await alice.sync();
+  const roomId = await hs.parts.serverNotices.findRoom(alice.userId as UserId);
+  assert(roomId !== null);
+  const { pinned } = await alice.state(roomId, { type: "m.room.pinned_events" });
+  assert.equal(pinned.length, 1);
+  const { sender, content } = await alice.get(`/rooms/${roomId}/event/${pinned[0]}`);
+  assert.equal(sender, "@notices:hs.test");
+  assert.deepEqual(
+    [content.msgtype, content.server_notice_type, content.limit_type, content.admin_contact],
+    ["m.server_notice", "m.server_notice.usage_limit_reached", "monthly_active_user", "mailto:admin@hs.test"],
+  );
+  // What is said stays as it is, also after a restart.
+  await hs.restart();
+  const again = hs.again(first);
+  await again.sync();
+  assert.deepEqual((await again.state(roomId, { type: "m.room.pinned_events" })).pinned, pinned);
+  await hs.restart({ max_mau_value: 10 });
+  await hs.again(first).sync();
+  assert.deepEqual((await hs.again(first).state(roomId, { type: "m.room.pinned_events" })).pinned, []);
+});
+
+testEachServer("without mau_limit_alerting nobody is told that the server is full", async (database) => {
+  const limits = { limit_usage_by_mau: true, max_mau_value: 1, mau_limit_alerting: false };
+  const server_notices = { system_mxid_localpart: "notices" };
+  await using hs = await TestServer.start({ database, config: { ...limits, server_notices } });
+  const [alice] = await hs.register("alice");
+  await alice.sync();
+  await hs.restart();
+  await hs.again(alice).sync();
+  assert.equal(await hs.parts.serverNotices.findRoom(alice.userId as UserId), null);
+});
