@@ -8,6 +8,7 @@ import type { UserId } from "../protocol/ids.ts";
 import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { MemberProfile } from "../rooms/engine_deps.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
+import type { StoredEvent } from "../rooms/types.ts";
 import { SentMembers } from "../rooms/lazy_members.ts";
 import type { RedactedHandler } from "../rooms/user_redactions.ts";
 import { ErasedUsers } from "../services/erased_users.ts";
@@ -69,8 +70,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const decideInvite = withNotices(core.config, buildInviteFilter(accountData));
   const slidingCaches = buildSlidingCaches(core);
   const rooms: RoomParts = buildRooms(core, {
-    decideInvite,
-    onOutOfBand: (stored) => users.inviteAccepter?.note(stored),
+    ...{ decideInvite, onOutOfBand: (stored: StoredEvent) => users.inviteAccepter?.note(stored) },
     profileOf: (userId) => profileOf(core, { userId, accounts }),
     isErased: (userId) => erased.has(userId),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),

@@ -96,8 +96,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ],
     prejoinState: async (roomId) => await state.prejoin(await state.currentRoot(roomId) ?? 0),
     ...{ options: engineOptions(core), profiles: { get: hooks.profileOf } },
-    ...(hooks.decideInvite && { decideInvite: hooks.decideInvite }),
-    ...(hooks.onOutOfBand && { onOutOfBand: hooks.onOutOfBand }),
+    ...pickHooks(hooks),
   });
   return {
     ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, history },
@@ -109,6 +108,10 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     moves: new MembershipMoves({ memberships, timelines, events, state }),
     joinPositions: new JoinPositions({ events, state }),
   };
+}
+
+function pickHooks({ decideInvite, onOutOfBand }: RoomHooks): Pick<RoomHooks, "decideInvite" | "onOutOfBand"> {
+  return { ...(decideInvite && { decideInvite }), ...(onOutOfBand && { onOutOfBand }) };
 }
 
 function forgetHandlers(core: Core, onForgotten: (userId: UserId) => void): PersistHandler[] {

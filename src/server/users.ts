@@ -51,14 +51,13 @@ export function buildUsers(core: Core, base: UsersBase) {
   const departures = buildDepartures(core, base);
   const inviteAccepter = buildInviteAccepter(core, base);
   return {
-    ...{ interest },
+    ...{ interest, inviteAccepter },
     /** Serves these application services from now on. */
     async replaceServices(registrations: Core["appserviceRegistrations"]): Promise<void> {
       appservices.replace(registrations);
       interest.forgetAll();
       await sender.replace(appservices.all);
     },
-    inviteAccepter,
     onPersist: (async (tx, batch) => {
       await departures.onPersist(tx, batch);
       await inviteAccepter?.onPersist(tx, batch);

@@ -42,7 +42,7 @@ export class DeviceListsService {
 
   /** Notes that a user's device keys or cross-signing keys changed, and wakes who needs to know. */
   async noteChange(tx: Tx, userId: UserId): Promise<void> {
-    const audience = new Set([userId, ...await selectLocalUsersSharingRoom(tx, [userId])]);
+    const audience = new Set([userId, ...await selectLocalUsersSharingRoom(tx, { userIds: [userId] })]);
     const position = await advanceStream(tx, "device_lists", 1);
     await insertDeviceListChange(tx, { userId, position });
     tx.afterCommit(() => this.#deps.notifier.publish("device_lists", position, audience));

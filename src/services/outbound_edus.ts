@@ -60,7 +60,7 @@ export class OutboundEdus {
     const content = this.#deps.presence().contentOf(userId);
     if (content === null) return;
     const { db, presence } = this.#deps;
-    const servers = await selectServersOfUser(db, userId, presence().excludedRooms);
+    const servers = await selectServersOfUser(db, { userId, except: presence().excludedRooms });
     const json = eduText("m.presence", { push: [{ ...content, user_id: userId }] });
     this.#deps.sender().sendEphemeral(servers, { key: `presence ${userId}`, json });
   }
@@ -83,7 +83,7 @@ export class OutboundEdus {
 
   /** Wakes the sender for those who share a room with a user whose devices or keys changed. */
   async deviceListChanged(userId: UserId): Promise<void> {
-    this.#deps.sender().wake(await selectServersOfUser(this.#deps.db, userId));
+    this.#deps.sender().wake(await selectServersOfUser(this.#deps.db, { userId }));
   }
 
   /** Returns the changes of device lists in `(after, upTo]` that concern a server. */

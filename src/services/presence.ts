@@ -304,7 +304,10 @@ export class PresenceService implements AsyncDisposable {
           for (const [userId, entry] of changed) await upsertPresence(tx, { userId, ...entry });
         });
         if (this.#stop.signal.aborted) return;
-        const users = await selectLocalUsersSharingRoom(db, changed.map(([userId]) => userId), settings.excludedRooms);
+        const users = await selectLocalUsersSharingRoom(db, {
+          userIds: changed.map(([userId]) => userId),
+          except: settings.excludedRooms,
+        });
         notifier.publish("presence", notifier.position("presence"), users);
       } catch (error) {
         log.error("Presence could not be stored or told", { error });

@@ -59,9 +59,11 @@ export async function isServerJoined(
 /** Returns the servers that share a room with any of some local users. */
 export async function selectServersOfUser(
   db: Db,
-  userId: string,
-  /** Rooms that do not count. */
-  except: readonly RoomId[] = [],
+  { userId, except = [] }: {
+    userId: string;
+    /** Rooms that do not count. */
+    except?: readonly RoomId[];
+  },
 ): Promise<string[]> {
   const rows = await db.all<{ server_name: string }>(sql`
     SELECT DISTINCT s.server_name FROM local_memberships m JOIN room_servers s ON s.room_nid = m.room_nid

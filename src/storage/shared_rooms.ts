@@ -15,9 +15,11 @@ export function notInRooms(column: Sql, except: readonly RoomId[]): Sql {
 /** Returns the local users joined to a room that one of `userIds` is joined to, those users included. */
 export async function selectLocalUsersSharingRoom(
   db: Db,
-  userIds: readonly UserId[],
-  /** Rooms that do not count. */
-  except: readonly RoomId[] = [],
+  { userIds, except = [] }: {
+    userIds: readonly UserId[];
+    /** Rooms that do not count. */
+    except?: readonly RoomId[];
+  },
 ): Promise<UserId[]> {
   const rows = await db.all<{ user_id: UserId }>(sql`
     SELECT DISTINCT user_id FROM local_memberships

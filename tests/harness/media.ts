@@ -143,6 +143,7 @@ export class MediaServer implements AsyncDisposable {
     const appservices = new Appservices({ db, serverName: MEDIA_SERVER, registrations: [], tokens });
     const activeUsers = new ActiveUsers({ db, clock, noticesUser: null, options: NO_LIMIT_OF_USERS });
     const usage = new UsageLimits({
+      limitNotices: null,
       consent: null,
       validity: null,
       activeUsers,
