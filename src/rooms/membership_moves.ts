@@ -4,15 +4,23 @@
  * Looks only at rooms with events in the range and only at recorded changes of membership; all members of a room are
  * listed when the user himself joined or left it.
  */
+import { nextTurn } from "../lib/turn.ts";
 import type { UserId } from "../protocol/ids.ts";
+import type { Db } from "../storage/database.ts";
+import { selectPartialSince } from "../storage/partial_rooms.ts";
 import type { EventStore } from "./event_store.ts";
 import type { LocalMembership, LocalMemberships } from "./local_memberships.ts";
 import type { RoomTimelines } from "./room_timelines.ts";
 import type { StateReader } from "./state_reader.ts";
+import type { StoredEvent } from "./types.ts";
 import { parseMembership } from "./visibility.ts";
+
+/** Reading this many events takes some milliseconds. */
+const DELTAS_A_TURN = 250;
 
 /** What moves are found from. */
 export interface MembershipMovesDeps {
+  readonly db: Db;
   readonly memberships: LocalMemberships;
   readonly timelines: RoomTimelines;
   readonly events: EventStore;
@@ -22,6 +30,8 @@ export interface MembershipMovesDeps {
 /** People who came and went, as far as one user is concerned. */
 export interface Moves {
   readonly joined: Set<UserId>;
+  /** Who was found to be in a room that is not encrypted when its state became whole (MSC3902). */
+  readonly found: Set<UserId>;
   readonly left: Set<UserId>;
 }
 
@@ -35,7 +45,7 @@ export class MembershipMoves {
 
   /** Returns the moves in `(after, upTo]` of the events stream. */
   async between({ userId, after, upTo }: { userId: UserId; after: number; upTo: number }): Promise<Moves> {
-    const moves: Moves = { joined: new Set(), left: new Set() };
+    const moves: Moves = { joined: new Set(), found: new Set(), left: new Set() };
     const { memberships, timelines } = this.#deps;
     const rooms = await memberships.forUser(userId);
     const own: LocalMembership[] = [];
@@ -54,15 +64,31 @@ export class MembershipMoves {
     moves: Moves,
     { roomNid, after, upTo, userId }: { roomNid: number; after: number; upTo: number; userId: UserId },
   ): Promise<void> {
-    for (
-      const { type, stateKey, eventNid, prevEventNid } of await this.#deps.timelines.deltas({ roomNid, after, upTo })
-    ) {
-      if (type !== "m.room.member" || stateKey === userId) continue;
-      const was = await this.#isJoin(prevEventNid);
-      const is = await this.#isJoin(eventNid);
-      if (is && !was) moves.joined.add(stateKey as UserId);
-      if (was && !is) moves.left.add(stateKey as UserId);
+    const deltas = (await this.#deps.timelines.deltas({ roomNid, after, upTo }))
+      .filter(({ type, stateKey }) => type === "m.room.member" && stateKey !== userId);
+    if (deltas.length === 0) return;
+    const whole = await this.#becameWhole(roomNid, after);
+    for (let start = 0; start < deltas.length; start += DELTAS_A_TURN) {
+      if (start > 0) await nextTurn();
+      const part = deltas.slice(start, start + DELTAS_A_TURN);
+      const nids = part.flatMap(({ eventNid, prevEventNid }) => [eventNid, prevEventNid]).filter((nid) => nid !== null);
+      const events = await this.#deps.events.byNid(nids);
+      for (const { position, stateKey, eventNid, prevEventNid } of part) {
+        const [was, is] = [isJoin(events.get(prevEventNid ?? 0)), isJoin(events.get(eventNid ?? 0))];
+        if (is && !was) (position === whole ? moves.found : moves.joined).add(stateKey as UserId);
+        if (was && !is) moves.left.add(stateKey as UserId);
+      }
     }
+  }
+
+  /** Where the state of a room that is not encrypted became whole, if that was after a position. */
+  async #becameWhole(roomNid: number, after: number): Promise<number | null> {
+    const { db, events, state } = this.#deps;
+    const position = (await selectPartialSince(db, after)).get(roomNid) ?? null;
+    const room = position === null ? null : await events.room(roomNid);
+    const root = room === null ? null : await state.currentRoot(room.roomId);
+    if (root === null || await state.getNid(root, "m.room.encryption", "") !== null) return null;
+    return position;
   }
 
   async #ofUser(
@@ -72,7 +98,8 @@ export class MembershipMoves {
     const { timelines, events, state } = this.#deps;
     const deltas = await timelines.deltas({ roomNid: entry.roomNid, after, upTo: entry.position });
     const first = deltas.find(({ type, stateKey }) => type === "m.room.member" && stateKey === userId);
-    const was = first !== undefined && await this.#isJoin(first.prevEventNid);
+    const prevNid = first?.prevEventNid ?? null;
+    const was = prevNid !== null && isJoin(await events.getByNid(prevNid));
     const is = entry.membership === "join";
     if (was === is) return;
     const stored = await events.getByNid(entry.eventNid);
@@ -85,9 +112,8 @@ export class MembershipMoves {
       }
     }
   }
+}
 
-  async #isJoin(nid: number | null): Promise<boolean> {
-    const stored = nid === null ? null : await this.#deps.events.getByNid(nid);
-    return parseMembership(stored?.event.content.membership) === "join";
-  }
+function isJoin(stored: StoredEvent | null | undefined): boolean {
+  return parseMembership(stored?.event.content.membership) === "join";
 }

@@ -120,6 +120,7 @@ function replacedHandler(
     await outbox.replaceState(tx, replaced);
     await outbox.countServers(tx, { roomNid, servers, by: -1, position });
     await remoteDevices.noteMoves(tx, replaced);
+    await remoteDevices.notePending(tx, replaced);
     tx.afterCommit(() => {
       timelines.noteReplaced(roomNid, position);
       for (const { type, stateKey } of deltas) if (type === "m.room.member") memberships.drop(stateKey as UserId);

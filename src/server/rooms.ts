@@ -105,7 +105,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility, history }),
     facts: new RoomFacts({ db, events, state, memberships, visibility }),
-    moves: new MembershipMoves({ memberships, timelines, events, state }),
+    moves: new MembershipMoves({ db, memberships, timelines, events, state }),
     joinPositions: new JoinPositions({ events, state }),
   };
 }

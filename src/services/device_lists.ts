@@ -70,6 +70,8 @@ export class DeviceListsService {
     }
     const left = new Set<UserId>();
     if (events.upTo > events.after) {
+      // Spec: who now shares an *encrypted* room. All who come to share any are told of, but for crowds that are found with
+      // the whole state of a room without encryption.
       const moves = await this.#deps.moves.between({ userId, ...events });
       const concerned = [...new Set([...moves.joined, ...moves.left])].filter((user) => user !== userId);
       const shared = await filterUsersSharingRoom(this.#deps.db, { userId, others: concerned });

@@ -1,6 +1,7 @@
 /** What other servers tell beside events: EDUs. Spec: server-server API, "EDUs" and the modules that define them. */
 import {
   type EventId,
+  isStorable,
   parseEventId,
   parseRoomId,
   parseUserId,
@@ -46,6 +47,7 @@ const MAX_PRESENCE = 1_000;
 /** As for users of this server. */
 const MAX_STATUS_LENGTH = 4_096;
 const MAX_MESSAGE_ID_LENGTH = 255;
+const MAX_EVENT_ID_LENGTH = 255;
 
 /** Hands EDUs to the services. What does not belong to the server that sends it is passed over. */
 export class InboundEdus {
@@ -161,11 +163,12 @@ function readReceipt(
   now: number,
 ): { eventId: EventId; threadId: string | null; ts: number } | null {
   const [first] = Array.isArray(eventIds) ? eventIds : [];
-  const eventId = typeof first === "string" ? parseEventId(first) : null;
-  if (eventId === null) return null;
+  // As Synapse does, what is no id of an event is passed on too: clients know what they have not seen anyhow, and
+  // Complement's "CanReceiveReceiptDuringPartialStateJoin" sends one. https://github.com/matrix-org/complement
+  if (typeof first !== "string" || first === "" || !isStorable(first, MAX_EVENT_ID_LENGTH)) return null;
   const { ts, thread_id: threadId } = isJsonObject(data) ? data : {};
   return {
-    eventId,
+    eventId: first as EventId,
     threadId: typeof threadId === "string" && threadId.length <= 255 && threadId !== "" ? threadId : null,
     ts: typeof ts === "number" && Number.isSafeInteger(ts) ? ts : now,
   };

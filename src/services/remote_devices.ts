@@ -20,6 +20,7 @@ import {
 } from "../storage/cross_signing.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { selectLocalUsersInRoomsOf } from "../storage/received_transactions.ts";
+import { hasPartialRooms, insertPendingDeviceList, takePendingDeviceLists } from "../storage/pending_device_lists.ts";
 import {
   deleteRemoteDevice,
   deleteRemoteDevices,
@@ -73,6 +74,7 @@ export class RemoteDevices {
     const { device_id: deviceId, stream_id: streamId, prev_id: prevIds } = content;
     if (userId === null || typeof deviceId !== "string" || deviceId.length > MAX_DEVICE_ID_LENGTH) return;
     if (typeof streamId !== "number" || !Number.isSafeInteger(streamId)) return;
+    await this.#keepForPartialRooms(userId);
     await this.#users.run(userId, async () => {
       const list = await selectRemoteDeviceList(this.#deps.db, userId);
       const previous = Array.isArray(prevIds) ? prevIds : [];
@@ -95,6 +97,7 @@ export class RemoteDevices {
   async updateSigningKeys(origin: ServerName, content: JsonObject): Promise<void> {
     const userId = userOf(origin, content["user_id"]);
     if (userId === null) return;
+    await this.#keepForPartialRooms(userId);
     await this.#change(userId, async (tx) => {
       await putSigningKey(tx, { userId, usage: "master", key: content["master_key"] });
       await putSigningKey(tx, { userId, usage: "self_signing", key: content["self_signing_key"] });
@@ -159,6 +162,29 @@ export class RemoteDevices {
     );
     await markUnsharedListsStale(tx, gone.map(({ stateKey }) => stateKey));
     if (gone.length > 0 && localJoined.size === 0) await markUnsharedListsInRoomStale(tx, roomNid);
+  }
+
+  /**
+   * Takes in, within the transaction, that a room's state has become whole: those of its members whose devices changed
+   * meanwhile are told of now.
+   */
+  async notePending(
+    tx: Tx,
+    { roomNid, localJoined }: { roomNid: number; localJoined: ReadonlySet<UserId> },
+  ): Promise<void> {
+    const users = await takePendingDeviceLists(tx, roomNid);
+    if (users.length === 0) return;
+    const first = await advanceStream(tx, "device_lists", users.length);
+    for (const [index, userId] of users.entries()) {
+      await insertDeviceListChange(tx, { userId, position: first + index });
+    }
+    tx.afterCommit(() => this.#deps.notifier.publish("device_lists", first + users.length - 1, localJoined));
+  }
+
+  /** While a room's state lacks members, whoever it is told of may be in it (MSC3902). */
+  async #keepForPartialRooms(userId: UserId): Promise<void> {
+    const { db } = this.#deps;
+    if (await hasPartialRooms(db)) await db.transaction((tx) => insertPendingDeviceList(tx, userId));
   }
 
   async #queryServer(

@@ -19,6 +19,7 @@ const BY_NID = [
   "member_names",
   "open_rooms",
   "partial_rooms",
+  "pending_device_lists",
   "receipts",
   "room_notifications",
   "room_servers",

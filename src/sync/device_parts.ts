@@ -85,9 +85,9 @@ async function presenceEvents({ providers, moves }: DevicePartsDeps, view: SyncV
     ? [...await providers.presence.between({ viewer: userId, after, upTo: now.presence })]
     : [];
   if (since !== null && now.events > since.events) {
-    const { joined } = await moves.between({ userId, after: since.events, upTo: now.events });
+    const { joined, found } = await moves.between({ userId, after: since.events, upTo: now.events });
     const told = new Set(events.map(({ sender }) => sender));
-    const users: UserId[] = [...joined].filter((user) => !told.has(user)).slice(0, MAX_NEW_PRESENCE);
+    const users: UserId[] = [...joined, ...found].filter((user) => !told.has(user)).slice(0, MAX_NEW_PRESENCE);
     if (users.length > 0) events.push(...await providers.presence.of({ viewer: userId, users }));
   }
   if (filter.matchesAll) return events;

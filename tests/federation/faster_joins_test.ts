@@ -24,6 +24,18 @@ function refuseStates({ hs }: NetworkServer): { asked: Promise<void>; allow: () 
   return { asked: asked.promise, allow: () => (reads.stateIds = original) };
 }
 
+/** Resolves once a server has taken in that a user's devices changed. */
+function deviceUpdateOf({ hs }: NetworkServer, userId: string): Promise<void> {
+  const { remoteDevices } = hs.parts.exchange;
+  const original = remoteDevices.update.bind(remoteDevices);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  remoteDevices.update = async (origin, content) => {
+    await original(origin, content);
+    if (content["user_id"] === userId) resolve();
+  };
+  return promise;
+}
+
 async function stateOf({ hs }: NetworkServer, roomId: string): Promise<Map<string, string>> {
   const head = await hs.parts.rooms.engine.head(roomId as never);
   const entries = await hs.parts.rooms.state.entries(head?.stateRoot ?? 0);
@@ -160,4 +172,28 @@ testNetwork("nothing more is fetched of a room that all have left, until somebod
   await again.post(path`/join/${roomId}?via=${one.name}`);
   await again.get(path`/rooms/${roomId}/members`);
   assert.deepEqual(await stateOf(two, roomId), await stateOf(one, roomId));
+});
+
+testNetwork("devices that change while a room lacks members are told of once it has them", async ({ servers }) => {
+  const [, two] = servers;
+  const { alice, dave, bob, allow } = await joinWithoutMembers(servers);
+  const arrived = deviceUpdateOf(two, dave.userId);
+  await bob.sync({ filter: LAZY });
+  await dave.post("/keys/upload", {
+    device_keys: {
+      user_id: dave.userId,
+      device_id: dave.deviceId,
+      algorithms: ["m.olm.v1.curve25519-aes-sha2"],
+      keys: { [`ed25519:${dave.deviceId}`]: "key" },
+      signatures: { [dave.userId]: { [`ed25519:${dave.deviceId}`]: "sig" } },
+    },
+  });
+  await arrived;
+  const early = await bob.sync({ filter: LAZY });
+  assert.deepEqual(early.device_lists?.changed ?? [], [], "who is in the room is not known yet");
+  allow();
+  const late = await bob.syncUntil((sync) => sync.device_lists !== undefined, { filter: LAZY });
+  assert.deepEqual(late.device_lists.changed, [dave.userId], `but not ${alice.userId}`);
+  const kept = await two.hs.parts.core.db.all(sql`SELECT user_id FROM pending_device_lists`);
+  assert.equal(kept.length, 0);
 });

@@ -131,3 +131,29 @@ testEachServer(
     assert.deepEqual(sync.to_device.events, [{ type: "org.example", sender, content: { n: 1 } }]);
   },
 );
+
+testEachServer(
+  "receipts of events that nobody knows are passed on; of users who are not here they are not",
+  async (database) => {
+    await using resident = await startResident(database);
+    const { roomId, alice } = await openRoom(resident);
+    const bob = `@bob:${resident.signer.serverName}`;
+    const receipt = (userId: string, eventId: unknown) => ({
+      edu_type: "m.receipt",
+      content: { [roomId]: { "m.read": { [userId]: { data: { ts: 7 }, event_ids: [eventId] } } } } as never,
+    });
+    const shown = async () => {
+      const sync = await alice.get("/sync");
+      const { events } = sync.rooms.join[roomId].ephemeral;
+      return events.find(({ type }: { type: string }) => type === "m.receipt")?.content ?? {};
+    };
+    const odd = ["", "x".repeat(256), "a\u0000b", 5, null, {}];
+    await send(resident, { edus: odd.map((eventId) => receipt(bob, eventId)) });
+    await send(resident, { edus: [receipt(`@eve:${resident.signer.serverName}`, "$unknown")] });
+    assert.deepEqual(await shown(), {});
+    await send(resident, { edus: [receipt(bob, "no-id-of-an-event")] });
+    assert.deepEqual(await shown(), { "no-id-of-an-event": { "m.read": { [bob]: { ts: 7 } } } });
+    await send(resident, { edus: [receipt(bob, "__proto__")] });
+    assert.deepEqual(Object.keys(await shown()), ["__proto__"], "as any other text");
+  },
+);
