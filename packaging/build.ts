@@ -3,28 +3,28 @@
  *
  *   build.ts [--deno PATH] [--output dist/synapse-ts] [--target TRIPLE]
  *
- * `deno compile` embeds the whole node_modules of the tree it works in, development packages included (Deno itself is
- * one of them). So it works in a copy of the tree with only what the product needs, whose packages are kept between
- * builds under the hash of package-lock.json. Types are checked by `make check`, with the pinned Deno.
+ * `deno compile` embeds the whole node_modules of the tree it works in. So it works in a folder with what `bundle.ts`
+ * makes of the sources and of the product's packages, which are kept between builds under the hash of package-lock.json.
+ * Types are checked by `make check`, with the pinned Deno.
  */
 import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { runProcess } from "../tests/harness/process.ts";
+import { bundle } from "./bundle.ts";
 import { V8_FLAGS } from "./v8_flags.ts";
 
 const SOURCES: readonly string[] = ["main.ts", "deno.json", "package.json", "package-lock.json", "src", "migrations"];
 const PERMISSIONS: readonly string[] = ["net", "read", "write", "env", "sys", "run"].map((name) => `--allow-${name}`);
 const MAX_BYTES = 140_000_000;
-const COMPILER_STACK_BYTES = 67_108_864;
 const STEP_TIMEOUT_MS = 600_000;
 
 /** Runs a build step; a failure ends the build with the step's output. */
 async function step(
   command: string,
-  { args, cwd, env = {} }: { args: readonly string[]; cwd?: string; env?: Record<string, string> },
+  { args, cwd }: { args: readonly string[]; cwd?: string },
 ): Promise<void> {
-  const options = { args, env, timeoutMs: STEP_TIMEOUT_MS, ...(cwd === undefined ? {} : { cwd }) };
+  const options = { args, timeoutMs: STEP_TIMEOUT_MS, ...(cwd === undefined ? {} : { cwd }) };
   const { code, stdout, stderr } = await runProcess(command, options);
   if (code !== 0) throw new Error(`${command} ${args[0]} failed:\n${stdout}${stderr}`);
 }
@@ -49,34 +49,11 @@ async function productPackages(): Promise<string> {
   return `${folder}/node_modules`;
 }
 
-/** Removes what only a reader or a type checker of a package uses. */
-const SHED = `find . -path ./node_modules/.bin -prune -o \\( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \
--o -name '*.map' -o -iname 'readme*' -o -iname 'changelog*' \\) -type f -exec rm -f {} +`;
-
-/** Copies the product's sources and packages into an empty folder. */
+/** Copies the product's sources into a new folder, beside its packages. */
 async function copyTree(target: string, packages: string): Promise<void> {
-  const tests = ["--exclude=*_test.ts"];
-  await step("sh", { args: ["-c", `tar -c ${tests.join(" ")} ${SOURCES.join(" ")} | tar -x -C "$0"`, target] });
-  await step("cp", { args: ["-a", packages, `${target}/node_modules`] });
-  await step("sh", { args: ["-c", SHED], cwd: `${target}/node_modules` });
-}
-
-/**
- * Returns the modules that are started as workers: `new URL("./x.ts", import.meta.url)` in a source. `deno compile`
- * follows imports only.
- */
-async function workerModules(folder: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const entry of Deno.readDir(folder)) {
-    const path = `${folder}/${entry.name}`;
-    if (entry.isDirectory) found.push(...await workerModules(path));
-    if (!entry.isFile || !entry.name.endsWith(".ts")) continue;
-    const source = await Deno.readTextFile(path);
-    for (const match of source.matchAll(/new URL\("(\.[^"]+\.ts)",\s*import\.meta\.url\)/g)) {
-      found.push(await Deno.realPath(`${folder}/${match[1]}`));
-    }
-  }
-  return found;
+  await Deno.mkdir(target);
+  await step("sh", { args: ["-c", `tar -c --exclude=*_test.ts ${SOURCES.join(" ")} | tar -x -C "$0"`, target] });
+  await Deno.symlink(packages, `${target}/node_modules`);
 }
 
 async function main(): Promise<void> {
@@ -90,18 +67,17 @@ async function main(): Promise<void> {
   });
   const work = await Deno.makeTempDir({ prefix: "synapse-ts-build-" });
   try {
-    await copyTree(work, await productPackages());
-    const includes = (await workerModules(`${work}/src`)).flatMap((path) => ["--include", path]);
+    const [source, program] = [`${work}/source`, `${work}/program`];
+    await copyTree(source, await productPackages());
+    const includes = (await bundle({ source, target: program })).flatMap((path) => ["--include", path]);
     const target = values.target === undefined ? [] : ["--target", values.target];
-    const output = ["--output", "synapse-ts", "main.ts"];
+    const output = ["--output", "synapse-ts", "main.js"];
     const args = ["compile", "--quiet", "--no-check", V8_FLAGS, ...target, ...PERMISSIONS, ...includes, ...output];
-    // The compiler walks the graph of modules by recursion, and ours is too deep for the stack of its threads.
-    const env = { RUST_MIN_STACK: String(COMPILER_STACK_BYTES) };
-    await step(await Deno.realPath(values.deno), { args, cwd: work, env });
+    await step(await Deno.realPath(values.deno), { args, cwd: program });
     await Deno.mkdir(values.output.replace(/\/?[^/]*$/, "") || ".", { recursive: true });
     // For Windows the compiler adds its suffix.
-    const made = await exists(`${work}/synapse-ts.exe`) ? "synapse-ts.exe" : "synapse-ts";
-    await step("mv", { args: ["-f", `${work}/${made}`, values.output] });
+    const made = await exists(`${program}/synapse-ts.exe`) ? "synapse-ts.exe" : "synapse-ts";
+    await step("mv", { args: ["-f", `${program}/${made}`, values.output] });
   } finally {
     await Deno.remove(work, { recursive: true });
   }
