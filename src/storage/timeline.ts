@@ -90,19 +90,17 @@ export async function selectHistoryForward(db: Db, range: HistoryRange): Promise
 }
 
 /**
- * Returns the greatest depth among the events of a room that came at or just before a stream position, or null when
- * there are none: where to enter the graph order, going back.
+ * Returns the greatest depth among the events of a room that came at or before a stream position, or null when there are
+ * none: where to enter the graph order, going back. Of all of them, not of the latest: a long branch that came last must
+ * not hide a deeper one. Only what came after the position is walked over.
  */
 export async function selectDepthBefore(
   db: Db,
   { roomNid, position }: { roomNid: number; position: number },
 ): Promise<number | null> {
-  const row = await db.get<{ depth: number | null }>(sql`
-    SELECT MAX(depth) AS depth FROM (
-      SELECT depth FROM events
-      WHERE room_nid = ${roomNid} AND position <= ${position}
-      ORDER BY position DESC LIMIT ${DEPTH_SAMPLE}
-    ) AS nearest`);
+  const row = await db.get<{ depth: number }>(sql`
+    SELECT depth FROM events WHERE room_nid = ${roomNid} AND position IS NOT NULL AND position <= ${position}
+    ORDER BY depth DESC, position DESC LIMIT 1`);
   return row?.depth ?? null;
 }
 

@@ -1,5 +1,7 @@
 /** Holes in the history that other servers leave, as clients see them. */
 import assert from "node:assert/strict";
+import type { RoomEvent } from "../../src/protocol/event.ts";
+import type { RoomId } from "../../src/protocol/ids.ts";
 import { path } from "../harness/client.ts";
 import { testEachServer } from "../harness/server.ts";
 import { startResident } from "./resident.ts";
@@ -7,6 +9,9 @@ import { make, openRoom, send, wire } from "./sending.ts";
 
 // deno-lint-ignore no-explicit-any -- answers are checked where they are used
 type Json = any;
+
+/** More events than arrive at once. */
+const BRANCH = 110;
 
 testEachServer("a timeline begins behind a hole, and says that there is more before it", async (database) => {
   await using resident = await startResident(database);
@@ -64,6 +69,35 @@ testEachServer("an old branch that comes last does not take the place of the lat
   const ids = page.chunk.map(({ event_id: id }: Json) => id);
   assert.equal(ids.length, new Set(ids).size);
   assert.ok(ids.includes(name.eventId) && !ids.includes(last));
+});
+
+testEachServer("a long branch that comes last does not hide a deeper one", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId, alice } = await openRoom(resident);
+  const head = await resident.hs.parts.rooms.engine.head(roomId as RoomId);
+  const [start] = head?.extremities ?? [];
+  assert.ok(start !== undefined);
+  const branch: RoomEvent[] = [];
+  for (let index = 0; index < BRANCH; index++) {
+    const parent = branch.at(-1);
+    branch.push(
+      await make(resident, {
+        ...{ roomId, content: { body: `bob ${index}` }, prev: [parent?.eventId ?? start.eventId] },
+        depth: (parent?.depth ?? start.depth) + 1,
+      }),
+    );
+  }
+  const sent: string[] = [];
+  for (let index = 0; index < BRANCH + 20; index++) sent.push(await alice.sendText(roomId, `alice ${index}`));
+  for (let at = 0; at < BRANCH; at += 50) await send(resident, { pdus: branch.slice(at, at + 50).map(wire) });
+  const shown = new Set<string>();
+  let page: Json = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: 100 });
+  while (page.chunk.length > 0) {
+    for (const { event_id: id } of page.chunk) shown.add(id);
+    page = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: 100, from: page.end });
+  }
+  const missing = [...sent, ...branch.map(({ eventId }) => eventId)].filter((id) => !shown.has(id));
+  assert.deepEqual(missing, []);
 });
 
 testEachServer("devices without keys of people unknown so far are no news", async (database) => {
