@@ -1,6 +1,7 @@
 /**
  * However a room's history goes, its servers agree in the end: several servers act at once, with partitions, lost, late,
- * doubled and disordered transactions, bans and power levels that race, and servers that do not keep to the rules.
+ * doubled and disordered transactions, restarts, bans, invitations, knocks and power levels that race, joins that a space
+ * lets in, and servers that do not keep to the rules.
  *
  * Once everything has arrived, all servers in the room have the same event for each key of the state and the same end of
  * the graph, and none takes an event for accepted that another one rejected.
@@ -14,7 +15,8 @@ import { sql } from "../../src/storage/sql.ts";
 import { FakeClock } from "../harness/fake_clock.ts";
 import { type History, type ModelUser, startHistory, takeStep } from "./history.ts";
 import { SeededRandom } from "./random.ts";
-import { ModelNetwork, type ModelServer } from "./servers.ts";
+import type { ModelServer } from "./server.ts";
+import { ModelNetwork } from "./servers.ts";
 
 const VERSIONS: readonly RoomVersionId[] = ["1", "2", "6", "10", "11", "12"];
 const SERVERS = 3;
@@ -44,8 +46,12 @@ async function runHistory(seed: number, version: RoomVersionId): Promise<void> {
   try {
     const steps = MIN_STEPS + random.int(MAX_STEPS - MIN_STEPS);
     for (let step = 0; step < steps; step++) await takeStep(history);
-    await comeToRest(history);
-    await assertAgreement(history);
+    network.heal();
+    await network.settle();
+    for (const roomId of [history.roomId, history.spaceId]) {
+      await comeToRest({ ...history, roomId });
+      await assertAgreement({ ...history, roomId });
+    }
   } catch (error) {
     const reason = error instanceof Error ? error.stack ?? error.message : String(error);
     throw new Error(`MODEL_SEED=${seed}, version ${version}:\n${history.trace.join("\n")}\n\n${reason}`);
@@ -55,8 +61,6 @@ async function runHistory(seed: number, version: RoomVersionId): Promise<void> {
 /** Lets everything arrive, and each server say something last. */
 async function comeToRest(history: History): Promise<void> {
   const { network, roomId, trace } = history;
-  network.heal();
-  await network.settle();
   // What only one server has accepted comes to the others with what it says next.
   for (let round = 0; round < 2; round++) {
     for (const server of network.servers) {

@@ -1,19 +1,15 @@
 /** A random history of one room on several servers: what its users and its network do, and what rogue servers try. */
-import { selectAuthKeys } from "../../src/protocol/auth_events.ts";
-import { MatrixError } from "../../src/protocol/errors.ts";
-import { buildEvent } from "../../src/protocol/event_builder.ts";
-import { hasReferencePairs } from "../../src/protocol/event_format.ts";
-import { referenceHash } from "../../src/protocol/hashes.ts";
-import type { DeviceId, EventId, RoomId, UserId } from "../../src/protocol/ids.ts";
-import type { JsonObject } from "../../src/protocol/json.ts";
-import type { RoomVersionId } from "../../src/protocol/room_versions.ts";
 import { RemoteError } from "../../src/federation/remote_error.ts";
-import { parseJsonStrict } from "../../src/protocol/canonical_json.ts";
-import type { Requester, StoredEvent } from "../../src/rooms/types.ts";
-import { sql } from "../../src/storage/sql.ts";
+import { MatrixError } from "../../src/protocol/errors.ts";
+import type { DeviceId, RoomId, ServerName, UserId } from "../../src/protocol/ids.ts";
+import type { JsonObject } from "../../src/protocol/json.ts";
+import { getRoomVersion, type RoomVersionId, type RoomVersionRules } from "../../src/protocol/room_versions.ts";
+import type { Requester } from "../../src/rooms/types.ts";
 import type { FakeClock } from "../harness/fake_clock.ts";
+import { forge, forgeAuthorizedJoin, knownEvents } from "./forgeries.ts";
 import type { SeededRandom } from "./random.ts";
-import type { ModelNetwork, ModelServer } from "./servers.ts";
+import type { ModelServer } from "./server.ts";
+import type { ModelNetwork } from "./servers.ts";
 
 /** A user with their server. */
 export interface ModelUser {
@@ -27,7 +23,10 @@ export interface History {
   readonly network: ModelNetwork;
   readonly clock: FakeClock;
   readonly random: SeededRandom;
+  readonly rules: RoomVersionRules;
   readonly roomId: RoomId;
+  /** A room whose members may join the other one while its join rule says so. */
+  readonly spaceId: RoomId;
   readonly users: readonly ModelUser[];
   /** What happened, for whoever looks for the reason of a failure. */
   readonly trace: string[];
@@ -42,46 +41,56 @@ const STEPS: readonly (readonly [weight: number, step: Step])[] = [
   [10, changePower],
   [8, changeMembership],
   [6, joinAgain],
-  [4, changeJoinRule],
+  [4, knock],
+  [5, changeJoinRule],
+  [3, changeSpace],
+  [6, race],
   [3, redact],
   [12, forge],
+  [2, forgeAuthorizedJoin],
   [22, deliverSome],
   [6, partition],
+  [2, restart],
 ];
 const TOTAL_WEIGHT = STEPS.reduce((sum, [weight]) => sum + weight, 0);
 const LEVELS = [0, 25, 50, 75, 100];
-const MAX_KNOWN = 1_000;
 
-/** Makes a room with users of all servers in it; the first is its creator. */
+/** Makes a room with users of all servers in it, and a space with some of them; the first user is the creator of both. */
 export async function startHistory(
   network: ModelNetwork,
   { clock, random, version }: { clock: FakeClock; random: SeededRandom; version: RoomVersionId },
 ): Promise<History> {
-  const users = network.servers.flatMap((server) =>
-    ["anna", "ben"].map((name) => {
-      const id = `@${name}:${server.name}` as UserId;
-      const deviceId = "DEVICE" as DeviceId;
-      const no = { isGuest: false, isAdmin: false, isShadowBanned: false, appserviceId: null };
-      return { server, id, requester: { userId: id, deviceId, ...no } };
-    })
-  );
+  const rules = getRoomVersion(version);
+  const users = network.servers.flatMap((server) => ["anna", "ben"].map((name) => userOf(server, name)));
   const [creator, ...others] = users;
-  if (creator === undefined) throw new Error("No servers");
+  if (creator === undefined || rules === null) throw new Error("No servers or no such version");
   const moderators = others.filter(({ id }) => id.startsWith("@anna")).map((
     { id },
   ) => [id, random.pick([50, 50, 100])]);
-  const creatorLevel = version === "12" ? [] : [[creator.id, 100]];
-  const roomId = await creator.server.parts.engine.createRoom(creator.requester, {
-    preset: "public_chat",
-    roomVersion: version,
+  const creatorLevel = rules.privilegedCreators ? [] : [[creator.id, 100]];
+  const { engine } = creator.server.parts;
+  const options = { preset: "public_chat", roomVersion: version } as const;
+  const spaceId = await engine.createRoom(creator.requester, { ...options, creationContent: { type: "m.space" } });
+  const roomId = await engine.createRoom(creator.requester, {
+    ...options,
     powerLevelContentOverride: { users: Object.fromEntries([...creatorLevel, ...moderators]) },
   });
-  const history = { network, clock, random, roomId, users, trace: [] };
+  const history = { network, clock, random, rules, roomId, spaceId, users, trace: [] };
+  const via = [creator.server.name];
   for (const user of others) {
-    await user.server.parts.engine.join(user.requester, { roomId, via: [creator.server.name] });
+    await user.server.parts.engine.join(user.requester, { roomId, via });
+    await network.settle();
+    if (random.percent(50)) await user.server.parts.engine.join(user.requester, { roomId: spaceId, via });
     await network.settle();
   }
   return history;
+}
+
+function userOf(server: ModelServer, name: string): ModelUser {
+  const id = `@${name}:${server.name}` as UserId;
+  const deviceId = "DEVICE" as DeviceId;
+  const no = { isGuest: false, isAdmin: false, isShadowBanned: false, appserviceId: null };
+  return { server, id, requester: { userId: id, deviceId, ...no } };
 }
 
 /** Lets one thing happen. What the rules forbid is part of the game. */
@@ -92,11 +101,16 @@ export async function takeStep(history: History): Promise<void> {
   let at = random.int(TOTAL_WEIGHT);
   const found = STEPS.find(([weight]) => (at -= weight) < 0);
   if (found === undefined) throw new Error("No such step");
+  trace.push(await attempt(() => found[1](history), `${found[1].name}: `));
+}
+
+/** What came of it: refusals are part of the game. */
+async function attempt(act: () => Promise<string>, prefix = ""): Promise<string> {
   try {
-    trace.push(await found[1](history));
+    return await act();
   } catch (error) {
     if (!(error instanceof MatrixError) && !(error instanceof RemoteError)) throw error;
-    trace.push(`${found[1].name}: ${error.message}`);
+    return prefix + error.message;
   }
 }
 
@@ -132,7 +146,7 @@ async function changePower(history: History): Promise<string> {
 }
 
 /** Power levels with one thing changed, as the user's server knows them. */
-async function changedPower({ random, users, roomId }: History, { server }: ModelUser): Promise<JsonObject> {
+export async function changedPower({ random, users, roomId }: History, { server }: ModelUser): Promise<JsonObject> {
   const root = (await server.parts.engine.head(roomId))?.stateRoot ?? 0;
   const now = (await server.parts.state.get(root, "m.room.power_levels", ""))?.event.content ?? {};
   const others = users.slice(1);
@@ -150,19 +164,73 @@ async function changeMembership({ random, users, roomId }: History): Promise<str
   return `${actor.id} ${action}s ${target.id}: ${await engine[action](actor.requester, { roomId, userId: target.id })}`;
 }
 
-async function joinAgain({ random, users, roomId, network }: History): Promise<string> {
+async function joinAgain(history: History): Promise<string> {
+  const { random, users, roomId } = history;
   const { server, requester, id } = random.pick(users.slice(1));
-  const leaves = random.percent(25);
-  const via = random.shuffle(network.servers.filter((other) => other !== server)).map(({ name }) => name);
   const { engine } = server.parts;
-  if (leaves) return `${id} left: ${await engine.leave(requester, { roomId })}`;
-  return `${id} joined: ${await engine.join(requester, { roomId, via })}`;
+  if (random.percent(25)) return `${id} left: ${await engine.leave(requester, { roomId })}`;
+  return `${id} joined: ${await engine.join(requester, { roomId, via: viaFor(history, server) })}`;
+}
+
+async function knock(history: History): Promise<string> {
+  const { random, users, roomId } = history;
+  const { server, requester, id } = random.pick(users.slice(1));
+  return `${id} knocked: ${await server.parts.engine.knock(requester, { roomId, via: viaFor(history, server) })}`;
+}
+
+function viaFor({ random, network }: History, server: ModelServer): ServerName[] {
+  return random.shuffle(network.servers.filter((other) => other !== server)).map(({ name }) => name);
 }
 
 async function changeJoinRule(history: History): Promise<string> {
-  const { random, users } = history;
-  const content = { join_rule: random.pick(["public", "public", "invite"]) };
-  return await sendState(history, random.pick(users), { type: "m.room.join_rules", content });
+  const content = randomJoinRule(history);
+  return await sendState(history, history.random.pick(history.users), { type: "m.room.join_rules", content });
+}
+
+/** A join rule that the room's version knows. */
+export function randomJoinRule({ random, rules, spaceId }: History): JsonObject {
+  const allow = [{ type: "m.room_membership", room_id: spaceId }];
+  return random.pick<JsonObject>([
+    { join_rule: "public" },
+    { join_rule: "public" },
+    { join_rule: "invite" },
+    ...(rules.knocking ? [{ join_rule: "knock" }] : []),
+    ...(rules.restrictedJoinRule ? [{ join_rule: "restricted", allow }] : []),
+    ...(rules.knockRestrictedJoinRule ? [{ join_rule: "knock_restricted", allow }] : []),
+  ]);
+}
+
+/** Somebody comes to the space or leaves it, and with that may or may not join the room. */
+async function changeSpace(history: History): Promise<string> {
+  const { random, users, spaceId: roomId } = history;
+  const { server, requester, id } = random.pick(users.slice(1));
+  const { engine } = server.parts;
+  if (random.percent(50)) return `${id} left the space: ${await engine.leave(requester, { roomId })}`;
+  return `${id} joined the space: ${await engine.join(requester, { roomId, via: viaFor(history, server) })}`;
+}
+
+/** One of each server decides about the same user, who moves too; nobody hears of the others before all is done. */
+async function race(history: History): Promise<string> {
+  const { random, users, roomId, network } = history;
+  const target = random.pick(users.slice(1));
+  const what: string[] = [];
+  for (const server of random.shuffle(network.servers)) {
+    const actor = random.pick(users.filter((user) => user.server === server));
+    const action = actor === target
+      ? random.pick(["join", "leave", "knock"] as const)
+      : random.pick(["ban", "ban", "kick", "unban", "invite"] as const);
+    const change = { roomId, userId: target.id, via: viaFor(history, server) };
+    const outcome = await attempt(() => server.parts.engine[action](actor.requester, change));
+    what.push(`${actor.id} ${action}: ${outcome}`);
+  }
+  return `race for ${target.id}: ${what.join(", ")}`;
+}
+
+/** Ends a server and starts it again. */
+async function restart({ random, network }: History): Promise<string> {
+  const server = random.pick(network.servers);
+  await server.restart();
+  return `${server.name} was restarted`;
 }
 
 async function redact(history: History): Promise<string> {
@@ -192,97 +260,4 @@ function partition({ random, network }: History): Promise<string> {
   const isCut = random.percent(50);
   network.setCut(one, two, isCut);
   return Promise.resolve(`${one.name} and ${two.name} are ${isCut ? "parted" : "joined"}`);
-}
-
-/**
- * A server that does not keep to the room as it knows it: an event of one of its users on top of any earlier event, and
- * sometimes with auth events that do not belong to that place.
- */
-async function forge(history: History): Promise<string> {
-  const { random, users, roomId, network } = history;
-  const user = random.pick(users.slice(1));
-  const { server } = user;
-  const known = await knownEvents(history, server);
-  const prev = random.shuffle(known).slice(0, 1 + random.int(2));
-  const authSource = random.percent(20) ? random.pick(known) : prev[0];
-  if (authSource === undefined) throw new MatrixError(404, "M_NOT_FOUND", "Nothing to build on");
-  const built = await buildForgery(history, { user, prev, authSource });
-  const [outcome] = await server.parts.engine.receiveEvents(roomId, [built]);
-  const pdu = parseJsonStrict(built.json, { numbers: "exact" });
-  for (const other of random.shuffle(network.servers.filter((candidate) => candidate !== server))) {
-    const path = `/_matrix/federation/v1/send/forged${built.event.eventId.slice(1, 20)}`;
-    const body = { origin: server.name, pdus: [pdu] };
-    await network.request(server.name, { server: other.name, method: "PUT", path, body }).catch((error) => {
-      if (!(error instanceof RemoteError)) throw error;
-    });
-  }
-  return `${user.id} forged ${built.event.type} ${built.event.eventId}, ${outcome?.kind} at home`;
-}
-
-async function buildForgery(
-  history: History,
-  { user: { id, server }, prev, authSource }: {
-    user: ModelUser;
-    prev: readonly StoredEvent[];
-    authSource: StoredEvent;
-  },
-): Promise<ReturnType<typeof buildEvent>> {
-  const { clock, random, roomId } = history;
-  const { rules } = authSource.event;
-  const draft = { sender: id, ...await forgedContent(history, id) };
-  const keys = selectAuthKeys(rules, draft);
-  const auth = [...(await server.parts.state.getMany(authSource.stateAfter ?? 0, keys)).values()];
-  const referenced = [...prev, ...auth].map(({ event }) => event);
-  return buildEvent({
-    ...{ rules, roomId, ...draft, ...server.signer },
-    depth: Math.max(...prev.map(({ event }) => event.depth)) + 1,
-    prevEvents: prev.map(({ event }) => event.eventId),
-    authEvents: auth.map(({ event }) => event.eventId),
-    originServerTs: clock.now() - random.int(5_000),
-    ...(hasReferencePairs(rules)
-      ? {
-        eventId: `$forged${clock.now()}${random.int(2 ** 31)}:${server.name}` as EventId,
-        referenceHashes: new Map(referenced.map((event) => [event.eventId, referenceHash(event.pdu, rules)])),
-      }
-      : {}),
-  });
-}
-
-async function forgedContent(
-  history: History,
-  id: UserId,
-): Promise<{ type: string; stateKey: string | null; content: JsonObject }> {
-  const { random, users } = history;
-  const member = (stateKey: string, membership: string) => ({
-    type: "m.room.member",
-    stateKey,
-    content: { membership },
-  });
-  const target = random.pick(users.slice(1));
-  switch (random.int(6)) {
-    case 0:
-      return { type: "m.room.message", stateKey: null, content: { body: "forged" } };
-    case 1:
-      return { type: "m.room.topic", stateKey: "", content: { topic: `${random.int(1_000)}` } };
-    case 2:
-      return member(target.id, random.pick(["ban", "leave"]));
-    case 3:
-      return member(id, random.pick(["join", "join", "leave"]));
-    case 4:
-      return { type: "m.room.join_rules", stateKey: "", content: { join_rule: random.pick(["public", "invite"]) } };
-    default:
-      return { type: "m.room.power_levels", stateKey: "", content: await changedPower(history, random.pick(users)) };
-  }
-}
-
-/** The events of the room that a server has a place for, the create event excepted. */
-async function knownEvents({ roomId }: History, { parts: { db, events } }: ModelServer): Promise<StoredEvent[]> {
-  const room = await events.roomById(roomId);
-  const rows = await db.all<{ event_nid: number }>(sql`
-    SELECT event_nid FROM events WHERE room_nid = ${room?.roomNid ?? 0} AND position IS NOT NULL
-    ORDER BY event_nid LIMIT ${MAX_KNOWN}`);
-  const found = await events.byNid(rows.map(({ event_nid }) => event_nid));
-  const known = [...found.values()].filter(({ event, isRejected }) => event.type !== "m.room.create" && !isRejected);
-  if (known.length === 0) throw new MatrixError(404, "M_NOT_FOUND", "The server knows no events of the room");
-  return known.sort((a, b) => a.nid - b.nid);
 }
