@@ -18,7 +18,8 @@ export const HISTORY: Readonly<Record<string, SidedCheck>> = {
   "a ban races with joins": banRace,
   "a room is upgraded": upgrade,
   "a server is shut out by the room": shutOut,
-  "100 messages while the guest is down": beDown,
+  "100 messages while the guest is down": (sides) => beDown(sides, "guest"),
+  "100 messages while the host is down": (sides) => beDown(sides, "host"),
   "the host has a new key": rotateKey,
 };
 
@@ -112,18 +113,20 @@ async function shutOut(sides: Sides): Promise<void> {
   await untilEvent(alice, { roomId, eventId: await bob.sendText(roomId, "let in again") });
 }
 
-async function beDown(sides: Sides): Promise<void> {
+async function beDown(sides: Sides, down: "host" | "guest"): Promise<void> {
   const { roomId, alice, bob } = await openRoom(sides);
   await untilMember(alice, { roomId, userId: bob.userId, membership: "join" });
-  await sides.guest.pause();
+  const [speaker, other] = down === "guest" ? [alice, bob] : [bob, alice];
+  await untilEvent(other, { roomId, eventId: await speaker.sendText(roomId, "before") });
+  await sides[down].pause();
   let eventIds: string[];
   try {
-    eventIds = await sendMany(alice, { roomId, count: MISSED });
+    eventIds = await sendMany(speaker, { roomId, count: MISSED });
   } finally {
-    await sides.guest.resume();
+    await sides[down].resume();
   }
-  await untilHas(bob, { roomId, eventIds });
-  await untilEvent(alice, { roomId, eventId: await bob.sendText(roomId, "back again") });
+  await untilHas(other, { roomId, eventIds });
+  await untilEvent(speaker, { roomId, eventId: await other.sendText(roomId, "back again") });
 }
 
 async function rotateKey(sides: Sides): Promise<void> {

@@ -1,6 +1,6 @@
 /** Coming into rooms of the other server: public, by alias, invited, restricted, knocking; and going. */
 import assert from "node:assert/strict";
-import { isInvitedTo, path } from "../harness/client.ts";
+import { isInvitedTo, path, type TestClient } from "../harness/client.ts";
 import { joinVia, openRoom, type SidedCheck, type Sides, VERSIONS } from "./check.ts";
 import { until, untilEvent, untilMember } from "./until.ts";
 
@@ -19,6 +19,9 @@ function checksOf(version: string): [string, SidedCheck][] {
     [`an invited join, version ${version}`, (sides) => joinInvited(sides, version)],
   ];
   if (Number(version) >= 9) checks.push([`a restricted join, version ${version}`, (s) => joinRestricted(s, version)]);
+  if (Number(version) >= 10) {
+    checks.push([`a knock_restricted join, version ${version}`, (s) => joinKnockRestricted(s, version)]);
+  }
   if (Number(version) >= 9) checks.push([`a knock, version ${version}`, (sides) => knock(sides, version)]);
   return checks;
 }
@@ -44,21 +47,48 @@ async function joinInvited({ host, guest, remember }: Sides, version: string): P
 }
 
 async function joinRestricted(sides: Sides, version: string): Promise<void> {
-  const { host } = sides;
+  const { roomId, alice, bob, stranger } = await openRestricted(sides, { version, joinRule: "restricted" });
+  await stranger.fails("POST", path`/join/${roomId}?server_name=${sides.host.name}`, {
+    ...{ body: {}, status: 403, errcode: "M_FORBIDDEN" },
+  });
+  await joinByMembership(sides, { roomId, alice, bob });
+}
+
+/** The members of the space may join, others may knock. */
+async function joinKnockRestricted(sides: Sides, version: string): Promise<void> {
+  const { roomId, alice, bob, stranger } = await openRestricted(sides, { version, joinRule: "knock_restricted" });
+  await joinByMembership(sides, { roomId, alice, bob });
+  const { name } = sides.host;
+  await stranger.ok("POST", path`/knock/${roomId}`, { body: {}, query: { server_name: name, via: name } });
+  for (const user of [alice, bob]) await untilMember(user, { roomId, userId: stranger.userId, membership: "knock" });
+  await alice.invite(roomId, stranger.userId);
+  // A server that is in the room lets its users in by what it has of the room, where the invitation comes a little later.
+  for (const user of [alice, bob]) await untilMember(user, { roomId, userId: stranger.userId, membership: "invite" });
+  await stranger.join(roomId);
+  for (const user of [alice, bob]) await untilMember(user, { roomId, userId: stranger.userId, membership: "join" });
+}
+
+async function openRestricted(
+  sides: Sides,
+  { version, joinRule }: { version: string; joinRule: string },
+): Promise<{ roomId: string; alice: TestClient; bob: TestClient; stranger: TestClient }> {
   const { roomId: space, alice, bob } = await openRoom(sides, { creation_content: { type: "m.space" } });
   await untilMember(alice, { roomId: space, userId: bob.userId, membership: "join" });
   const allow = [{ type: "m.room_membership", room_id: space }];
   const roomId = await alice.createRoom({
     preset: "private_chat",
     room_version: version,
-    initial_state: [{ type: "m.room.join_rules", state_key: "", content: { join_rule: "restricted", allow } }],
+    initial_state: [{ type: "m.room.join_rules", state_key: "", content: { join_rule: joinRule, allow } }],
   });
-  const stranger = await sides.guest.register("stranger");
-  await stranger.fails("POST", path`/join/${roomId}?server_name=${host.name}`, {
-    ...{ body: {}, status: 403, errcode: "M_FORBIDDEN" },
-  });
+  return { roomId, alice, bob, stranger: await sides.guest.register("stranger") };
+}
+
+async function joinByMembership(
+  { host, remember }: Sides,
+  { roomId, alice, bob }: { roomId: string; alice: TestClient; bob: TestClient },
+): Promise<void> {
   await joinVia(bob, roomId, host);
-  sides.remember({ roomId, users: [alice, bob] });
+  remember({ roomId, users: [alice, bob] });
   const content = await untilMember(alice, { roomId, userId: bob.userId, membership: "join" });
   assert.equal(content.join_authorised_via_users_server, alice.userId);
   await untilEvent(alice, { roomId, eventId: await bob.sendText(roomId, "let in") });

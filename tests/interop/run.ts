@@ -1,18 +1,20 @@
 /**
  * Federates with a real Synapse: `make interop`.
  *
- *   run.ts [--only TEXT] [--keep] [--verbose]
+ *   run.ts [--only TEXT] [--postgres] [--keep] [--verbose]
  *
  * SYNAPSE_VENV names a Python virtual environment with Synapse in it; without one, `data/synapse-venv` is made with pip.
- * Needs openssl. Prints each check and ends with `N passed, N failed`; the exit code is 1 when one failed.
+ * `--postgres` runs our server on a PostgreSQL of its own. Needs openssl. Prints each check and ends with `N passed, N failed`; the exit code is 1 when one failed.
  */
 import { parseArgs } from "node:util";
 import { installSynapse } from "../../bench/install_synapse.ts";
+import { startPostgres } from "../harness/postgres.ts";
 import { endChildrenOnSignals } from "../harness/process.ts";
 import { bothWays, type Check, type SharedRoom } from "./check.ts";
 import { ENCRYPTED } from "./encrypted.ts";
 import { HISTORY } from "./history.ts";
 import { JOINS } from "./joins.ts";
+import { KILLS } from "./kills.ts";
 import { MESSAGES_AND_MORE } from "./messages.ts";
 import { type Pair, startPair } from "./servers.ts";
 import { untilSameState } from "./until.ts";
@@ -24,7 +26,7 @@ interface Outcome {
 
 function planChecks(pair: Pair, rooms: SharedRoom[]): Check[] {
   const remember = (room: SharedRoom) => void rooms.push(room);
-  return bothWays({ ...JOINS, ...MESSAGES_AND_MORE, ...ENCRYPTED, ...HISTORY }, { pair, remember });
+  return bothWays({ ...JOINS, ...MESSAGES_AND_MORE, ...ENCRYPTED, ...HISTORY, ...KILLS }, { pair, remember });
 }
 
 async function runChecks(checks: readonly Check[], { verbose }: { verbose: boolean }): Promise<Outcome> {
@@ -60,6 +62,7 @@ async function main(): Promise<number> {
     args: Deno.args,
     options: {
       only: { type: "string", default: "" },
+      postgres: { type: "boolean", default: false },
       keep: { type: "boolean", default: false },
       verbose: { type: "boolean", default: false },
     },
@@ -67,7 +70,8 @@ async function main(): Promise<number> {
   const venv = Deno.env.get("SYNAPSE_VENV") ?? await installSynapse();
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-interop-" });
   try {
-    await using pair = await startPair({ venv, folder });
+    await using postgres = values.postgres ? await startPostgres({ durable: true }) : null;
+    await using pair = await startPair({ venv, folder, postgresUrl: postgres?.url ?? null });
     const rooms: SharedRoom[] = [];
     const checks = planChecks(pair, rooms).filter(({ name }) => name.includes(values.only));
     const first = await runChecks(checks, values);

@@ -1,5 +1,5 @@
 /**
- * A Synapse and a server of ours, each a process of its own on SQLite, that federate over TLS on loopback. Their names are
+ * A Synapse and a server of ours, each a process of its own, that federate over TLS on loopback. Their names are
  * addresses with ports, so that neither needs a resolver; an authority made for the run signs their certificates.
  */
 import { join } from "node:path";
@@ -18,6 +18,8 @@ interface StartOptions {
   readonly program: Program;
   readonly folder: string;
   readonly address: string;
+  /** The option `database`. */
+  readonly database: unknown;
 }
 
 /** A homeserver of either kind. */
@@ -45,7 +47,7 @@ export class HomeServer implements AsyncDisposable {
 
   /** Configures a server in a folder and starts it. */
   static async start(options: StartOptions): Promise<HomeServer> {
-    const { kind, program, folder, address } = options;
+    const { kind, program, folder, address, database } = options;
     const [port, federationPort] = [freePort(), freePort()];
     await Deno.mkdir(folder, { recursive: true });
     const { code, stdout, stderr } = await runProcess(program.command, { args: program.generate, cwd: folder });
@@ -54,7 +56,10 @@ export class HomeServer implements AsyncDisposable {
     await Deno.writeTextFile(join(folder, "tls.crt"), cert);
     await Deno.writeTextFile(join(folder, "tls.key"), key);
     const name = `${address}:${federationPort}`;
-    await Deno.writeTextFile(join(folder, "over.yaml"), configuration({ folder, address, name, port, federationPort }));
+    await Deno.writeTextFile(
+      join(folder, "over.yaml"),
+      configuration({ folder, address, name, port, federationPort, database }),
+    );
     await Deno.copyFile(NO_RATE_LIMITS, join(folder, "no_limits.yaml"));
     const server = new HomeServer({ ...options, name, port });
     await server.resume();
@@ -86,6 +91,12 @@ export class HomeServer implements AsyncDisposable {
     this.#running = null;
   }
 
+  /** Ends the server at once, as a failure of power does to it. */
+  async kill(): Promise<void> {
+    await this.#running?.process.kill();
+    this.#running = null;
+  }
+
   /** Starts the server again. */
   async resume(): Promise<void> {
     this.#running ??= await start(this.#program, { folder: this.folder, port: this.#port, address: this.address });
@@ -109,16 +120,19 @@ export interface Pair extends AsyncDisposable {
   readonly synapse: HomeServer;
 }
 
-/** Starts the two servers below a folder. */
-export async function startPair({ venv, folder }: { venv: string; folder: string }): Promise<Pair> {
-  const [ours, synapse] = [
-    await HomeServer.start({
-      ...{ kind: "ours", program: ownProgram(undefined), folder: join(folder, "ours"), address: "127.0.0.1" },
-    }),
-    await HomeServer.start({
-      ...{ kind: "Synapse", program: synapseProgram(venv), folder: join(folder, "synapse"), address: "127.0.0.2" },
-    }),
-  ];
+/** Starts the two servers below a folder; ours on the PostgreSQL at that address, or else on SQLite, as Synapse is. */
+export async function startPair(
+  { venv, folder, postgresUrl }: { venv: string; folder: string; postgresUrl: string | null },
+): Promise<Pair> {
+  const sqliteIn = (name: string) => ({ name: "sqlite3", args: { database: join(folder, name, "homeserver.db") } });
+  const ours = await HomeServer.start({
+    ...{ kind: "ours", program: ownProgram(undefined), folder: join(folder, "ours"), address: "127.0.0.1" },
+    database: postgresUrl === null ? sqliteIn("ours") : postgresAt(postgresUrl),
+  });
+  const synapse = await HomeServer.start({
+    ...{ kind: "Synapse", program: synapseProgram(venv), folder: join(folder, "synapse"), address: "127.0.0.2" },
+    database: sqliteIn("synapse"),
+  });
   return {
     ours,
     synapse,
@@ -129,13 +143,19 @@ export async function startPair({ venv, folder }: { venv: string; folder: string
   };
 }
 
+function postgresAt(text: string): unknown {
+  const { hostname: host, port, username: user, pathname } = new URL(text);
+  return { name: "psycopg2", args: { host, port: Number(port), user, database: pathname.slice(1) } };
+}
+
 /** Both servers know these options by the same names. */
-function configuration({ folder, address, name, port, federationPort }: {
+function configuration({ folder, address, name, port, federationPort, database }: {
   folder: string;
   address: string;
   name: string;
   port: number;
   federationPort: number;
+  database: unknown;
 }): string {
   const listener = { type: "http", bind_addresses: [address] };
   return JSON.stringify({
@@ -151,7 +171,7 @@ function configuration({ folder, address, name, port, federationPort }: {
     ip_range_blacklist: [],
     trusted_key_servers: [],
     suppress_key_server_warning: true,
-    database: { name: "sqlite3", args: { database: join(folder, "homeserver.db") } },
+    database,
     media_store_path: join(folder, "media"),
     enable_registration: true,
     enable_registration_without_verification: true,
