@@ -1,40 +1,9 @@
-/**
- * A second SDK of another code base: matrix-nio, in a Python process for each client.
- *
- * The packages of `nio_requirements.txt` are installed once, into a virtual environment below `node_modules/.cache`.
- */
+/** A second SDK of another code base: matrix-nio, in a Python process for each client. */
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { pythonWith } from "./python.ts";
 
 const FOLDER = new URL("./", import.meta.url).pathname;
-const REQUIREMENTS = `${FOLDER}nio_requirements.txt`;
-const CACHE = new URL("../../node_modules/.cache/", import.meta.url).pathname;
-
 type Json = Record<string, unknown>;
-
-async function run(command: string, args: readonly string[]): Promise<void> {
-  const output = await new Deno.Command(command, { args: [...args], stdout: "piped", stderr: "piped" }).output();
-  const decoder = new TextDecoder();
-  assert.ok(
-    output.success,
-    `${command} ${args.join(" ")}: ${decoder.decode(output.stdout)}${decoder.decode(output.stderr)}`,
-  );
-}
-
-/** Returns a Python that has the packages; makes it the first time. */
-async function pythonWithNio(): Promise<string> {
-  const digest = createHash("sha256").update(await Deno.readFile(REQUIREMENTS)).digest("hex").slice(0, 16);
-  const folder = `${CACHE}nio-${digest}`;
-  const python = `${folder}/bin/python`;
-  if (await Deno.stat(python).then(() => true, () => false)) return python;
-  await Deno.mkdir(CACHE, { recursive: true });
-  const fresh = await Deno.makeTempDir({ dir: CACHE, prefix: "nio-new-" });
-  await run("python3", ["-m", "venv", fresh]);
-  await run(`${fresh}/bin/python`, ["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]);
-  // Another run may have been quicker: its folder is as good.
-  await Deno.rename(fresh, folder).catch(() => Deno.remove(fresh, { recursive: true }));
-  return python;
-}
 
 /** A client in a process of its own. */
 export class NioUser implements AsyncDisposable {
@@ -61,7 +30,7 @@ export class NioUser implements AsyncDisposable {
     const answer = await response.text();
     assert.equal(response.status, 200, answer);
     const store = await Deno.makeTempDir({ prefix: "synapse-ts-nio-" });
-    const user = new NioUser(await pythonWithNio(), store);
+    const user = new NioUser(await pythonWith("nio"), store);
     const session = await user.#call({ command: "login", base, user: username, password, store });
     user.#id = String(session["user_id"]);
     return user;

@@ -24,14 +24,14 @@ export class ServerProcess implements AsyncDisposable {
     this.#process = process;
   }
 
-  /** Starts a server in a folder of its own. */
-  static async start(dialect: Dialect): Promise<ServerProcess> {
+  /** Starts a server in a folder of its own, with more options if wanted. */
+  static async start(dialect: Dialect, more: Readonly<Record<string, unknown>> = {}): Promise<ServerProcess> {
     const folder = await commandFolder();
     const database = await createTestDatabase(dialect);
     const port = freePort();
     const { code, stderr } = await folder.run(["generate-config", "--server-name", "localhost"]);
     if (code !== 0) throw new Error(stderr);
-    await folder.write("test.yaml", configuration({ port, database }));
+    await folder.write("test.yaml", configuration({ port, database, more }));
     return new ServerProcess(`http://127.0.0.1:${port}`, { folder, database, process: await launch(folder) });
   }
 
@@ -53,7 +53,13 @@ export class ServerProcess implements AsyncDisposable {
 }
 
 /** JSON is YAML. */
-function configuration({ port, database: { options } }: { port: number; database: TestDatabase }): string {
+function configuration(
+  { port, database: { options }, more }: {
+    port: number;
+    database: TestDatabase;
+    more: Readonly<Record<string, unknown>>;
+  },
+): string {
   const database = "postgres" in options
     ? { name: "psycopg2", args: { ...options.postgres.server } }
     : { name: "sqlite3", args: { database: options.sqlite.path } };
@@ -63,6 +69,7 @@ function configuration({ port, database: { options } }: { port: number; database
     enable_registration: true,
     enable_registration_without_verification: true,
     listeners: [{ port, bind_addresses: ["127.0.0.1"], resources: [{ names: ["client"] }] }],
+    ...more,
   });
 }
 
