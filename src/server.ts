@@ -30,6 +30,8 @@ export interface RunningServer {
   /** Where it listens. */
   readonly addresses: readonly string[];
   readonly parts: Parts;
+  /** Resolves when another process has taken the database: this one cannot go on. */
+  readonly takenOver: Promise<void>;
   /** Takes over what may change while the server runs. Throws, with everything else as it was. */
   reload(config: Config): Promise<void>;
   /** Finishes running requests, ends long-polls and background work, and closes the database. */
@@ -67,6 +69,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     return {
       addresses: listeners.addresses,
       parts,
+      takenOver: core.takenOver,
       reload: (next) => reload(next, { parts, listeners }),
       async stop() {
         const closed = listeners.stop(STOP_GRACE_MS);

@@ -112,7 +112,11 @@ async function runServer(
   log.info("Server started", { version: VERSION, server_name: config.serverName });
   announce(config, { terminal, addresses: server.addresses, paths });
   await manager.ready();
-  const signal = await stopped;
+  const signal = await Promise.race([stopped, server.takenOver.then(() => null)]);
+  if (signal === null) {
+    log.error("Another process has taken over the database: this one ends");
+    return 1;
+  }
   await manager.stopping();
   log.info("Server stopping", { signal });
   const isStopped = await Promise.race([

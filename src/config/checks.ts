@@ -16,6 +16,7 @@ export function checkConfig(values: SectionValues, report: Report): void {
   checkValidity(values, report);
   checkListeners(values, report);
   checkMedia(values, report);
+  checkWorker(values, report);
   checkSso(values, report);
   if (values.email.email !== null && values.email.email.notifFrom === null) {
     report.problem(["email", "notif_from"], "is missing; mails need a sender");
@@ -114,6 +115,14 @@ function checkListeners({ listeners, tls }: SectionValues, report: Report): void
       'needs "tls_certificate_path" and "tls_private_key_path" to be set',
     );
   }
+}
+
+function checkWorker({ workers: { workerApp } }: SectionValues, report: Report): void {
+  if (workerApp === null || workerApp === "synapse.app.homeserver") return;
+  report.problem(
+    ["worker_app"],
+    "is that of a worker, but one process does all the work here: start the server with the main configuration only",
+  );
 }
 
 function checkMedia({ media }: SectionValues, report: Report): void {

@@ -262,3 +262,10 @@ Deno.test("environment variables count where Synapse reads them", async () => {
     assert.deepEqual([config.server.httpProxy, config.server.httpsProxy], ["http://config", "http://s"]);
   });
 });
+
+Deno.test("the configuration of a worker is refused, and that of the main process of several is not", () => {
+  const main = { worker_app: "synapse.app.homeserver", redis: { enabled: true }, instance_map: { main: {} } };
+  assert.equal(defaultConfig("x", main).workers.workerApp, "synapse.app.homeserver");
+  const worker = { worker_app: "synapse.app.generic_worker", worker_name: "one" };
+  assert.throws(() => defaultConfig("x", worker), /worker_app" is that of a worker, but one process does all the work/);
+});

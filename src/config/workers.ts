@@ -1,4 +1,7 @@
-/** Options of the manual's section "Workers": several processes share the work here without roles. */
+/**
+ * Options of the manual's section "Workers". One process does all the work here. A configuration for several, as of the main
+ * process, is taken as it is; that of a worker is refused (`checks.ts`), for there is nothing that it could do.
+ */
 import {
   anything,
   boolean,
@@ -6,7 +9,6 @@ import {
   list,
   listOrOne,
   noEffect,
-  notYet,
   nullable,
   object,
   option,
@@ -15,7 +17,7 @@ import {
   string,
 } from "./schema.ts";
 
-const NO_ROLES = "all processes do all work here; start the same command once more for each further process";
+const NO_ROLES = "one process does all the work here, and a second one on the same database is refused";
 
 const REDIS = {
   enabled: option(boolean, false),
@@ -78,12 +80,16 @@ export const WORKER_OPTIONS = {
     null,
     noEffect("Process with the background work of media.", NO_ROLES),
   ),
-  redis: option(object(REDIS), {}, notYet("Redis, to wake up other processes in place of PostgreSQL.")),
-  worker_app: option(nullable(string), null, noEffect("Kind of process.", NO_ROLES)),
-  worker_name: option(nullable(string), null, notYet("Name of the process in logs and metrics.")),
-  worker_listeners: option(nullable(list(record(anything))), [], notYet("Listeners of the process.")),
+  redis: option(object(REDIS), {}, noEffect("Redis, to wake up other processes in place of PostgreSQL.", NO_ROLES)),
+  worker_app: option(
+    nullable(string),
+    null,
+    noEffect("Kind of process.", "there is only the main process, and the configuration of a worker is refused"),
+  ),
+  worker_name: option(nullable(string), null, noEffect("Name of the process in logs and metrics.", NO_ROLES)),
+  worker_listeners: option(nullable(list(record(anything))), [], noEffect("Listeners of the process.", NO_ROLES)),
   worker_manhole: option(nullable(integer()), null, noEffect("Port of a Python shell.", "there is no Python")),
   worker_daemonize: option(boolean, false, noEffect("Run in the background.", "a service manager does it")),
-  worker_pid_file: option(nullable(string), null, notYet("File that receives the process id.")),
-  worker_log_config: option(nullable(string), null, notYet("What the process logs.")),
+  worker_pid_file: option(nullable(string), null, noEffect("File that receives the process id.", NO_ROLES)),
+  worker_log_config: option(nullable(string), null, noEffect("What the process logs.", NO_ROLES)),
 };

@@ -26,6 +26,8 @@ export interface Core {
   /** What the files of `app_service_config_files` say. */
   readonly appserviceRegistrations: readonly AppserviceRegistration[];
   readonly isLocal: (userId: UserId) => boolean;
+  /** Resolves when another process has taken the database: this one cannot go on. */
+  readonly takenOver: Promise<void>;
 }
 
 /** A server that is told to stop ends within this time. */
@@ -40,16 +42,20 @@ export async function openCore(
   const { serverName } = config;
   const mail = await openMail(config);
   const meters = await openMeters({ isEnabled: config.metrics.enableMetrics, serverName, clock });
-  const opened = database ?? await openDatabase(patient(databaseOptions(config.database)), { serverName });
+  const takenOver = Promise.withResolvers<void>();
+  const options = patient(databaseOptions(config.database), takenOver.resolve);
+  const opened = database ?? await openDatabase(options, { serverName });
   const db = withUsage(meters.hooks?.timed(opened) ?? opened, clock);
   const notifier = new Notifier(await startPositions(db, clock));
   const isLocal = (userId: UserId) => serverNameOf(userId) === serverName;
-  return { config, clock, db, notifier, signer, meters, mail, appserviceRegistrations, isLocal };
+  const shared = { config, clock, db, notifier, signer, meters, mail, appserviceRegistrations, isLocal };
+  return { ...shared, takenOver: takenOver.promise };
 }
 
 /** Where a service manager starts the server anew, its former self may not have ended yet. */
-function patient(options: DatabaseOptions): DatabaseOptions {
-  return "sqlite" in options ? { sqlite: { ...options.sqlite, waitMs: FORMER_SELF_MS } } : options;
+function patient(options: DatabaseOptions, onTakenOver: () => void): DatabaseOptions {
+  if ("sqlite" in options) return { sqlite: { ...options.sqlite, waitMs: FORMER_SELF_MS } };
+  return { postgres: { ...options.postgres, claim: { waitMs: FORMER_SELF_MS, onTakenOver } } };
 }
 
 async function loadSigningKey(config: Config): Promise<SigningKey> {

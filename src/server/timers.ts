@@ -43,6 +43,10 @@ function chores(parts: Parts): Chore[] {
   const { config, db, clock } = core;
   return [
     ...pruningChores(parts),
+    // A write finds out whether the database is still this process's own.
+    ...(db.dialect === "postgres"
+      ? [{ name: "database_claim", everyMs: 10_000, run: () => db.transaction(() => Promise.resolve()) }]
+      : []),
     { name: "last_seen", everyMs: 5_000, run: () => accounts.lastSeen.flush() },
     {
       name: "user_ips",

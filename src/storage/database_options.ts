@@ -28,6 +28,7 @@ export function databaseOptions(config: DatabaseConfig): DatabaseOptions {
       },
       maxConnections: config.maxConnections,
       allowUnsafeLocale: config.allowUnsafeLocale,
+      claim: { waitMs: 0 },
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Opens the database that the configuration names, at the schema of this program. */
 import type { Database } from "./database.ts";
 import { migrate } from "./migrate.ts";
-import type { PostgresOptions } from "./postgres_database.ts";
+import type { PostgresDatabase, PostgresOptions } from "./postgres_database.ts";
 import { claimServerName } from "./server_meta.ts";
 import { openSqlite, type SqliteOptions } from "./sqlite_database.ts";
 
@@ -19,7 +19,12 @@ export async function openDatabase(
   const db = "sqlite" in options ? openSqlite(options.sqlite) : await connectPostgres(options.postgres);
   try {
     if ("sqlite" in options) await migrate(db);
-    if (serverName !== undefined) await db.transaction((tx) => claimServerName(tx, serverName));
+    if (serverName !== undefined) {
+      await db.transaction(async (tx) => {
+        await claimServerName(tx, serverName);
+        if ("markClaim" in db) await db.markClaim(tx);
+      });
+    }
     return db;
   } catch (error) {
     await db[Symbol.asyncDispose]();
@@ -28,7 +33,7 @@ export async function openDatabase(
 }
 
 /** Loads the driver only when it is used: it costs memory. */
-async function connectPostgres(options: PostgresOptions): Promise<Database> {
+async function connectPostgres(options: PostgresOptions): Promise<PostgresDatabase> {
   const { openPostgres } = await import("./postgres_database.ts");
   return await openPostgres(options);
 }

