@@ -123,7 +123,7 @@ const PASSWORD = {
 /** The table of the section. */
 export const SSO_OPTIONS = {
   saml2_config: option(nullable(object(SAML2)), null, notYet("Login by SAML 2.")),
-  oidc_providers: option(list(object(OIDC)), [], notYet("Login by OpenID Connect.")),
+  oidc_providers: option(list(object(OIDC)), [], works("Login by OpenID Connect or OAuth 2.0.")),
   cas_config: option(nullable(object(CAS)), null, notYet("Login by CAS.")),
   sso: option(
     object({
@@ -131,7 +131,7 @@ export const SSO_OPTIONS = {
       update_profile_information: option(boolean, false),
     }),
     {},
-    notYet("Clients trusted with logins, and whether each login updates the profile."),
+    works("Clients trusted with logins, and whether each login updates the profile."),
   ),
   jwt_config: option(
     nullable(object(JWT)),

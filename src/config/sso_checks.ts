@@ -9,6 +9,49 @@ const ALGORITHMS = ["EdDSA", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512
 /** Reports what contradicts itself or could not work. */
 export function checkSso(values: SectionValues, report: Report): void {
   checkJwt(values, report);
+  for (const [i, provider] of values.sso.oidcProviders.entries()) {
+    checkOidc(provider, { report, path: ["oidc_providers", i] });
+  }
+  const ids = values.sso.oidcProviders.map(({ idpId }) => idpId);
+  for (const [i, id] of ids.entries()) {
+    if (ids.indexOf(id) < i) report.problem(["oidc_providers", i, "idp_id"], `"${id}" is the id of another provider`);
+  }
+}
+
+type OidcValues = SectionValues["sso"]["oidcProviders"][number];
+
+/** What Synapse calls the rules that are built in here. */
+const BUILT_IN_MAPPINGS: readonly (string | null)[] = [
+  null,
+  "synapse.config.oidc_config.JinjaOidcMappingProvider",
+  "synapse.handlers.oidc.JinjaOidcMappingProvider",
+  "synapse.handlers.oidc_handler.JinjaOidcMappingProvider",
+];
+
+function checkOidc(
+  provider: OidcValues,
+  { report, path }: { report: Report; path: readonly (string | number)[] },
+): void {
+  const { idpId, idpIcon, idpBrand, clientSecretJwtKey, issuer, userMappingProvider } = provider;
+  if (!/^[A-Za-z0-9._~-]{1,250}$/.test(idpId)) {
+    report.problem([...path, "idp_id"], 'must be of letters, digits, ".", "_", "~" and "-" only');
+  }
+  if (idpIcon !== null && !/^mxc:\/\/[^/]+\/[^/]+$/.test(idpIcon)) {
+    report.problem([...path, "idp_icon"], 'must be the "mxc://" address of a picture');
+  }
+  if (idpBrand !== null && !/^[a-z][a-z0-9_.-]{0,254}$/.test(idpBrand)) {
+    report.problem([...path, "idp_brand"], 'must begin with a small letter and be of a-z, 0-9, ".", "_" and "-" only');
+  }
+  if (!URL.canParse(issuer)) report.problem([...path, "issuer"], "must be an address");
+  if (clientSecretJwtKey !== null) {
+    const { key, keyFile, jwtHeader } = clientSecretJwtKey;
+    const at = [...path, "client_secret_jwt_key"];
+    if ((key === null) === (keyFile === null)) report.problem(at, 'needs either "key" or "key_file"');
+    if (typeof jwtHeader.alg !== "string") report.problem([...at, "jwt_header", "alg"], "is missing");
+  }
+  if (!BUILT_IN_MAPPINGS.includes(userMappingProvider.module)) {
+    report.problem([...path, "user_mapping_provider", "module"], "is a Python module, and this server has no Python");
+  }
 }
 
 function checkJwt({ sso: { jwtConfig } }: SectionValues, report: Report): void {

@@ -3,6 +3,8 @@ import type nunjucks from "nunjucks";
 
 /** A template environment. */
 export type TemplateEnvironment = nunjucks.Environment;
+/** A template that was read. */
+export type ReadTemplate = nunjucks.Template;
 /** The module. */
 export type Nunjucks = typeof nunjucks;
 

@@ -19,6 +19,8 @@ import { Tokens } from "../services/tokens.ts";
 import { Uia } from "../services/uia.ts";
 import { uiaStages } from "../services/uia_stages.ts";
 import type { Tx } from "../storage/database.ts";
+import { selectExternalIds } from "../storage/external_ids.ts";
+import { selectUser } from "../storage/users.ts";
 import { type UserRoomActions, UserRooms } from "../workers/user_rooms.ts";
 import type { Core } from "./core.ts";
 import { buildCaptcha, buildValidations, registrationTerms } from "./mail.ts";
@@ -62,6 +64,8 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const login = new Login({
     ...{ db, activeUsers, appservices, credentials, devices, tokens, limits, registration },
     jwt: buildJwtLogin(core),
+    providers: core.sso.all.map(({ info }) => info),
+    hasCas: core.sso.all.some(({ info }) => info.id === "cas"),
     options: loginOptions,
   });
   const { profiles, userRooms } = buildProfiles(core, hooks);
@@ -104,6 +108,21 @@ function buildSharedSecretRegistration(
   });
 }
 
+/** Returns how a user confirms requests: by password, by a provider they came from, or, having neither, in vain. */
+async function ownFlowsOf({ config, db, sso }: Core, userId: UserId): Promise<readonly (readonly string[])[]> {
+  const { enabled, localdbEnabled } = config.passwords.passwordConfig;
+  const flows: string[][] = [];
+  const mayUsePassword = enabled !== false && localdbEnabled;
+  if (mayUsePassword && typeof (await selectUser(db, userId))?.passwordHash === "string") {
+    flows.push(["m.login.password"]);
+  }
+  if (sso.all.length > 0) {
+    const known = (await selectExternalIds(db, userId)).map(({ authProvider }) => authProvider);
+    if (sso.all.some(({ info }) => known.includes(info.id))) flows.push(["m.login.sso"]);
+  }
+  return flows.length === 0 ? [["m.login.password"]] : flows;
+}
+
 /** Builds what makes accounts, and what people prove who they are with. */
 // deno-lint-ignore explicit-function-return-type -- the type is what is built
 function buildRegistration(
@@ -121,8 +140,10 @@ function buildRegistration(
   const { serverName, sessions } = config;
   const { rules, validations } = buildValidations(core, limits);
   const [captcha, terms] = [buildCaptcha(config), registrationTerms(config)];
-  const stages = uiaStages({ db, clock, credentials, validations, captcha, terms });
-  const uia = new Uia({ db, clock, stages, recentMs: sessions.uiAuth.sessionTimeout });
+  const hasSso = core.sso.all.length > 0;
+  const stages = uiaStages({ db, clock, credentials, validations, captcha, terms, hasSso });
+  const ownFlows = (userId: UserId) => ownFlowsOf(core, userId);
+  const uia = new Uia({ db, clock, stages, recentMs: sessions.uiAuth.sessionTimeout, ownFlows });
   const { identityServers, onThreepidChange: onChange } = hooks;
   const threepids = new Threepids({ db, clock, validations, rules, signer, identityServers, onChange });
   const activeUsers = buildActiveUsers(core);

@@ -13,6 +13,7 @@ import { selectStreamPositions } from "../storage/streams.ts";
 import { Notifier } from "../streams/notifier.ts";
 import { type MailParts, openMail } from "./mail.ts";
 import { type Meters, openMeters } from "./metrics.ts";
+import { openSsoProviders, type SsoProviders } from "./sso_providers.ts";
 
 /** The parts that all others share. */
 export interface Core {
@@ -23,6 +24,7 @@ export interface Core {
   readonly signer: Signer;
   readonly meters: Meters;
   readonly mail: MailParts;
+  readonly sso: SsoProviders;
   /** What the files of `app_service_config_files` say. */
   readonly appserviceRegistrations: readonly AppserviceRegistration[];
   readonly isLocal: (userId: UserId) => boolean;
@@ -41,6 +43,7 @@ export async function openCore(
   const appserviceRegistrations = await loadAppservices(config.api.appServiceConfigFiles);
   const { serverName } = config;
   const mail = await openMail(config);
+  const sso = await openSsoProviders({ config, clock, key: signer.key });
   const meters = await openMeters({ isEnabled: config.metrics.enableMetrics, serverName, clock });
   const takenOver = Promise.withResolvers<void>();
   const options = patient(databaseOptions(config.database), takenOver.resolve);
@@ -48,7 +51,7 @@ export async function openCore(
   const db = withUsage(meters.hooks?.timed(opened) ?? opened, clock);
   const notifier = new Notifier(await startPositions(db, clock));
   const isLocal = (userId: UserId) => serverNameOf(userId) === serverName;
-  const shared = { config, clock, db, notifier, signer, meters, mail, appserviceRegistrations, isLocal };
+  const shared = { config, clock, db, notifier, signer, meters, mail, sso, appserviceRegistrations, isLocal };
   return { ...shared, takenOver: takenOver.promise };
 }
 

@@ -7,6 +7,13 @@ import { authFallbackRoutes } from "../http/pages/auth_fallback.ts";
 import { consentRoutes } from "../http/pages/consent.ts";
 import { emailLinkRoutes } from "../http/pages/email_links.ts";
 import { loginPageRoutes } from "../http/pages/login.ts";
+import { oidcRoutes } from "../http/pages/oidc.ts";
+import { ssoRoutes } from "../http/client/sso.ts";
+import { ssoNewUserRoutes } from "../http/pages/sso_new_user.ts";
+import type { SsoPageDeps } from "../http/pages/sso_steps.ts";
+import { getLogger } from "../lib/log.ts";
+import { registrationTerms } from "./mail.ts";
+import { cookiePath, OIDC_COOKIES } from "./sso_providers.ts";
 import { Pages } from "../http/pages/page.ts";
 import { unsubscribeRoutes } from "../http/pages/unsubscribe.ts";
 import { uploadLimitRoutes } from "../http/pages/upload_limit.ts";
@@ -15,13 +22,16 @@ import type { Parts } from "./parts.ts";
 /** Registers the pages. */
 export function pageRoutes(
   app: App,
-  { core, accounts, push, usage: { consent } }: Parts,
+  parts: Parts,
   { auth }: { auth: Auth },
 ): void {
+  const { core, accounts, push, sso: { sso }, usage: { consent } } = parts;
   const pages = new Pages(core.mail);
+  const log = getLogger("synapse.handlers.sso");
   unsubscribeRoutes(app, { pages, ...push });
   uploadLimitRoutes(app, { pages });
-  authFallbackRoutes(app, { pages, ...accounts });
+  authFallbackRoutes(app, { pages, sso, log, ...accounts });
+  ssoPageRoutes(app, { ...parts, page: { pages, sso, log, publicBaseurl: core.config.publicBaseurl } });
   const { validity } = accounts;
   if (validity !== null) {
     const hasAccount = async (userId: UserId) => await accounts.accounts.find(userId) !== null;
@@ -30,4 +40,22 @@ export function pageRoutes(
   if (consent !== null) consentRoutes(app, { pages, consent });
   loginPageRoutes(app, { pages, login: accounts.login, serverName: core.config.serverName });
   emailLinkRoutes(app, { pages, validations: accounts.validations });
+}
+
+/** Registers what logs people in who prove themselves elsewhere; without providers nothing but the refusal to do so. */
+function ssoPageRoutes(
+  app: App,
+  { core, accounts: { registration }, page: deps }: Parts & { page: SsoPageDeps },
+): void {
+  const { config, sso: { oidc, all, states } } = core;
+  ssoRoutes(app, { ...deps, hasPublicBaseurl: config.hasPublicBaseurl });
+  if (all.length === 0) return;
+  const terms = registrationTerms(config);
+  ssoNewUserRoutes(app, {
+    ...{ ...deps, registration },
+    ...{ termsUrl: terms?.url ?? null, termsVersion: terms?.version ?? null },
+  });
+  if (oidc.length > 0) {
+    oidcRoutes(app, { ...deps, oidc, states, cookies: OIDC_COOKIES, cookiePath: cookiePath(config, "oidc") });
+  }
 }

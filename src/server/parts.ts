@@ -32,6 +32,7 @@ import { buildFederationRooms, type FederationRoomParts } from "./federation_roo
 import { buildRooms, type RoomParts } from "./rooms.ts";
 import { buildSlidingCaches, buildSlidingSync, type SlidingCaches } from "./sliding_sync.ts";
 import { buildInviteFilter, buildSocial, type SocialParts } from "./social.ts";
+import { buildSso, type SsoParts } from "./sso.ts";
 import { buildUserData, type UserDataParts } from "./user_data.ts";
 import { buildUsage, type UsageParts } from "./usage.ts";
 import { aliasServices, buildUsers, type UserParts } from "./users.ts";
@@ -57,6 +58,7 @@ export interface Parts {
     readonly filters: Filters;
   };
   readonly media: Media;
+  readonly sso: SsoParts;
   /** Aborted when the server stops: long waits end. */
   readonly stopping: AbortController;
   [Symbol.asyncDispose](): Promise<void>;
@@ -99,16 +101,15 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const onRedacted = redactedHandler({ notifications, social });
   const users: UserParts = buildUsers(core, { rooms, accounts, userData, onRedacted, decideInvite });
   const media = await openMedia(core, new FederationMedia(federation.client));
-  const sync = buildSync(core, {
-    ...{ rooms, userData, pushRules, social, decideInvite, slidingCaches },
-    stopping: stopping.signal,
-  });
+  const sso = buildSso(core, { accounts, media, usage });
+  const reading = { rooms, userData, pushRules, social, decideInvite, slidingCaches };
+  const sync = buildSync(core, { ...reading, stopping: stopping.signal });
   const federationRooms = buildFederationRooms(core, { federation, rooms, accounts, userData, social });
   const exchange: FederationExchangeParts = buildFederationExchange(core, {
     ...{ federation, federationRooms, rooms, accounts, userData },
   });
   const parts = {
-    ...{ core, rooms, accounts, pushRules, push, serverNotices, usage, userData, social, users, sync, media },
+    ...{ core, rooms, accounts, pushRules, push, serverNotices, usage, userData, social, users, sync, media, sso },
     ...{ federation, federationRooms, exchange, stopping },
   };
   return { ...parts, [Symbol.asyncDispose]: () => endParts(parts) };
@@ -116,10 +117,13 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
 
 /** Ends what runs by itself, those who use others first. */
 async function endParts(
-  { exchange, push, users, social, accounts, userData, media, federation }: Omit<Parts, typeof Symbol.asyncDispose>,
+  { exchange, push, users, social, accounts, userData, sso, media, federation }: Omit<
+    Parts,
+    typeof Symbol.asyncDispose
+  >,
 ): Promise<void> {
   const { typing, presence } = userData;
-  const ending = [exchange, push, users, social, accounts.userRooms, typing, presence, media, accounts.passwords];
+  const ending = [exchange, push, users, social, accounts.userRooms, typing, presence, sso, media, accounts.passwords];
   for (const part of [...ending, federation.connections]) await part[Symbol.asyncDispose]();
 }
 

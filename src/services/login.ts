@@ -12,6 +12,7 @@ import type { Devices } from "./devices.ts";
 import type { JwtLogin } from "./jwt_login.ts";
 import type { RateLimits } from "./rate_limits.ts";
 import { awaitingApproval, chooseDeviceId, loginUnsupported, type Registration } from "./registration.ts";
+import type { ProviderInfo } from "./sso/identity_provider.ts";
 import type { IssuedTokens, LoginOrigin, Tokens } from "./tokens.ts";
 
 /** Options of the configuration, by Synapse's names. */
@@ -37,6 +38,9 @@ export interface LoginDeps {
   readonly registration: Pick<Registration, "findOrRegister">;
   /** Null where nobody logs in with a token of the operator's own. */
   readonly jwt: JwtLogin | null;
+  readonly providers: readonly ProviderInfo[];
+  /** Whether one of the providers is a CAS server, which old clients know by a flow of its own. */
+  readonly hasCas: boolean;
   readonly options: LoginOptions;
 }
 
@@ -85,9 +89,11 @@ export class Login {
   flows(): JsonObject[] {
     const flows: JsonObject[] = [];
     if (this.#deps.jwt !== null) flows.push({ type: JWT_TYPE });
-    if (this.#deps.options.loginViaExistingSession.enabled) {
-      flows.push({ type: "m.login.token", get_login_token: true });
-    }
+    const { providers, options: { loginViaExistingSession } } = this.#deps;
+    if (this.#deps.hasCas) flows.push({ type: "m.login.cas" });
+    if (providers.length > 0) flows.push({ type: "m.login.sso", identity_providers: providers.map(providerJson) });
+    if (loginViaExistingSession.enabled) flows.push({ type: "m.login.token", get_login_token: true });
+    else if (providers.length > 0) flows.push({ type: "m.login.token" });
     if (this.#passwordsWork()) flows.push({ type: "m.login.password" });
     if (this.#deps.appservices.all.length > 0) flows.push({ type: "m.login.application_service" });
     return flows;
@@ -198,4 +204,8 @@ export class Login {
 
 function unknownType(type: string): MatrixError {
   return new MatrixError(400, "M_UNKNOWN", `Unknown login type "${type.slice(0, 64)}"`);
+}
+
+function providerJson({ id, name, icon, brand }: ProviderInfo): JsonObject {
+  return { id, name, ...(icon === null ? {} : { icon }), ...(brand === null ? {} : { brand }) };
 }

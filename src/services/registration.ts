@@ -245,6 +245,11 @@ export class Registration {
     return userId;
   }
 
+  /** Returns the user id of a name; throws for a name that cannot be. */
+  userIdOf(localpart: string): UserId {
+    return this.#parseName(localpart);
+  }
+
   /** Tells whether a name that another system gives is one that a new account can have. */
   async isFree(localpart: string): Promise<boolean> {
     return await this.#findByName(localpart) === null;

@@ -43,6 +43,19 @@ import registrationSuccessHtml from "./templates/registration_success.html" with
 import registrationTokenHtml from "./templates/registration_token.html" with { type: "text" };
 import roomHtml from "./templates/room.html" with { type: "text" };
 import roomTxt from "./templates/room.txt" with { type: "text" };
+import ssoCss from "./templates/sso.css" with { type: "text" };
+import ssoAccountDeactivatedHtml from "./templates/sso_account_deactivated.html" with { type: "text" };
+import ssoAuthAccountDetailsHtml from "./templates/sso_auth_account_details.html" with { type: "text" };
+import ssoAuthAccountDetailsJs from "./templates/sso_auth_account_details.js" with { type: "text" };
+import ssoAuthBadUserHtml from "./templates/sso_auth_bad_user.html" with { type: "text" };
+import ssoAuthConfirmHtml from "./templates/sso_auth_confirm.html" with { type: "text" };
+import ssoAuthSuccessHtml from "./templates/sso_auth_success.html" with { type: "text" };
+import ssoErrorHtml from "./templates/sso_error.html" with { type: "text" };
+import ssoFooterHtml from "./templates/sso_footer.html" with { type: "text" };
+import ssoLoginIdpPickerHtml from "./templates/sso_login_idp_picker.html" with { type: "text" };
+import ssoNewUserConsentHtml from "./templates/sso_new_user_consent.html" with { type: "text" };
+import ssoPartialProfileHtml from "./templates/sso_partial_profile.html" with { type: "text" };
+import ssoRedirectConfirmHtml from "./templates/sso_redirect_confirm.html" with { type: "text" };
 import styleCss from "./templates/style.css" with { type: "text" };
 import termsHtml from "./templates/terms.html" with { type: "text" };
 import unsubscribeHtml from "./templates/unsubscribe.html" with { type: "text" };
@@ -91,6 +104,19 @@ export const TEMPLATE_FILES: Readonly<Record<string, string>> = {
   "registration_token.html": registrationTokenHtml,
   "room.html": roomHtml,
   "room.txt": roomTxt,
+  "sso.css": ssoCss,
+  "sso_account_deactivated.html": ssoAccountDeactivatedHtml,
+  "sso_auth_account_details.html": ssoAuthAccountDetailsHtml,
+  "sso_auth_account_details.js": ssoAuthAccountDetailsJs,
+  "sso_auth_bad_user.html": ssoAuthBadUserHtml,
+  "sso_auth_confirm.html": ssoAuthConfirmHtml,
+  "sso_auth_success.html": ssoAuthSuccessHtml,
+  "sso_error.html": ssoErrorHtml,
+  "sso_footer.html": ssoFooterHtml,
+  "sso_login_idp_picker.html": ssoLoginIdpPickerHtml,
+  "sso_new_user_consent.html": ssoNewUserConsentHtml,
+  "sso_partial_profile.html": ssoPartialProfileHtml,
+  "sso_redirect_confirm.html": ssoRedirectConfirmHtml,
   "style.css": styleCss,
   "terms.html": termsHtml,
   "unsubscribe.html": unsubscribeHtml,

@@ -91,6 +91,8 @@ export interface UiaDeps {
   readonly stages: Readonly<Record<Stage, StageCheck>>;
   /** `ui_auth.session_timeout` in milliseconds. */
   readonly recentMs: number;
+  /** The ways in which a user of this server can prove who they are. */
+  readonly ownFlows: (userId: UserId) => Promise<readonly (readonly Stage[])[]>;
 }
 
 const SESSION_LIFETIME_MS = 48 * 3_600_000;
@@ -123,6 +125,11 @@ export class Uia {
 
   constructor(deps: UiaDeps) {
     this.#deps = deps;
+  }
+
+  /** Returns the flows by which a user proves that a request in their name is theirs. */
+  async ownFlows(userId: UserId): Promise<readonly (readonly Stage[])[]> {
+    return await this.#deps.ownFlows(userId);
   }
 
   /** Runs `work` once a flow of the request is complete; until then throws `UiaRequired`. */
@@ -173,12 +180,35 @@ export class Uia {
     });
   }
 
-  /** Returns what a session was opened for. Throws 404 for one that does not exist. */
-  async actionOf(sessionId: string): Promise<string> {
+  /**
+   * Notes that a stage was gone through by `userId` elsewhere. Returns null where that is who must do it, else who must.
+   * Throws 404 for a session that does not exist.
+   */
+  async settleOnPage(
+    { sessionId, stage, userId }: { sessionId: string; stage: Stage; userId: UserId | null },
+  ): Promise<UserId | null> {
+    const now = this.#deps.clock.now();
+    return await this.#deps.db.transaction(async (tx) => {
+      const row = await selectUiaSession(tx, { sessionId, after: now - SESSION_LIFETIME_MS });
+      if (row === null || row.userId === null) throw notFound("This page belongs to no authentication under way");
+      if (row.userId !== userId) return row.userId;
+      const proofs: Record<Stage, JsonValue> = { ...JSON.parse(row.completed), [stage]: userId };
+      await this.#write(tx, { row: { ...row, lastUsedTs: now }, body: JSON.parse(row.request), proofs });
+      return null;
+    });
+  }
+
+  /** Returns what a session was opened for, and whose account it is about. Throws 404 for one that does not exist. */
+  async sessionOf(sessionId: string): Promise<{ action: string; userId: UserId | null }> {
     const after = this.#deps.clock.now() - SESSION_LIFETIME_MS;
     const row = await selectUiaSession(this.#deps.db, { sessionId: sessionId.slice(0, 255), after });
     if (row === null) throw notFound("This page belongs to no authentication under way");
-    return row.action;
+    return { action: row.action, userId: row.userId };
+  }
+
+  /** Returns what a session was opened for. Throws 404 for one that does not exist. */
+  async actionOf(sessionId: string): Promise<string> {
+    return (await this.sessionOf(sessionId)).action;
   }
 
   /** Removes expired sessions, and gives back what their stages held. Called by a timer. */

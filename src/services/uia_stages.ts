@@ -23,6 +23,8 @@ export interface StageDeps {
   readonly captcha: Captcha | null;
   /** Null where users need not agree to terms. */
   readonly terms: TermsPolicy | null;
+  /** Whether there are identity providers. */
+  readonly hasSso: boolean;
 }
 
 /** The terms of the server, as a client shows them. */
@@ -40,12 +42,18 @@ export function uiaStages(deps: StageDeps): Readonly<Record<Stage, StageCheck>> 
     "m.login.password": passwordStage(deps),
     ...(deps.captcha === null ? {} : { "m.login.recaptcha": captchaStage(deps.captcha) }),
     "m.login.registration_token": registrationTokenStage(deps),
+    ...(deps.hasSso ? { "m.login.sso": ssoStage() } : {}),
     ...(deps.terms === null ? {} : { "m.login.terms": termsStage(deps.terms) }),
   };
 }
 
 function fail(error: string): Verdict {
   return { passed: false, errcode: "M_FORBIDDEN", error };
+}
+
+/** Users prove themselves at their provider, where the page of this stage leads: `Uia.settleOnPage` notes it. */
+function ssoStage(): StageCheck {
+  return { verify: () => Promise.resolve(fail("Not yet confirmed at the identity provider")) };
 }
 
 function passwordStage({ credentials }: StageDeps): StageCheck {

@@ -1,10 +1,7 @@
 /** User-interactive authentication for endpoints that act on the requester's own account. */
 import type { JsonObject } from "../../protocol/json.ts";
-import type { Stage, Uia, UiaOutcome, UiaRequest } from "../../services/uia.ts";
-import { type Ctx, sessionOf } from "../app.ts";
-
-/** The one flow of users who have an account: they prove it with their password. */
-const PASSWORD_FLOWS: readonly (readonly Stage[])[] = [["m.login.password"]];
+import type { Uia, UiaOutcome, UiaRequest } from "../../services/uia.ts";
+import { type Ctx, requester, sessionOf } from "../app.ts";
 
 /** Further conditions; see `UiaRequest`. */
 export type UiaConditions = Pick<UiaRequest, "action" | "secretKeys" | "allowRecent">;
@@ -25,6 +22,7 @@ export async function requirePassword<T>(
     const { auth: _, ...own } = body;
     return await work({ body: own, proofs: {}, previous: null, remember: () => Promise.resolve() });
   }
-  const request = { ...conditions, flows: PASSWORD_FLOWS, session, body, clientIp: c.env.clientIp };
+  const flows = await uia.ownFlows(requester(c).userId);
+  const request = { ...conditions, flows, session, body, clientIp: c.env.clientIp };
   return await uia.require(request, work);
 }

@@ -3,11 +3,13 @@
  * "Fallback". They need no JavaScript, but for captchas, which do.
  *   GET, POST /_matrix/client/v3/auth/{stage}/fallback/web?session=…
  */
+import type { Logger } from "../../lib/log.ts";
 import { randomString } from "../../lib/random.ts";
 import { MatrixError, missingParam, notFound } from "../../protocol/errors.ts";
 import type { JsonObject } from "../../protocol/json.ts";
 import type { Captcha } from "../../services/captcha.ts";
 import type { EmailValidations } from "../../services/email_validations.ts";
+import type { Sso } from "../../services/sso/sso.ts";
 import { templateHash, type TemplateVars } from "../../services/templates.ts";
 import type { Stage, Uia } from "../../services/uia.ts";
 import { REGISTER_ACTION, type TermsPolicy } from "../../services/uia_stages.ts";
@@ -15,6 +17,7 @@ import { type App, client, type Ctx } from "../app.ts";
 import { readForm } from "../middleware/body.ts";
 import { pathText, searchParams } from "../middleware/params.ts";
 import { type PageOptions, type Pages, reasonOf } from "./page.ts";
+import { orErrorPage } from "./sso_steps.ts";
 
 /** What the routes are built from. */
 export interface AuthFallbackRoutesDeps {
@@ -23,6 +26,8 @@ export interface AuthFallbackRoutesDeps {
   readonly validations: EmailValidations;
   readonly captcha: Captcha | null;
   readonly terms: TermsPolicy | null;
+  readonly sso: Sso;
+  readonly log: Logger;
 }
 
 /** One stage's page. */
@@ -36,6 +41,7 @@ interface StagePage {
 
 const SECRET_LENGTH = 32;
 const EMAIL_STAGE = "m.login.email.identity";
+const SSO_STAGE = "m.login.sso";
 
 /** Registers the endpoints. */
 export function authFallbackRoutes(app: App, deps: AuthFallbackRoutesDeps): void {
@@ -43,6 +49,9 @@ export function authFallbackRoutes(app: App, deps: AuthFallbackRoutesDeps): void
     .get("/auth/:stage/fallback/web", async (c) => {
       const session = searchParams(c).get("session");
       if (session === null) throw missingParam("session");
+      if (pathText(c, "stage") === SSO_STAGE) {
+        return await orErrorPage(deps, () => departToConfirm(c, { ...deps, session }));
+      }
       return await show(c, deps, { session, vars: {} });
     })
     .post("/auth/:stage/fallback/web", async (c) => {
@@ -51,6 +60,21 @@ export function authFallbackRoutes(app: App, deps: AuthFallbackRoutesDeps): void
       if (session === null) throw missingParam("session");
       return await submit(c, deps, { session, form });
     });
+}
+
+/** Says what is confirmed, and leads to the provider where the user proves who they are. */
+async function departToConfirm(
+  c: Ctx,
+  { uia, sso, pages, session }: AuthFallbackRoutesDeps & { session: string },
+): Promise<Response> {
+  const { action, userId } = await uia.sessionOf(session);
+  if (userId === null) throw notFound("This page belongs to no authentication under way");
+  const query = searchParams(c);
+  const provider = await sso.providerOf(userId, query.get("io.element.idp_id"));
+  const { info } = provider;
+  const { location, cookies } = await provider.depart({ kind: "confirm", uiaSession: session }, query);
+  const idp = { idp_id: info.id, idp_name: info.name, idp_icon: info.icon };
+  return await pages.show("sso_auth_confirm.html", { description: action, redirect_url: location, idp }, { cookies });
 }
 
 async function show(

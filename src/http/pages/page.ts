@@ -17,9 +17,17 @@ export interface PageOptions {
   readonly scripts?: readonly string[];
   /** Sources of frames, and of requests that scripts make. */
   readonly frames?: readonly string[];
+  /** Where else scripts send requests. */
+  readonly requests?: readonly string[];
+  /** Whether it shows pictures of this server. */
+  readonly images?: boolean;
+  /** Where else the answer to a form may lead, as browsers hold redirects against the page too. */
+  readonly formTargets?: readonly string[];
+  /** Cookies that the browser keeps from now on. */
+  readonly cookies?: readonly string[];
 }
 
-const STYLE = templateHash("style.css");
+const STYLE = `${templateHash("style.css")} ${templateHash("sso.css")}`;
 
 /** Makes pages. */
 export class Pages {
@@ -35,22 +43,23 @@ export class Pages {
   }
 
   /** Answers with HTML. */
-  html(text: string, { status = 200, scripts = [], frames = [] }: PageOptions = {}): Response {
+  html(text: string, options: PageOptions = {}): Response {
+    const { status = 200, scripts = [], frames = [], requests = [], formTargets = [], cookies = [] } = options;
     const list = (sources: readonly string[]) => sources.length === 0 ? "'none'" : sources.join(" ");
     // Templates of an operator's own may style themselves.
     const style = this.#templates.hasOwn ? "'unsafe-inline'" : [STYLE, ...frames].join(" ");
     const policy = [
       "default-src 'none'",
       `style-src ${style}`,
-      `img-src ${this.#templates.hasOwn ? "'self' data:" : "'none'"}`,
+      `img-src ${this.#templates.hasOwn ? "'self' data:" : options.images === true ? "'self'" : "'none'"}`,
       `script-src ${list(scripts)}`,
       `frame-src ${list(frames)}`,
-      `connect-src ${list(frames)}`,
-      "form-action 'self'",
+      `connect-src ${list([...frames, ...requests])}`,
+      ["form-action 'self'", ...formTargets].join(" "),
       "base-uri 'none'",
       "frame-ancestors 'none'",
     ];
-    return new Response(text, {
+    const response = new Response(text, {
       status,
       headers: {
         "content-type": "text/html; charset=utf-8",
@@ -62,6 +71,7 @@ export class Pages {
         "x-robots-tag": "noindex",
       },
     });
+    return withCookies(response, cookies);
   }
 }
 
@@ -69,4 +79,10 @@ export class Pages {
 export function reasonOf(error: unknown): string {
   if (error instanceof MatrixError) return error.message;
   throw error;
+}
+
+/** Returns an answer after which the browser keeps further cookies. */
+export function withCookies(response: Response, cookies: readonly string[]): Response {
+  for (const cookie of cookies) response.headers.append("set-cookie", cookie);
+  return response;
 }
