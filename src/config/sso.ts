@@ -79,7 +79,7 @@ const OIDC = {
 };
 
 const CAS = {
-  enabled: option(boolean, false),
+  enabled: option(boolean, true),
   idp_name: option(string, "CAS"),
   idp_icon: option(nullable(string), null),
   idp_brand: option(nullable(string), null),
@@ -124,7 +124,7 @@ const PASSWORD = {
 export const SSO_OPTIONS = {
   saml2_config: option(nullable(object(SAML2)), null, notYet("Login by SAML 2.")),
   oidc_providers: option(list(object(OIDC)), [], works("Login by OpenID Connect or OAuth 2.0.")),
-  cas_config: option(nullable(object(CAS)), null, notYet("Login by CAS.")),
+  cas_config: option(nullable(object(CAS)), null, works("Login by CAS.")),
   sso: option(
     object({
       client_whitelist: option(nullable(list(string)), null),

@@ -9,6 +9,7 @@ const ALGORITHMS = ["EdDSA", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512
 /** Reports what contradicts itself or could not work. */
 export function checkSso(values: SectionValues, report: Report): void {
   checkJwt(values, report);
+  checkCas(values, report);
   for (const [i, provider] of values.sso.oidcProviders.entries()) {
     checkOidc(provider, { report, path: ["oidc_providers", i] });
   }
@@ -51,6 +52,14 @@ function checkOidc(
   }
   if (!BUILT_IN_MAPPINGS.includes(userMappingProvider.module)) {
     report.problem([...path, "user_mapping_provider", "module"], "is a Python module, and this server has no Python");
+  }
+}
+
+function checkCas({ sso: { casConfig } }: SectionValues, report: Report): void {
+  if (casConfig === null || !casConfig.enabled) return;
+  if (!URL.canParse(casConfig.serverUrl)) report.problem(["cas_config", "server_url"], "must be an address");
+  if (!/^[A-Za-z0-9]*$/.test(casConfig.numericIdsPrefix)) {
+    report.problem(["cas_config", "numeric_ids_prefix"], "must be of letters and digits only");
   }
 }
 

@@ -4,6 +4,7 @@ import type { Auth } from "../http/middleware/auth.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { App } from "../http/app.ts";
 import { authFallbackRoutes } from "../http/pages/auth_fallback.ts";
+import { casRoutes } from "../http/pages/cas.ts";
 import { consentRoutes } from "../http/pages/consent.ts";
 import { emailLinkRoutes } from "../http/pages/email_links.ts";
 import { loginPageRoutes } from "../http/pages/login.ts";
@@ -13,7 +14,7 @@ import { ssoNewUserRoutes } from "../http/pages/sso_new_user.ts";
 import type { SsoPageDeps } from "../http/pages/sso_steps.ts";
 import { getLogger } from "../lib/log.ts";
 import { registrationTerms } from "./mail.ts";
-import { cookiePath, OIDC_COOKIES } from "./sso_providers.ts";
+import { CAS_COOKIES, cookiePath, OIDC_COOKIES } from "./sso_providers.ts";
 import { Pages } from "../http/pages/page.ts";
 import { unsubscribeRoutes } from "../http/pages/unsubscribe.ts";
 import { uploadLimitRoutes } from "../http/pages/upload_limit.ts";
@@ -47,7 +48,7 @@ function ssoPageRoutes(
   app: App,
   { core, accounts: { registration }, page: deps }: Parts & { page: SsoPageDeps },
 ): void {
-  const { config, sso: { oidc, all, states } } = core;
+  const { config, sso: { oidc, cas, all, states } } = core;
   ssoRoutes(app, { ...deps, hasPublicBaseurl: config.hasPublicBaseurl });
   if (all.length === 0) return;
   const terms = registrationTerms(config);
@@ -55,6 +56,9 @@ function ssoPageRoutes(
     ...{ ...deps, registration },
     ...{ termsUrl: terms?.url ?? null, termsVersion: terms?.version ?? null },
   });
+  if (cas !== null) {
+    casRoutes(app, { ...deps, cas, states, cookies: CAS_COOKIES, cookiePath: cookiePath(config, "cas") });
+  }
   if (oidc.length > 0) {
     oidcRoutes(app, { ...deps, oidc, states, cookies: OIDC_COOKIES, cookiePath: cookiePath(config, "oidc") });
   }

@@ -6,6 +6,7 @@ import { getLogger } from "../lib/log.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { SigningKey } from "../protocol/signatures.ts";
 import { AttributeTemplates } from "../services/sso/attribute_templates.ts";
+import { CasProvider } from "../services/sso/cas_provider.ts";
 import type { IdentityProvider } from "../services/sso/identity_provider.ts";
 import type { SecretKey } from "../services/sso/oidc_options.ts";
 import { EXTRA_PREFIX, OidcProvider } from "../services/sso/oidc_provider.ts";
@@ -15,6 +16,8 @@ import { SealedStates, STATE_LIFETIME_MS } from "../services/sso/sealed_state.ts
 export interface SsoProviders {
   readonly all: readonly IdentityProvider[];
   readonly oidc: readonly OidcProvider[];
+  /** Null where there is none. */
+  readonly cas: CasProvider | null;
   readonly states: SealedStates;
 }
 
@@ -33,6 +36,9 @@ export const OIDC_COOKIES = [
   ["oidc_session_no_samesite", "HttpOnly; Secure"],
 ] as const;
 
+/** The cookie of a login by CAS. */
+export const CAS_COOKIES = [["cas_session", "HttpOnly; SameSite=Lax"]] as const;
+
 /** Builds the providers. Throws `StartupError` for templates and keys that are none. */
 export async function openSsoProviders(
   { config, clock, key }: { config: Config; clock: Clock; key: SigningKey },
@@ -43,7 +49,8 @@ export async function openSsoProviders(
   for (const [i, options] of config.sso.oidcProviders.entries()) {
     oidc.push(await openOidc(options, { ...context, where: `oidc_providers.${i}` }));
   }
-  return { all: [...oidc], oidc, states };
+  const cas = openCas(context);
+  return { all: [...cas === null ? [] : [cas], ...oidc], oidc, cas, states };
 }
 
 /** Returns the path below which browsers bring a provider's cookies back. */
@@ -52,13 +59,39 @@ export function cookiePath({ publicBaseurl }: Config, provider: "cas" | "oidc" |
   return `${new URL(publicBaseurl).pathname}${folder}`;
 }
 
+/** Returns what makes the cookies of a sealed state. */
+function cookieMaker(
+  cookies: readonly (readonly [string, string])[],
+  path: string,
+): (sealed: string) => readonly string[] {
+  const lifetime = STATE_LIFETIME_MS / 1000;
+  return (sealed) => cookies.map(([name, flags]) => `${name}=${sealed}; Max-Age=${lifetime}; Path=${path}; ${flags}`);
+}
+
+function openCas({ config, states }: Context): CasProvider | null {
+  const { casConfig } = config.sso;
+  if (casConfig === null || !casConfig.enabled) return null;
+  const { idpName: name, idpIcon: icon, idpBrand: brand, allowNumericIds, requiredAttributes } = casConfig;
+  return new CasProvider({
+    ...{ states, send: sendBounded, cookies: cookieMaker(CAS_COOKIES, cookiePath(config, "cas")) },
+    options: {
+      ...casConfig,
+      info: { id: "cas", name, icon, brand },
+      serverUrl: casConfig.serverUrl.replace(/\/+$/, ""),
+      requiredAttributes: Object.entries(requiredAttributes)
+        .map(([attribute, value]) => ({ attribute, value, oneOf: null })),
+      numericIdsPrefix: allowNumericIds ? casConfig.numericIdsPrefix : null,
+      ticketUrl: `${config.publicBaseurl}_matrix/client/r0/login/cas/ticket`,
+    },
+  });
+}
+
 async function openOidc(
   options: OidcConfig,
   { config, clock, states, where }: Context & { where: string },
 ): Promise<OidcProvider> {
   const { texts, extraAttributes } = templatesOf(options);
   const clientSecret = options.clientSecret ?? await secretKeyOf(options, where);
-  const path = cookiePath(config, "oidc");
   return new OidcProvider({
     ...{ clock, states, send: sendBounded, log: getLogger("synapse.handlers.oidc"), extraAttributes },
     options: {
@@ -75,10 +108,7 @@ async function openOidc(
     templates: await AttributeTemplates.load(texts, `${where}.user_mapping_provider.config`),
     confirmLocalpart: options.userMappingProvider.config.confirm_localpart === true,
     hasLocalpart: Object.hasOwn(texts, "localpart_template"),
-    cookies: (sealed) =>
-      OIDC_COOKIES.map(([name, flags]) =>
-        `${name}=${sealed}; Max-Age=${STATE_LIFETIME_MS / 1000}; Path=${path}; ${flags}`
-      ),
+    cookies: cookieMaker(OIDC_COOKIES, cookiePath(config, "oidc")),
   });
 }
 
