@@ -9,7 +9,7 @@ import { LruCache } from "../lib/lru.ts";
 import { splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { Database, Db } from "./database.ts";
 import type { IdAllocator } from "./id_blocks.ts";
-import { numberTable, sql, textTable } from "./sql.ts";
+import { inList, numberTable, sql } from "./sql.ts";
 
 const DEFAULT_CACHED_KEYS = 50_000;
 
@@ -124,17 +124,21 @@ async function selectPair(db: Db, { type, stateKey }: { type: string; stateKey: 
     SELECT state_key_nid, type, state_key FROM state_keys WHERE type = ${type} AND state_key = ${stateKey}`);
 }
 
-/** Returns the rows of pairs, and perhaps of other pairs of the same types and state keys. */
+/** Returns the rows of pairs. One query for each type: asked for all at once, SQLite goes through all keys of a type. */
 async function selectPairs(db: Db, pairs: readonly { type: string; stateKey: string }[]): Promise<Row[]> {
-  const [only] = pairs;
-  if (pairs.length === 1 && only !== undefined) {
-    const row = await selectPair(db, only);
-    return row === null ? [] : [row];
+  const rows: Row[] = [];
+  for (const [type, ofType] of Map.groupBy(pairs, (pair) => pair.type)) {
+    const [only] = ofType;
+    if (ofType.length === 1 && only !== undefined) {
+      const row = await selectPair(db, only);
+      if (row !== null) rows.push(row);
+      continue;
+    }
+    rows.push(
+      ...await db.all<Row>(sql`
+      SELECT state_key_nid, type, state_key FROM state_keys
+      WHERE type = ${type} AND ${inList(sql`state_key`, ofType.map(({ stateKey }) => stateKey))}`),
+    );
   }
-  const types = [...new Set(pairs.map(({ type }) => type))];
-  const stateKeys = [...new Set(pairs.map(({ stateKey }) => stateKey))];
-  return await db.all<Row>(sql`
-    SELECT k.state_key_nid, k.type, k.state_key
-    FROM ${textTable(types)} AS t CROSS JOIN ${textTable(stateKeys)} AS s
-    JOIN state_keys k ON k.type = t.value AND k.state_key = s.value`);
+  return rows;
 }
