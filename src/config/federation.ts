@@ -1,18 +1,5 @@
 /** Options of the manual's sections "TLS" and "Federation". */
-import {
-  boolean,
-  duration,
-  integer,
-  list,
-  notYet,
-  nullable,
-  number,
-  object,
-  oneOf,
-  option,
-  string,
-  works,
-} from "./schema.ts";
+import { boolean, duration, integer, list, nullable, number, object, oneOf, option, string, works } from "./schema.ts";
 import { serverName } from "./values.ts";
 
 /** The table of the section "TLS". */
@@ -52,7 +39,11 @@ export const FEDERATION_OPTIONS = {
     works("The only servers to talk to; unset is all, an empty list is none."),
   ),
   federation_whitelist_endpoint_enabled: option(boolean, false, works("Show that list to users.")),
-  federation_metrics_domains: option(list(serverName), [], notYet("Servers with metrics of their own.")),
+  federation_metrics_domains: option(
+    list(serverName),
+    [],
+    works("Servers whose last event, sent and received, has a metric of its own."),
+  ),
   allow_profile_lookup_over_federation: option(boolean, true, works("Show profiles to other servers.")),
   allow_device_name_lookup_over_federation: option(boolean, false, works("Show names of devices to other servers.")),
   federation: option(object(FEDERATION), {}, works("Timeouts and retries of requests to other servers.")),

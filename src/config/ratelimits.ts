@@ -1,5 +1,5 @@
 /** Options of the manual's section "Ratelimiting", with the defaults of Synapse's code. */
-import { integer, notYet, nullable, object, option, works } from "./schema.ts";
+import { integer, nullable, object, option, works } from "./schema.ts";
 import { rateLimit } from "./values.ts";
 
 const LOGIN = {
@@ -81,8 +81,8 @@ export const RATELIMIT_OPTIONS = {
     works("Requests for keys to other devices, by user. Not in Synapse's manual."),
   ),
   federation_rr_transactions_per_room_per_second: option(
-    integer(),
+    integer({ min: 1 }),
     50,
-    notYet("Read receipts sent to other servers, by room and second."),
+    works("How many servers of a big room a second are told that somebody has read an old message."),
   ),
 };

@@ -44,7 +44,10 @@ export async function openCore(
   const { serverName } = config;
   const mail = await openMail(config);
   const sso = await openSsoProviders({ config, clock, key: signer.key });
-  const meters = await openMeters({ isEnabled: config.metrics.enableMetrics, serverName, clock });
+  const meters = await openMeters({
+    ...{ isEnabled: config.metrics.enableMetrics, serverName, clock },
+    federationDomains: config.federation.federationMetricsDomains,
+  });
   const takenOver = Promise.withResolvers<void>();
   const options = patient(databaseOptions(config.database), takenOver.resolve);
   const opened = database ?? await openDatabase(options, { serverName });

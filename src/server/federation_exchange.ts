@@ -159,7 +159,7 @@ function buildSending(
 ): { outbound: OutboundEdus; sender: FederationSender } {
   const { serverName } = config;
   const outbound: OutboundEdus = new OutboundEdus({
-    ...{ db, serverName, hosts },
+    ...{ db, clock, events, serverName, hosts },
     sender: () => sender,
     presence: () => userData.presence,
     deviceKeys: () => userData.deviceKeys,
@@ -171,6 +171,7 @@ function buildSending(
     ...{ db, clock, notifier, client, events, serverName, backoff, isAllowed },
     deviceLists: outbound.deviceLists,
     log: getLogger("synapse.federation.sender"),
+    wakeupsPerSecond: config.ratelimits.federationRrTransactionsPerRoomPerSecond,
     ...(hooks === null ? {} : { onSent: hooks.onSent }),
   });
   return { outbound, sender };

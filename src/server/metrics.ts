@@ -9,7 +9,7 @@ import { VERSION } from "../lib/version.ts";
 import { type ServerName, serverNameOf } from "../protocol/ids.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import type { Database, Tx } from "../storage/database.ts";
-import type { TransactionSize } from "../workers/federation_sender.ts";
+import type { ExchangedTransaction } from "../workers/federation_sender.ts";
 
 /** Told of what happens; a hook that is absent needs no call. */
 export interface Meters {
@@ -21,8 +21,8 @@ export interface Meters {
 export interface MeterHooks {
   readonly onAnswered: (answered: AnsweredRequest) => void;
   readonly onPersist: PersistHandler;
-  readonly onSent: (size: TransactionSize) => void;
-  readonly onReceived: (size: TransactionSize) => void;
+  readonly onSent: (size: ExchangedTransaction) => void;
+  readonly onReceived: (size: ExchangedTransaction) => void;
   readonly onPush: (isTaken: boolean) => void;
   /** Returns the database with its transactions timed. */
   readonly timed: (db: Database) => Database;
@@ -33,7 +33,13 @@ const TRANSACTION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 
 /** Returns what to tell; loads what metrics take only where they are wanted. */
 export async function openMeters(
-  { isEnabled, serverName, clock }: { isEnabled: boolean; serverName: ServerName; clock: Clock },
+  { isEnabled, serverName, clock, federationDomains }: {
+    isEnabled: boolean;
+    serverName: ServerName;
+    clock: Clock;
+    /** `federation_metrics_domains`. */
+    federationDomains: readonly string[];
+  },
 ): Promise<Meters> {
   if (!isEnabled) return { metrics: NO_METRICS, hooks: null };
   const metrics = await loadMetrics();
@@ -45,7 +51,7 @@ export async function openMeters(
     { name: "synapse_server_name_info", help: "The server's name", labels: ["server_name"] },
     () => [[{ server_name: serverName }, 1]],
   );
-  const federation = federationHooks(metrics, clock);
+  const federation = federationHooks(metrics, new Set(federationDomains));
   const hooks = {
     ...federation,
     onAnswered: requestHook(metrics),
@@ -115,7 +121,10 @@ function persistHook(metrics: Metrics, serverName: ServerName): PersistHandler {
   };
 }
 
-function federationHooks(metrics: Metrics, clock: Clock): Pick<MeterHooks, "onSent" | "onReceived"> {
+function federationHooks(
+  metrics: Metrics,
+  domains: ReadonlySet<string>,
+): Pick<MeterHooks, "onSent" | "onReceived"> {
   const counter = (name: string, help: string) => metrics.counter({ name, help });
   const sent = {
     transactions: counter("synapse_federation_client_sent_transactions_total", "Transactions sent to other servers"),
@@ -127,23 +136,40 @@ function federationHooks(metrics: Metrics, clock: Clock): Pick<MeterHooks, "onSe
     pdus: counter("synapse_federation_server_received_pdus_total", "Events received from other servers"),
     edus: counter("synapse_federation_server_received_edus_total", "EDUs received from other servers"),
   };
-  const last = { sent: 0, received: 0 };
-  metrics.gauge(
-    { name: "synapse_federation_last_sent_pdu_time", help: "When an event was last sent" },
-    () => last.sent,
-  );
-  metrics.gauge(
-    { name: "synapse_federation_last_received_pdu_time", help: "When an event last came" },
-    () => last.received,
-  );
-  const add = (kind: "sent" | "received", { pdus, edus }: TransactionSize) => {
+  const last = lastPduTimes(metrics, domains);
+  const add = (kind: "sent" | "received", { server, pdus, edus, lastTs }: ExchangedTransaction) => {
     const counters = kind === "sent" ? sent : received;
     counters.transactions.inc();
     counters.pdus.inc({}, pdus);
     counters.edus.inc({}, edus);
-    if (pdus > 0) last[kind] = clock.now() / 1_000;
+    if (lastTs !== null && domains.has(server)) last[kind].set(server, lastTs / 1_000);
   };
-  return { onSent: (size) => add("sent", size), onReceived: (size) => add("received", size) };
+  return { onSent: (done) => add("sent", done), onReceived: (done) => add("received", done) };
+}
+
+/** When the last event sent to, or received from, each of the servers in `federation_metrics_domains` was made. */
+function lastPduTimes(
+  metrics: Metrics,
+  domains: ReadonlySet<string>,
+): { readonly sent: Map<ServerName, number>; readonly received: Map<ServerName, number> } {
+  const last = { sent: new Map<ServerName, number>(), received: new Map<ServerName, number>() };
+  if (domains.size === 0) return last;
+  const gauge = (
+    { name, help, label }: { name: string; help: string; label: string },
+    times: Map<ServerName, number>,
+  ) =>
+    metrics.gauge(
+      { name, help, labels: [label] },
+      () => [...times].map(([server, time]) => [{ [label]: server }, time]),
+    );
+  const sent = "The time of the last event sent to a server of federation_metrics_domains";
+  gauge({ name: "synapse_federation_last_sent_pdu_time", help: sent, label: "destination_server_name" }, last.sent);
+  const received = "The time of the last event received from a server of federation_metrics_domains";
+  gauge(
+    { name: "synapse_federation_last_received_pdu_time", help: received, label: "origin_server_name" },
+    last.received,
+  );
+  return last;
 }
 
 function pushHook(metrics: Metrics): MeterHooks["onPush"] {

@@ -35,7 +35,13 @@ export interface FederationInboxDeps {
     edu: { readonly type: string; readonly content: JsonObject },
   ) => Promise<void>;
   /** Told of each transaction that was new. */
-  readonly onReceived?: (size: { readonly pdus: number; readonly edus: number }) => void;
+  readonly onReceived?: (received: {
+    readonly server: ServerName;
+    readonly pdus: number;
+    readonly edus: number;
+    /** The latest `origin_server_ts` of the events; null without one. */
+    readonly lastTs: number | null;
+  }) => void;
 }
 
 /** Spec: "Transactions may be limited in size". */
@@ -65,7 +71,7 @@ export class FederationInbox {
       const before = await selectReceivedTransaction(db, { origin, txnId });
       if (before !== null) return before;
       const [results] = await Promise.all([this.#receivePdus(origin, pdus), this.#receiveEdus(origin, edus)]);
-      this.#deps.onReceived?.({ pdus: pdus.length, edus: edus.length });
+      this.#deps.onReceived?.({ server: origin, pdus: pdus.length, edus: edus.length, lastTs: latestOf(pdus) });
       const response = JSON.stringify({ pdus: results });
       const row = { origin, txnId, response, receivedTs: clock.now() };
       await db.transaction((tx) => insertReceivedTransaction(tx, row));
@@ -143,6 +149,13 @@ function goodOf(checked: readonly CheckedPdu[], results: Results): ReceivedEvent
     else if (outcome.eventId !== null) results[outcome.eventId] = { error: outcome.reason };
   }
   return good;
+}
+
+function latestOf(pdus: readonly JsonValue[]): number | null {
+  const times = pdus.map((pdu) => isJsonObject(pdu) ? Number(pdu["origin_server_ts"]) : NaN).filter(
+    Number.isSafeInteger,
+  );
+  return times.length === 0 ? null : Math.max(...times);
 }
 
 function listOf(value: JsonValue | undefined, { name, max }: { name: string; max: number }): readonly JsonValue[] {

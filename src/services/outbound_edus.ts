@@ -1,8 +1,10 @@
 /** What is told to other servers beside events: EDUs. Spec: server-server API, "EDUs" and the modules that define them. */
+import type { Clock } from "../lib/clock.ts";
 import { randomString } from "../lib/random.ts";
 import { canonicalJson } from "../protocol/canonical_json.ts";
-import { type RoomId, type ServerName, serverNameOf, type UserId } from "../protocol/ids.ts";
+import { type EventId, type RoomId, type ServerName, serverNameOf, type UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
+import type { EventStore } from "../rooms/event_store.ts";
 import type { RoomHosts } from "../rooms/room_hosts.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { insertFederationEdus, selectDeviceListsFor, selectServersOfUser } from "../storage/federation_outbox.ts";
@@ -16,13 +18,19 @@ import type { TypingChange } from "./typing.ts";
 /** Hands EDUs to the sender. */
 export interface EduSender {
   wake(servers: Iterable<string>): void;
-  sendEphemeral(servers: Iterable<string>, edu: { readonly key: string; readonly json: string }): void;
+  sendEphemeral(
+    servers: Iterable<string>,
+    edu: { readonly key: string; readonly json: string },
+    options?: { readonly canWait?: boolean },
+  ): void;
 }
 
 /** What EDUs are made from. */
 export interface OutboundEdusDeps {
   readonly db: Database;
   readonly serverName: ServerName;
+  readonly clock: Clock;
+  readonly events: EventStore;
   readonly hosts: RoomHosts;
   readonly sender: () => EduSender;
   readonly presence: () => PresenceService;
@@ -48,11 +56,27 @@ export class OutboundEdus {
     await this.#toRoom(roomId, { type: "m.typing", key: `${roomId} ${userId}`, content });
   }
 
-  /** Tells the servers in a room what a user read. */
+  /**
+   * Tells the servers in a room what a user read. In rooms with many, most servers can wait to hear that somebody has read
+   * an old message; that of its author hears at once.
+   */
   async receipt({ roomId, userId, eventId, threadId, ts }: Receipt & { readonly roomId: RoomId }): Promise<void> {
     const data: JsonObject = threadId === "" ? { ts } : { ts, thread_id: threadId };
     const content = { [roomId]: { "m.read": { [userId]: { data, event_ids: [eventId] } } } };
-    await this.#toRoom(roomId, { type: "m.receipt", key: `${roomId} ${userId} ${threadId}`, content });
+    const edu = { key: `m.receipt ${roomId} ${userId} ${threadId}`, json: eduText("m.receipt", content) };
+    const servers = await this.#serversIn(roomId);
+    const author = servers.length < MANY_SERVERS ? null : await this.#authorOfOld(eventId as EventId);
+    if (author === null) return this.#deps.sender().sendEphemeral(servers, edu);
+    this.#deps.sender().sendEphemeral(servers.filter((server) => server === author), edu);
+    this.#deps.sender().sendEphemeral(servers.filter((server) => server !== author), edu, { canWait: true });
+  }
+
+  /** Returns the server of who sent an event, or null for one that came a short time ago. */
+  async #authorOfOld(eventId: EventId): Promise<ServerName | null> {
+    const { events, clock } = this.#deps;
+    const stored = await events.getById(eventId);
+    if (stored === null || clock.now() - stored.receivedTs < RECENT_MS) return null;
+    return serverNameOf(stored.event.sender);
   }
 
   /** Tells the servers that share a room with a user how present they are. */
@@ -142,13 +166,20 @@ export class OutboundEdus {
     roomId: RoomId,
     { type, key, content }: { type: string; key: string; content: JsonObject },
   ): Promise<void> {
-    const { hosts, serverName, sender } = this.#deps;
-    const servers = [...(await hosts.inRoom(roomId)).keys()].filter((server) => server !== serverName);
-    if (servers.length > 0) sender().sendEphemeral(servers, { key: `${type} ${key}`, json: eduText(type, content) });
+    const servers = await this.#serversIn(roomId);
+    this.#deps.sender().sendEphemeral(servers, { key: `${type} ${key}`, json: eduText(type, content) });
+  }
+
+  async #serversIn(roomId: RoomId): Promise<ServerName[]> {
+    const { hosts, serverName } = this.#deps;
+    return [...(await hosts.inRoom(roomId)).keys()].filter((server) => server !== serverName);
   }
 }
 
 const EDUS_A_USER = 2;
+/** In rooms with fewer servers, receipts are sent at once. As in Synapse. */
+const MANY_SERVERS = 10;
+const RECENT_MS = 60_000;
 /** Stands for the devices of a user who has none left. */
 const NO_DEVICE = "NONE";
 

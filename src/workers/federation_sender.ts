@@ -31,6 +31,7 @@ import {
 } from "../storage/federation_outbox.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import { type EphemeralEdu, EphemeralQueue } from "./federation_ephemeral.ts";
+import { FederationWakeups } from "./federation_wakeups.ts";
 
 /** What the sender is built from. */
 export interface FederationSenderDeps {
@@ -48,14 +49,19 @@ export interface FederationSenderDeps {
     server: ServerName,
     range: { after: number; upTo: number; limit: number },
   ) => Promise<{ edus: readonly string[]; upTo: number }>;
+  /** How many servers a second are woken for what can wait. */
+  readonly wakeupsPerSecond: number;
   /** Told of each transaction that a server took. */
-  readonly onSent?: (size: TransactionSize) => void;
+  readonly onSent?: (sent: ExchangedTransaction) => void;
 }
 
-/** What a transaction held. */
-export interface TransactionSize {
+/** What a transaction held, and with which server it was exchanged. */
+export interface ExchangedTransaction {
+  readonly server: ServerName;
   readonly pdus: number;
   readonly edus: number;
+  /** `origin_server_ts` of the last event; null without one. */
+  readonly lastTs: number | null;
 }
 
 /** One server's queue. */
@@ -72,6 +78,7 @@ interface Destination {
 interface Transaction {
   readonly events: readonly OutboxEvent[];
   readonly pdus: readonly string[];
+  readonly lastTs: number | null;
   readonly edus: readonly string[];
   readonly ephemeral: readonly EphemeralEdu[];
   readonly cursor: FederationCursor;
@@ -97,9 +104,18 @@ export class FederationSender implements AsyncDisposable {
   readonly #slots = new Semaphore(MAX_PARALLEL);
   readonly #stopping = new AbortController();
   readonly #running = new Set<Promise<void>>();
+  readonly #wakeups: FederationWakeups;
 
   constructor(deps: FederationSenderDeps) {
     this.#deps = deps;
+    this.#wakeups = new FederationWakeups({
+      ...{ clock: deps.clock, perSecond: deps.wakeupsPerSecond, signal: this.#stopping.signal },
+      wake: (server) => {
+        const hasWork = (this.#destinations.get(server)?.ephemeral.size ?? 0) > 0;
+        if (hasWork) this.wake([server]);
+        return hasWork;
+      },
+    });
   }
 
   /** How many servers something is being sent to. */
@@ -127,8 +143,7 @@ export class FederationSender implements AsyncDisposable {
     if (this.#stopping.signal.aborted) return;
     for (const name of servers) {
       const server = parseServerName(name);
-      if (server === null || server === this.#deps.serverName || !this.#deps.isAllowed(server)) continue;
-      if (this.#waiting.has(server)) continue;
+      if (server === null || !this.#maySendTo(server)) continue;
       const destination = this.#destinationOf(server);
       destination.isDue = true;
       destination.isBehind ||= isBehind;
@@ -136,14 +151,19 @@ export class FederationSender implements AsyncDisposable {
     }
   }
 
-  /** Sends an EDU that may get lost; a later one with the same key takes the place of one that waits. */
-  sendEphemeral(servers: Iterable<string>, edu: EphemeralEdu): void {
-    const wanted = [...servers].filter((name) => !this.#waiting.has(name as ServerName));
-    for (const name of wanted) {
+  /**
+   * Sends an EDU that may get lost; a later one with the same key takes the place of one that waits. What can wait goes
+   * along with what is sent next, or when it is the server's turn.
+   */
+  sendEphemeral(servers: Iterable<string>, edu: EphemeralEdu, { canWait = false }: { canWait?: boolean } = {}): void {
+    const wanted = [...servers].flatMap((name) => {
       const server = parseServerName(name);
-      if (server !== null && server !== this.#deps.serverName) this.#destinationOf(server).ephemeral.put(edu);
-    }
-    this.wake(wanted);
+      return server !== null && this.#maySendTo(server) ? [server] : [];
+    });
+    for (const server of wanted) this.#destinationOf(server).ephemeral.put(edu);
+    if (!canWait) return this.wake(wanted);
+    const work = this.#wakeups.add(wanted);
+    if (work !== null) this.#track(work);
   }
 
   /** Forgets what is long past, but for the last event of each room. */
@@ -159,6 +179,11 @@ export class FederationSender implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#running);
+  }
+
+  #maySendTo(server: ServerName): boolean {
+    const { serverName, isAllowed } = this.#deps;
+    return server !== serverName && isAllowed(server) && !this.#waiting.has(server);
   }
 
   #destinationOf(server: ServerName): Destination {
@@ -199,8 +224,9 @@ export class FederationSender implements AsyncDisposable {
       }
     } finally {
       destination.isRunning = false;
+      // What can wait is left until it is the server's turn.
       if (!destination.isDue && destination.ephemeral.size === 0) this.#destinations.delete(server);
-      else if (!this.#waiting.has(server) && !this.#stopping.signal.aborted) this.#run(destination);
+      else if (destination.isDue && !this.#stopping.signal.aborted) this.#run(destination);
     }
   }
 
@@ -216,7 +242,8 @@ export class FederationSender implements AsyncDisposable {
     if (pdus.length > 0 || all.length > 0) {
       try {
         await this.#send(destination.server, { pdus, edus: all });
-        this.#deps.onSent?.({ pdus: pdus.length, edus: all.length });
+        const { server } = destination;
+        this.#deps.onSent?.({ server, pdus: pdus.length, edus: all.length, lastTs: transaction.lastTs });
       } catch (error) {
         destination.ephemeral.putBack(ephemeral);
         throw error;
@@ -244,10 +271,12 @@ export class FederationSender implements AsyncDisposable {
     const isNothing = events.length + queued.length + lists.edus.length + passing.length === 0 &&
       lists.upTo === cursor.deviceLists;
     if (isNothing) return null;
-    const stored = await this.#deps.events.byNid(events.map(({ eventNid }) => eventNid));
+    const found = await this.#deps.events.byNid(events.map(({ eventNid }) => eventNid));
+    const stored = events.flatMap(({ eventNid }) => found.get(eventNid) ?? []);
     return {
       events,
-      pdus: events.flatMap(({ eventNid }) => stored.get(eventNid)?.json ?? []),
+      pdus: stored.map(({ json }) => json),
+      lastTs: stored.at(-1)?.event.originServerTs ?? null,
       edus: [...queued.map(({ json }) => json), ...lists.edus],
       ephemeral: passing,
       cursor: { events: events.at(-1)?.position ?? cursor.events, deviceLists: lists.upTo },

@@ -47,10 +47,16 @@ const DAY = 86_400_000;
 /** All room versions, as the query of `make_join`. */
 export const ALL_VERSIONS = listRoomVersions().map(({ id }) => `ver=${id}`).join("&");
 
-/** Starts one. */
-export async function startResident(database: TestDatabase, config: Record<string, unknown> = {}): Promise<Resident> {
+/** Starts one; `config` adds to its configuration and may need the peer's name. */
+export async function startResident(
+  database: TestDatabase,
+  config: Record<string, unknown> | ((peer: string) => Record<string, unknown>) = {},
+): Promise<Resident> {
+  const peer = await startPeer();
+  const signer = peerSigner(peer.port);
+  const own = typeof config === "function" ? config(signer.serverName) : config;
   const usual = { federation_custom_ca_list: [CA_PATH], ip_range_blacklist: [], trusted_key_servers: [] };
-  const hs = await TestServer.start({ database, dns: testDns(), config: { ...usual, ...config } });
+  const hs = await TestServer.start({ database, dns: testDns(), config: { ...usual, ...own } });
   const { core } = hs.parts;
   const federation = await buildFederation(core, { dns: testDns() });
   const federationRooms = buildFederationRooms(core, { ...hs.parts, federation });
@@ -63,8 +69,6 @@ export async function startResident(database: TestDatabase, config: Record<strin
     ...{ resources: new Set(["federation", "keys", "openid"]), xForwarded: false, requestIdHeader: null, name: "test" },
   });
   const listener = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (r) => handler(r, "127.0.0.1"));
-  const peer = await startPeer();
-  const signer = peerSigner(peer.port);
   peer.handler = () => ({ json: keyDocument(signer, { validUntilTs: Date.now() + DAY }) });
 
   const base = `http://127.0.0.1:${listener.addr.port}`;
