@@ -145,8 +145,12 @@ export const SERVER_OPTIONS = {
   ip_range_whitelist: option(list(ipRange), [], works("Exceptions from `ip_range_blacklist`.")),
   manhole: option(nullable(integer({ max: 65535 })), null, noEffect("Port of a Python shell.", PYTHON_ONLY)),
   manhole_settings: option(object(MANHOLE), {}, noEffect("Login of the Python shell.", PYTHON_ONLY)),
-  http_proxy: option(nullable(string), null, notYet("Proxy for outbound HTTP requests.")),
-  https_proxy: option(nullable(string), null, works("Proxy for outbound HTTPS requests.")),
+  http_proxy: option(nullable(string), null, works("Proxy for pushes and URL previews over HTTP.")),
+  https_proxy: option(
+    nullable(string),
+    null,
+    works("Proxy for requests to other servers, and for pushes and URL previews over HTTPS."),
+  ),
   no_proxy_hosts: option(list(string), [], works("Hosts reached without the proxy.")),
   matrix_authentication_service: option(
     object(AUTHENTICATION_SERVICE),

@@ -15,7 +15,8 @@ import { Connections, type ConnectionsDeps, type TlsPolicy } from "./connections
 import { Discovery } from "./discovery.ts";
 import { type Dns, systemDns } from "./dns.ts";
 import { IpPolicy } from "./ip_policy.ts";
-import { bypassesProxy, parseProxy } from "./proxy.ts";
+import { bypassesProxy } from "./proxy.ts";
+import { proxyOf } from "./web_proxies.ts";
 import { WellKnown } from "./well_known.ts";
 
 /** What the configuration does not say. */
@@ -108,8 +109,7 @@ async function readAuthorities(path: string): Promise<string> {
 }
 
 function proxiesOf({ server }: Config): ConnectionsDeps["proxyFor"] {
-  if (server.httpsProxy === null) return () => null;
-  const proxy = parseProxy(server.httpsProxy);
-  if (proxy === null) throw new StartupError('"https_proxy" is not the URL of an HTTP proxy');
+  const proxy = proxyOf("https_proxy", server.httpsProxy);
+  if (proxy === null) return () => null;
   return (host) => bypassesProxy(host, server.noProxyHosts) ? null : proxy;
 }

@@ -1,5 +1,6 @@
 /** The media repository put together from its parts, by the configuration. */
 import type { Config } from "../config/config.ts";
+import { WebProxies } from "../federation/web_proxies.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import type { Database } from "../storage/database.ts";
@@ -40,6 +41,8 @@ export interface MediaDeps {
   readonly jobTimeoutMs?: number;
   /** Finds the addresses of sites for previews; by default the machine's resolver. */
   readonly resolve?: Resolve;
+  /** Through which proxies previews are fetched; none by default. */
+  readonly proxies?: WebProxies;
   /** What the server calls itself to the sites of URL previews. */
   readonly userAgent?: string;
 }
@@ -117,7 +120,9 @@ export class Media {
 }
 
 /** Loads the fetcher when it is used: its HTTP client takes 25 MB of memory. */
-async function openFetcher({ settings, resolve, userAgent = `synapse-ts/${VERSION}` }: MediaDeps): Promise<Fetcher> {
+async function openFetcher(
+  { settings, resolve, proxies, userAgent = `synapse-ts/${VERSION}` }: MediaDeps,
+): Promise<Fetcher> {
   const { Fetcher } = await import("./preview/fetcher.ts");
   return new Fetcher({
     addresses: new AddressRules({
@@ -127,6 +132,7 @@ async function openFetcher({ settings, resolve, userAgent = `synapse-ts/${VERSIO
     urls: new UrlRules(settings.urlPreviewUrlBlacklist),
     acceptLanguage: settings.urlPreviewAcceptLanguage,
     userAgent: `${userAgent} (bot)`,
+    proxies: proxies ?? new WebProxies({ httpProxy: null, httpsProxy: null, noProxyHosts: [] }),
     ...(resolve === undefined ? {} : { resolve }),
   });
 }

@@ -1,6 +1,7 @@
 /** Builds every part of the server once, with exactly what it needs. */
 import { userAgentOf } from "../config/user_agent.ts";
 import type { Dns } from "../federation/dns.ts";
+import { WebProxies } from "../federation/web_proxies.ts";
 import { FederationMedia } from "../media/federation_media.ts";
 import { Media } from "../media/media.ts";
 import type { RemoteMedia } from "../media/remote_media.ts";
@@ -174,7 +175,9 @@ async function profileOf(
 function openMedia({ config, db, clock }: Core, remote: RemoteMedia): Promise<Media> {
   const { serverName, publicBaseurl, media: settings } = config;
   const userAgent = userAgentOf(config);
-  return Media.open({ ...{ db, clock, serverName, publicBaseurl, settings, userAgent }, baseFolder: ".", remote });
+  const proxies = new WebProxies(config.server);
+  const base = { db, clock, serverName, publicBaseurl, settings, userAgent, proxies };
+  return Media.open({ ...base, baseFolder: ".", remote });
 }
 
 function buildSync(

@@ -3,6 +3,7 @@ import { userAgentOf } from "../config/user_agent.ts";
 import { randomInt } from "node:crypto";
 import { systemDns } from "../federation/dns.ts";
 import { IpPolicy } from "../federation/ip_policy.ts";
+import { WebProxies } from "../federation/web_proxies.ts";
 import { getLogger } from "../lib/log.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { AccountDataService } from "../services/account_data.ts";
@@ -125,6 +126,7 @@ function buildPool(
   const gateways = new PushGateways({
     dns: systemDns(),
     ipPolicy: new IpPolicy({ denied: server.ipRangeBlacklist, allowed: server.ipRangeWhitelist }),
+    proxies: new WebProxies(server),
     userAgent: userAgentOf(core.config),
   });
   const log = getLogger("synapse.push.httppusher");

@@ -1,5 +1,6 @@
 /** Logins at identity providers, put together. */
 import { userAgentOf } from "../config/user_agent.ts";
+import { WebProxies } from "../federation/web_proxies.ts";
 import { describeError } from "../lib/describe_error.ts";
 import { getLogger } from "../lib/log.ts";
 import type { Media } from "../media/media.ts";
@@ -99,6 +100,7 @@ class Pictures implements AsyncDisposable {
       urls: new UrlRules([]),
       acceptLanguage: ["en"],
       userAgent: userAgentOf(config),
+      proxies: new WebProxies(config.server),
     });
   }
 }

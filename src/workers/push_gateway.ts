@@ -2,7 +2,7 @@
  * Requests to push gateways. Spec: Push Gateway API, `POST /_matrix/push/v1/notify`.
  *
  * Users choose the addresses, so each connection is judged by the address it is made to: `ip_range_blacklist` holds for
- * literals and for every resolved address alike, and redirects are not followed.
+ * literals and for every resolved address alike, and redirects are not followed. Behind a proxy it holds for literals.
  */
 import { isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
@@ -10,12 +10,14 @@ import { type Agent, type buildConnector, loadUndici } from "../lib/undici.ts";
 import { openSocket, readBody } from "../federation/connections.ts";
 import type { Dns } from "../federation/dns.ts";
 import type { IpPolicy } from "../federation/ip_policy.ts";
+import type { WebProxies } from "../federation/web_proxies.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 
 /** What requests are made with. */
 export interface PushGatewaysDeps {
   readonly dns: Pick<Dns, "lookup">;
   readonly ipPolicy: IpPolicy;
+  readonly proxies: WebProxies;
   readonly userAgent: string;
 }
 
@@ -37,12 +39,13 @@ export class PushGateways implements AsyncDisposable {
 
   /** Sends a notification; returns the push keys that the gateway rejects. Throws when it was not taken. */
   async notify(url: string, notification: JsonObject): Promise<string[]> {
-    const { origin, pathname, search } = new URL(url);
-    const agent = await (this.#agent ??= this.#openAgent());
-    const answer = await agent.request({
-      origin,
+    const target = new URL(url);
+    const { origin, pathname, search } = target;
+    const dispatcher = await this.#deps.proxies.dispatcherFor(target) ?? await (this.#agent ??= this.#openAgent());
+    this.#assertLiteralAllowed(target);
+    const answer = await (await loadUndici()).request(origin + pathname + search, {
+      dispatcher,
       method: "POST",
-      path: pathname + search,
       headers: { "content-type": "application/json", "user-agent": this.#deps.userAgent },
       body: JSON.stringify({ notification }),
       signal: AbortSignal.timeout(TIMEOUT_MS),
@@ -61,6 +64,14 @@ export class PushGateways implements AsyncDisposable {
   /** Ends the requests under way. */
   async [Symbol.asyncDispose](): Promise<void> {
     await (await this.#agent)?.destroy();
+    await this.#deps.proxies[Symbol.asyncDispose]();
+  }
+
+  /** The connector judges every address; behind a proxy only those that stand in the URL can be. */
+  #assertLiteralAllowed({ hostname }: URL): void {
+    const host = hostname.replace(/^\[|\]$/g, "");
+    if (isIP(host) === 0 || this.#deps.ipPolicy.allows(host)) return;
+    throw new Error("The address of the push gateway is not allowed");
   }
 
   async #openAgent(): Promise<Agent> {

@@ -6,6 +6,7 @@ import type { LookupFunction } from "node:net";
 import type { Readable } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { Agent, request } from "undici";
+import type { WebProxies } from "../../federation/web_proxies.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import { webStreamOf } from "../node_streams.ts";
 import type { AddressRules, Resolve } from "./address_rules.ts";
@@ -29,6 +30,7 @@ export interface FetcherDeps {
   readonly urls: UrlRules;
   readonly acceptLanguage: readonly string[];
   readonly userAgent: string;
+  readonly proxies: WebProxies;
   readonly resolve?: Resolve;
 }
 
@@ -90,6 +92,7 @@ export class Fetcher implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();
+    await this.#deps.proxies[Symbol.asyncDispose]();
   }
 
   async #request(url: URL, { signal, accept }: { signal: AbortSignal; accept: string }) {
@@ -98,10 +101,10 @@ export class Fetcher implements AsyncDisposable {
     target.username = "";
     target.password = "";
     target.hash = "";
-    const { acceptLanguage, userAgent } = this.#deps;
+    const { acceptLanguage, userAgent, proxies } = this.#deps;
     try {
       return await request(target, {
-        dispatcher: this.#agent,
+        dispatcher: await proxies.dispatcherFor(target) ?? this.#agent,
         signal,
         headers: {
           "user-agent": userAgent,
