@@ -98,7 +98,11 @@ export class PostgresClaim implements AsyncDisposable {
 async function connectAndLock(server: PostgresServer, waitMs: number): Promise<PostgresConnection | null> {
   const connection = await PostgresConnection.open(server);
   try {
-    await connection.query(sql`SELECT set_config('lock_timeout', ${String(Math.max(1, waitMs))}, false)`);
+    // Else PostgreSQL would take a machine that has gone for two hours to be there still, and keep the lock for it.
+    await connection.query(sql`
+      SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+        set_config('tcp_keepalives_count', '3', false),
+        set_config('lock_timeout', ${String(Math.max(1, waitMs))}, false)`);
     await connection.query(sql`SELECT pg_advisory_lock(${raw(String(SERVER_LOCK))}::BIGINT)`);
     return connection;
   } catch (error) {
