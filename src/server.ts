@@ -7,13 +7,15 @@
  */
 import type { Config } from "./config/config.ts";
 import type { Dns } from "./federation/dns.ts";
+import { acmeChallengeRoutes } from "./http/acme_challenges.ts";
 import { Listeners } from "./http/listeners.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import { getLogger } from "./lib/log.ts";
+import { openCertificates } from "./server/certificates.ts";
 import { openCore } from "./server/core.ts";
 import { startGauges } from "./server/gauges.ts";
 import { buildParts, type Parts } from "./server/parts.ts";
-import { readCertificate, reload } from "./server/reload.ts";
+import { reload } from "./server/reload.ts";
 import { buildApp } from "./server/routes.ts";
 import { startTimers } from "./server/timers.ts";
 import type { Database } from "./storage/database.ts";
@@ -50,14 +52,16 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     const parts = await buildParts(core, overrides.dns === undefined ? {} : { dns: overrides.dns });
     await parts.accounts.validity?.start();
     const log = getLogger("synapse.access.http");
-    const certificate = await readCertificate(config);
+    const certificates = await openCertificates(core);
     const app = buildApp(parts);
+    if (certificates.challenges !== null) acmeChallengeRoutes(app, certificates.challenges);
     const { hooks } = core.meters;
     const observers = hooks === null ? {} : { onAnswered: hooks.onAnswered };
     const listeners = await Listeners.open({ app, clock, log, ...observers }, {
       listeners: config.listeners,
-      certificate,
+      certificate: certificates.current,
     });
+    certificates.keep(listeners, parts.stopping.signal);
     const timers = startTimers(parts);
     if (hooks !== null) startGauges(parts);
     await parts.accounts.userRooms.start();

@@ -109,7 +109,10 @@ function checkValidity({ registration: { accountValidity }, email }: SectionValu
 
 function checkListeners({ listeners, tls }: SectionValues, report: Report): void {
   const needsTls = listeners.listeners.findIndex((listener) => listener.tls);
-  if (needsTls >= 0 && (tls.tlsCertificatePath === null || tls.tlsPrivateKeyPath === null)) {
+  if (tls.acme.enabled && needsTls < 0) {
+    report.problem(["acme", "enabled"], 'needs a listener with "tls: true", which uses the certificate');
+  }
+  if (needsTls >= 0 && !tls.acme.enabled && (tls.tlsCertificatePath === null || tls.tlsPrivateKeyPath === null)) {
     report.problem(
       ["listeners", needsTls, "tls"],
       'needs "tls_certificate_path" and "tls_private_key_path" to be set',

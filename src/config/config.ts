@@ -61,6 +61,7 @@ function assemble(
   const baseurl = publicBaseurl ?? `https://${serverName}/`;
   return {
     ...sections,
+    tls: withAcmePaths(sections.tls, join(configDirectory, serverName)),
     serverName,
     publicBaseurl: baseurl.endsWith("/") ? baseurl : `${baseurl}/`,
     hasPublicBaseurl: publicBaseurl !== null,
@@ -69,6 +70,16 @@ function assemble(
     logConfigPath: logging.logConfig,
     signingKeyPath: sections.signingKeys.signingKeyPath ?? join(configDirectory, `${serverName}.signing.key`),
     configDirectory,
+  };
+}
+
+/** A certificate that the server gets by itself needs no option to say where it is kept. */
+function withAcmePaths(tls: SectionValues["tls"], base: string): SectionValues["tls"] {
+  if (!tls.acme.enabled) return tls;
+  return {
+    ...tls,
+    tlsCertificatePath: tls.tlsCertificatePath ?? `${base}.tls.crt`,
+    tlsPrivateKeyPath: tls.tlsPrivateKeyPath ?? `${base}.tls.key`,
   };
 }
 

@@ -2,6 +2,7 @@
  * The table of all options, by the sections of Synapse's manual. It is the only source: reading, warnings and the manual
  * (`docs/configuration.md`) come from it. To add an option, add it to the table of its section's file.
  */
+import { ACME_OPTIONS } from "./acme.ts";
 import { API_OPTIONS, SIGNING_KEY_OPTIONS } from "./api.ts";
 import { BLOCKING_OPTIONS } from "./blocking.ts";
 import { CACHING_OPTIONS, DATABASE_OPTIONS, LOGGING_OPTIONS } from "./database.ts";
@@ -28,7 +29,7 @@ export const SECTIONS = {
   listeners: LISTENER_OPTIONS,
   email: EMAIL_OPTIONS,
   blocking: BLOCKING_OPTIONS,
-  tls: TLS_OPTIONS,
+  tls: { ...TLS_OPTIONS, ...ACME_OPTIONS },
   federation: FEDERATION_OPTIONS,
   caching: CACHING_OPTIONS,
   database: DATABASE_OPTIONS,

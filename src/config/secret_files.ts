@@ -19,6 +19,7 @@ const SECRETS = [
 
 /** Secrets within other options, or within each item of a list. Sorted. */
 const INNER_SECRETS: readonly (readonly [string, string])[] = [
+  ["acme", "eab_hmac_key"],
   ["email", "smtp_pass"],
   ["jwt_config", "secret"],
   ["matrix_authentication_service", "secret"],

@@ -7,8 +7,9 @@
 import type { ListenerConfig } from "../config/listeners.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import type { Certificate } from "../services/acme_challenges.ts";
 import { createHandler, type HandlerDeps, impliedResources, type RequestHandler } from "./handler.ts";
-import { type Certificate, TlsListener } from "./tls_listener.ts";
+import { TlsListener } from "./tls_listener.ts";
 import { listenPlain } from "./plain_listener.ts";
 
 /** A socket that accepts requests. */
@@ -109,11 +110,36 @@ export class Listeners {
       if (certificate === null) throw new Error(`The listener on port ${port} has no TLS certificate`);
       return await TlsListener.listen({ handler, hostname, port, certificate, log: deps.log });
     } catch (error) {
-      // "::" usually takes IPv4 as well, so listening on both addresses is asking twice for the same.
-      if (hostname === "0.0.0.0" && bound.includes("::") && isAddressInUse(error)) return null;
+      if (isCovered(hostname, { bound, error })) return null;
       throw error;
     }
   }
+}
+
+/** Opens a plain port on several addresses, or on none. */
+export async function listenOnAll(
+  deps: Pick<ListenersDeps, "clock" | "log">,
+  { handler, port, bindAddresses }: { handler: RequestHandler; port: number; bindAddresses: readonly string[] },
+): Promise<readonly Listener[]> {
+  const open: Listener[] = [];
+  try {
+    for (const hostname of bindAddresses) {
+      const listener = await listenPlain(deps, { handler, hostname, port }).catch((error) => {
+        if (isCovered(hostname, { bound: bindAddresses, error })) return null;
+        throw error;
+      });
+      if (listener !== null) open.push(listener);
+    }
+  } catch (error) {
+    await Promise.all(open.map((listener) => listener.stop(0)));
+    throw error;
+  }
+  return open;
+}
+
+/** "::" usually takes IPv4 as well, so listening on both addresses is asking twice for the same. */
+function isCovered(hostname: string, { bound, error }: { bound: readonly string[]; error: unknown }): boolean {
+  return hostname === "0.0.0.0" && bound.includes("::") && isAddressInUse(error);
 }
 
 function handlerFor(deps: ListenersDeps, config: ListenerConfig): RequestHandler {

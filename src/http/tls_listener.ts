@@ -8,14 +8,9 @@ import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
 import type { Logger } from "../lib/log.ts";
 import { describeError } from "../lib/describe_error.ts";
+import type { Certificate } from "../services/acme_challenges.ts";
 import type { RequestHandler } from "./handler.ts";
 import type { Listener } from "./listeners.ts";
-
-/** A certificate chain and its key, in PEM. */
-export interface Certificate {
-  readonly cert: string;
-  readonly key: string;
-}
 
 /** How to listen. */
 export interface TlsListenerOptions {

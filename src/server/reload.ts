@@ -2,9 +2,9 @@
 import { loadAppservices } from "../config/appservices.ts";
 import type { Config } from "../config/config.ts";
 import type { Listeners } from "../http/listeners.ts";
-import { StartupError } from "../lib/startup_error.ts";
 import { limitsOf } from "../services/rate_limits.ts";
 import { scaleCaches } from "./caches.ts";
+import { currentCertificate } from "./certificates.ts";
 import type { Parts } from "./parts.ts";
 
 /**
@@ -17,31 +17,11 @@ export async function reload(
   { parts, listeners }: { parts: Parts; listeners: Listeners },
 ): Promise<void> {
   const { accounts, federation, rooms, users } = parts;
-  const certificate = await readCertificate(config);
+  const certificate = await currentCertificate(config);
   const registrations = await loadAppservices(config.api.appServiceConfigFiles);
   if (certificate !== null) listeners.setCertificate(certificate);
   accounts.limits.setLimits(limitsOf(config.ratelimits));
   federation.limits.setOptions(config.ratelimits.rcFederation);
   scaleCaches(rooms, config.caching);
   await users.replaceServices(registrations);
-}
-
-/** Reads the certificate and its key, where a listener needs them. */
-export async function readCertificate({ tls, listeners }: Config): Promise<{ cert: string; key: string } | null> {
-  if (!listeners.some((listener) => listener.tls)) return null;
-  const { tlsCertificatePath, tlsPrivateKeyPath } = tls;
-  if (tlsCertificatePath === null || tlsPrivateKeyPath === null) {
-    throw new StartupError(
-      'A listener has "tls: true", but "tls_certificate_path" or "tls_private_key_path" is not set',
-    );
-  }
-  return { cert: await readFile(tlsCertificatePath), key: await readFile(tlsPrivateKeyPath) };
-}
-
-async function readFile(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    throw new StartupError(`Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }

@@ -13,6 +13,7 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   "make build docker": "needs Docker",
   "npm ci": "downloads packages; what runs this test was set up by it",
   "sudo -u postgres createuser --pwprompt synapse": "needs PostgreSQL's user; the test brings a database",
+  "cat > conf.d/acme.yaml <<'END'": "needs a name that leads here; tests/operator/acme_test.ts",
   "sudo cp packaging/proxy/nginx.conf /etc/nginx/sites-available/matrix": "needs root; tests/operator/nginx_test.ts",
 };
 
