@@ -5,7 +5,6 @@ import {
   integer,
   list,
   noEffect,
-  notYet,
   nullable,
   number,
   object,
@@ -93,5 +92,9 @@ export const BLOCKING_OPTIONS = {
     {},
     works("Folder with templates that replace the built-in ones."),
   ),
-  retention: option(object(RETENTION), {}, notYet("Delete old messages.")),
+  retention: option(
+    object(RETENTION),
+    {},
+    works("Hide and delete old messages, as `m.room.retention` of their rooms says."),
+  ),
 };

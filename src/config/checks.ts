@@ -17,6 +17,7 @@ export function checkConfig(values: SectionValues, report: Report): void {
   checkListeners(values, report);
   checkMedia(values, report);
   checkWorker(values, report);
+  checkRetention(values, report);
   checkSso(values, report);
   if (values.email.email !== null && values.email.email.notifFrom === null) {
     report.problem(["email", "notif_from"], "is missing; mails need a sender");
@@ -117,6 +118,22 @@ function checkListeners({ listeners, tls }: SectionValues, report: Report): void
       ["listeners", needsTls, "tls"],
       'needs "tls_certificate_path" and "tls_private_key_path" to be set',
     );
+  }
+}
+
+function checkRetention({ blocking: { retention } }: SectionValues, report: Report): void {
+  const { defaultPolicy: { minLifetime, maxLifetime }, allowedLifetimeMin, allowedLifetimeMax, purgeJobs } = retention;
+  const isMore = (least: number | null, most: number | null) => least !== null && most !== null && least > most;
+  if (isMore(minLifetime, maxLifetime)) {
+    report.problem(["retention", "default_policy", "min_lifetime"], 'cannot be greater than "max_lifetime"');
+  }
+  if (isMore(allowedLifetimeMin, allowedLifetimeMax)) {
+    report.problem(["retention", "allowed_lifetime_min"], 'cannot be greater than "allowed_lifetime_max"');
+  }
+  for (const [i, { shortestMaxLifetime, longestMaxLifetime }] of purgeJobs.entries()) {
+    if (!isMore(shortestMaxLifetime, longestMaxLifetime)) continue;
+    const path = ["retention", "purge_jobs", i, "shortest_max_lifetime"];
+    report.problem(path, 'cannot be greater than "longest_max_lifetime"');
   }
 }
 

@@ -10,6 +10,9 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** A timer that is set for longer than this goes off at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** The machine's clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -22,7 +25,12 @@ export const systemClock: Clock = {
         signal?.removeEventListener("abort", finish);
         resolve();
       };
-      const timer = setTimeout(finish, ms);
+      let timer: ReturnType<typeof setTimeout>;
+      const wait = (left: number): void => {
+        const next = Math.min(left, LONGEST_TIMER_MS);
+        timer = setTimeout(left > next ? () => wait(left - next) : finish, next);
+      };
+      wait(ms);
       signal?.addEventListener("abort", finish);
     });
   },

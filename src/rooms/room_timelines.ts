@@ -66,6 +66,11 @@ export class RoomTimelines {
     this.#recent.delete(roomNid);
   }
 
+  /** Forgets a room's last events, some of which are gone; what is left is read from the database. */
+  forgetRecent(roomNid: number): void {
+    this.#recent.delete(roomNid);
+  }
+
   /** Notes where a room's stream ended when it was read; what is known already counts more. */
   noteRoom(roomNid: number, lastPosition: number): void {
     if (!this.#last.has(roomNid)) this.#last.set(roomNid, lastPosition);

@@ -9,6 +9,7 @@ import { selectAlias } from "../storage/directory.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventTemplate } from "./build.ts";
 import type { EngineDeps } from "./engine_deps.ts";
+import { RETENTION_TYPE } from "./retention_policies.ts";
 
 const MAX_ALT_ALIASES = 500;
 
@@ -21,6 +22,7 @@ export async function assertStateAllowed(
   if (batch.rules.ownedState && stateKey?.startsWith("@") && ownerOfStateKey(stateKey) === null) {
     throw badJson('A state key that starts with "@" must start with a user id, and go on with "_" if at all');
   }
+  if (template.type === RETENTION_TYPE) assertRetention(template);
   if (template.type === "m.room.create" && template.stateKey !== null) {
     throw badJson("A room has one create event, which is its first");
   }
@@ -30,6 +32,20 @@ export async function assertStateAllowed(
   }
   if (template.type === "m.room.canonical_alias" && template.stateKey === "") {
     await assertAliasesLeadHere(deps, { batch, content: template.content });
+  }
+}
+
+/** As Synapse: lifetimes are whole numbers, and the shorter is not the longer. */
+function assertRetention({ stateKey, content }: EventTemplate): void {
+  if (stateKey === null) throw new MatrixError(400, "M_UNKNOWN", "m.room.retention must be a state event");
+  const { min_lifetime: min = null, max_lifetime: max = null } = content;
+  for (const [name, value] of [["min_lifetime", min], ["max_lifetime", max]] as const) {
+    if (value !== null && !(typeof value === "number" && Number.isSafeInteger(value) && value >= 0)) {
+      throw badJson(`"${name}" must be a whole number of milliseconds`);
+    }
+  }
+  if (typeof min === "number" && typeof max === "number" && min > max) {
+    throw badJson('"min_lifetime" cannot be greater than "max_lifetime"');
   }
 }
 

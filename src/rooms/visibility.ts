@@ -65,16 +65,24 @@ export class Visibility {
   readonly #state: StateReader;
   readonly #events: EventStore;
   readonly #isErased: (userId: UserId) => boolean;
+  readonly #isExpired: (stored: StoredEvent) => boolean;
   readonly #pruned = new WeakMap<StoredEvent, StoredEvent>();
   readonly #settings = new LruCache<number, HistoryVisibility>({ maxEntries: CACHED_ROOTS });
   readonly #memberships = new LruCache<string, Membership>({ maxEntries: CACHED_MEMBERSHIPS });
 
   constructor(
-    { state, events, isErased }: { state: StateReader; events: EventStore; isErased: (userId: UserId) => boolean },
+    { state, events, isErased, isExpired = () => false }: {
+      state: StateReader;
+      events: EventStore;
+      isErased: (userId: UserId) => boolean;
+      /** Tells whether a message is older than its room keeps messages. */
+      isExpired?: (stored: StoredEvent) => boolean;
+    },
   ) {
     this.#state = state;
     this.#events = events;
     this.#isErased = isErased;
+    this.#isExpired = isExpired;
   }
 
   /** Returns the events that the viewer may see, in the same order. */
@@ -135,6 +143,7 @@ export class Visibility {
     }
     if (viewer.upTo !== null && position > viewer.upTo) return null;
     if (event.stateKey === null && viewer.ignored.has(event.sender)) return null;
+    if (this.#isExpired(stored)) return null;
     if (event.type === "m.room.redaction" && !await this.#isInForce(stored)) return null;
     const before = viewer.userId === null ? "leave" : await this.#memo(stateBefore, viewer.userId);
     const setting = this.#settings.get(stateBefore) ?? await this.settingAt(stateBefore);

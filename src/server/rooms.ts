@@ -23,6 +23,7 @@ import { Relationships, type RelationshipsDeps } from "../rooms/relationships.ts
 import { prejoinStateOf } from "../rooms/prejoin_state.ts";
 import { EventRenderer } from "../rooms/renderer.ts";
 import { RoomReaders } from "../rooms/room_access.ts";
+import { RetentionPolicies } from "../rooms/retention_policies.ts";
 import { RoomFacts } from "../rooms/room_facts.ts";
 import { RoomHeads } from "../rooms/room_heads.ts";
 import { RoomState } from "../rooms/room_state.ts";
@@ -61,17 +62,16 @@ export type RoomParts = ReturnType<typeof buildRooms>;
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
 export function buildRooms(core: Core, hooks: RoomHooks) {
   const { db, clock, notifier, signer, config } = core;
-  const stores = buildStores(core);
+  const stores = buildStores(core, hooks);
   const { events, heads, trees, keys, state, timelines, memberships, transactions, allocator } = stores;
-  const visibility = new Visibility({ state, events, isErased: hooks.isErased });
+  const { retention, visibility } = stores;
   const readers = new RoomReaders({ events, state, visibility, memberships, ignoredUsers: hooks.ignoredUsers });
   const renderer = new EventRenderer({ events, state, transactions, clock });
   const members = new MemberLoader({ state });
   const bundle = hooks.bundle === undefined ? {} : { bundle: hooks.bundle };
-  const streamPosition = () => notifier.position("events");
   const history: { current: RemoteHistory | null } = { current: null };
   const reading = { history, events, state, visibility, readers, renderer, members, ...bundle };
-  const pagination = new Pagination({ ...reading, db, streamPosition });
+  const pagination = new Pagination({ ...reading, db, streamPosition: () => notifier.position("events") });
   const stickyEvents = new StickyEvents({
     ...{ db, clock, events },
     isEnabled: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
@@ -88,6 +88,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
       memberships.onPersist,
       timelines.onPersist,
       transactions.onPersist,
+      retention.onPersist,
       ...forgetHandlers(core, onForgotten),
       stickyEvents.onPersist,
       ...(relationships === null ? [] : [relationships.onPersist]),
@@ -99,7 +100,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     ...pickHooks(hooks),
   });
   return {
-    ...{ ...stores, visibility, readers, renderer, members, pagination, engine, stickyEvents, outbox, history },
+    ...{ ...stores, readers, renderer, members, pagination, engine, stickyEvents, outbox, history },
     ...{ policySigner, hooks, relationships, whole: { current: null as PartialRooms | null } },
     context: new EventContext({ ...reading, db, pagination }),
     roomState: new RoomState({ db, events, state, renderer }),
@@ -125,7 +126,7 @@ function relationshipsOf({ experimental }: Core["config"], deps: RelationshipsDe
 }
 
 // deno-lint-ignore explicit-function-return-type -- the type is what is built
-function buildStores({ db, notifier, config }: Core) {
+function buildStores({ db, notifier, config, clock }: Core, { isErased }: RoomHooks) {
   const allocator = (sequence: IdSequence) => new IdAllocator({ db, sequence });
   const events = new EventStore({ db });
   const heads = new RoomHeads({ db, events });
@@ -143,7 +144,10 @@ function buildStores({ db, notifier, config }: Core) {
     onRoom: (roomNid, lastPosition) => timelines.noteRoom(roomNid, lastPosition),
   });
   const transactions = new TransactionIds({ db });
-  return { allocator, events, heads, trees, keys, state, timelines, memberships, transactions };
+  const retention = new RetentionPolicies(config.blocking.retention);
+  const isExpired = (stored: StoredEvent) => retention.isExpired(stored, clock.now());
+  const visibility = new Visibility({ state, events, isErased, isExpired });
+  return { retention, visibility, allocator, events, heads, trees, keys, state, timelines, memberships, transactions };
 }
 
 function engineOptions({ config }: Core): EngineOptions {

@@ -18,6 +18,7 @@ import { pusherRoutes } from "../http/client/pushers.ts";
 import { receiptRoutes } from "../http/client/receipts.ts";
 import { registerRoutes } from "../http/client/register.ts";
 import { eventRelationshipRoutes } from "../http/client/event_relationships.ts";
+import { retentionRoutes } from "../http/client/retention.ts";
 import { roomReadRoutes } from "../http/client/room_reads.ts";
 import { roomSendRoutes } from "../http/client/room_send.ts";
 import { slidingSyncRoutes } from "../http/client/sliding_sync.ts";
@@ -163,6 +164,10 @@ function roomParts(
       : null,
     allowsSticky: config.experimental.experimentalFeatures.isEnabled("msc4354_enabled"),
   });
+  const { retention } = config.blocking;
+  if (retention.enabled && config.experimental.experimentalFeatures.isEnabled("msc1763_enabled")) {
+    retentionRoutes(app, { auth, options: retention });
+  }
   roomReadRoutes(app, { auth, ...rooms });
   if (rooms.relationships !== null) eventRelationshipRoutes(app, { auth, relationships: rooms.relationships });
   syncRoutes(app, { auth, ...sync });

@@ -4,6 +4,7 @@ import { deleteToDeviceTransactionsBefore } from "../storage/to_device.ts";
 import { deleteReceivedBefore } from "../storage/received_transactions.ts";
 import { freePages } from "../storage/free_pages.ts";
 import { RedactionPruner } from "../workers/redaction_pruner.ts";
+import { runPurgeJob } from "../workers/retention.ts";
 import { deleteStaleDevices } from "../workers/stale_devices.ts";
 import type { Parts } from "./parts.ts";
 import { expireSlidingConnections } from "./sliding_sync.ts";
@@ -43,6 +44,7 @@ function chores(parts: Parts): Chore[] {
   const { config, db, clock } = core;
   return [
     ...pruningChores(parts),
+    ...retentionChores(parts),
     // A write finds out whether the database is still this process's own.
     ...(db.dialect === "postgres"
       ? [{ name: "database_claim", everyMs: 10_000, run: () => db.transaction(() => Promise.resolve()) }]
@@ -106,6 +108,22 @@ function pruningChores({ core, accounts, rooms, stopping }: Parts): Chore[] {
     { name: "forgotten_rooms", everyMs: 600_000, run: () => rooms.engine.purgeForgotten(signal) },
     { name: "free_pages", everyMs: 60_000, run: async () => void await freePages(db, signal) },
   ];
+}
+
+/** The jobs of `retention`. */
+function retentionChores({ core, rooms, users, stopping: { signal } }: Parts): Chore[] {
+  const { config, db, clock } = core;
+  const { enabled, purgeJobs } = config.blocking.retention;
+  if (!enabled) return [];
+  const deps = {
+    ...{ db, clock, policies: rooms.retention, purge: users.purgeHistory },
+    log: getLogger("synapse.handlers.pagination"),
+  };
+  return purgeJobs.map(({ interval, ...job }) => ({
+    name: "retention",
+    everyMs: interval,
+    run: () => runPurgeJob(deps, { job, signal }),
+  }));
 }
 
 async function repeat(

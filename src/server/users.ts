@@ -2,6 +2,7 @@
 import { userAgentOf } from "../config/user_agent.ts";
 import { getLogger } from "../lib/log.ts";
 import type { RoomAlias } from "../protocol/ids.ts";
+import { type HistoryPurge, purgeHistory } from "../rooms/history_purge.ts";
 import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { type RedactedHandler, redactSpan } from "../rooms/user_redactions.ts";
@@ -51,7 +52,7 @@ export function buildUsers(core: Core, base: UsersBase) {
   const departures = buildDepartures(core, base);
   const inviteAccepter = buildInviteAccepter(core, base);
   return {
-    ...{ interest, inviteAccepter },
+    ...{ interest, inviteAccepter, purgeHistory: historyPurger(base) },
     /** Serves these application services from now on. */
     async replaceServices(registrations: Core["appserviceRegistrations"]): Promise<void> {
       appservices.replace(registrations);
@@ -143,6 +144,14 @@ function buildUserRedactions({ db, clock }: Core, { rooms, onRedacted }: UsersBa
     log: getLogger("synapse.handlers.room_member"),
     redactSpan: (redaction) => rooms.engine.withDeps((deps) => redactSpan(deps, { redaction, onRedacted })),
   });
+}
+
+/** Returns what deletes old events of a room; returns how many there were. */
+function historyPurger(
+  { rooms: { engine, timelines }, onRedacted: onRemoved }: UsersBase,
+): (purge: HistoryPurge, signal: AbortSignal) => Promise<number> {
+  return (purge, signal) =>
+    engine.withDeps((deps) => purgeHistory({ ...deps, timelines, onRemoved }, { purge, signal }));
 }
 
 /** Builds what accepts invitations; null where that is off. */

@@ -34,6 +34,7 @@ import mailThrottles from "../../migrations/0033_mail_throttles.sql" with { type
 import pruning from "../../migrations/0034_pruning.sql" with { type: "text" };
 import sso from "../../migrations/0039_sso.sql" with { type: "text" };
 import pendingDeviceLists from "../../migrations/0042_pending_device_lists.sql" with { type: "text" };
+import historyPurge from "../../migrations/0044_history_purge.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -73,4 +74,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0034_pruning", text: pruning },
   { name: "0039_sso", text: sso },
   { name: "0042_pending_device_lists", text: pendingDeviceLists },
+  { name: "0044_history_purge", text: historyPurge },
 ];

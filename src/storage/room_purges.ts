@@ -34,7 +34,7 @@ const BY_NID = [
 /** The same by its id. Reports stay, which are about people, and backups of keys, which are their owners'. Sorted. */
 const BY_ID = ["account_data", "appservice_room_list", "delayed_events", "guest_evictions", "room_aliases"] as const;
 /** Tables whose rows belong to an event. Sorted. */
-const BY_EVENT = [
+export const BY_EVENT = [
   "event_auth",
   "event_children_told",
   "event_json",
