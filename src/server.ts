@@ -17,6 +17,7 @@ import { startGauges } from "./server/gauges.ts";
 import { buildParts, type Parts } from "./server/parts.ts";
 import { reload } from "./server/reload.ts";
 import { buildApp } from "./server/routes.ts";
+import { observersOf, openTracing } from "./server/tracing.ts";
 import { startTimers } from "./server/timers.ts";
 import type { Database } from "./storage/database.ts";
 
@@ -57,8 +58,8 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     const app = buildApp(parts);
     if (certificates.challenges !== null) acmeChallengeRoutes(app, certificates.challenges);
     const { hooks } = core.meters;
-    const observers = hooks === null ? {} : { onAnswered: hooks.onAnswered };
-    const listeners = await Listeners.open({ app, clock, log, ...observers }, {
+    const tracing = openTracing(core);
+    const listeners = await Listeners.open({ app, clock, log, ...observersOf(core, tracing) }, {
       listeners: config.listeners,
       certificate: certificates.current,
     });
@@ -81,6 +82,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
         parts.stopping.abort();
         core.notifier.wakeAll();
         await closed;
+        await tracing?.stop();
         await timers.stop();
         await parts[Symbol.asyncDispose]();
         if (database === undefined) await core.db[Symbol.asyncDispose]();

@@ -3,7 +3,8 @@ import { loadConfig } from "../config/load.ts";
 import { loadLogConfig } from "../config/log_config.ts";
 import type { Config } from "../config/config.ts";
 import { reasonOf } from "../config/source.ts";
-import { flushLogs, getLogger, setLogRoutes } from "../lib/log.ts";
+import { flushLogs, getLogger, type LogOutput, setLogRoutes } from "../lib/log.ts";
+import { sentryOutput, withOutput } from "../lib/sentry.ts";
 import { ServiceManager } from "../lib/service_manager.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { Terminal } from "../lib/terminal.ts";
@@ -55,13 +56,14 @@ async function serve(given: Given, { terminal, env, clock }: CommandContext): Pr
     return await goToBackground(paths, { config, terminal });
   }
   for (const warning of warnings) terminal.err(`Warning: ${warning}\n`);
-  await applyLogConfig(config, terminal);
+  const errorReports = openErrorReports(config);
+  await applyLogConfig(config, { terminal, errorReports });
   if ((hasFlag(given, "print-pidfile") || config.server.printPidfile) && config.server.pidFile !== null) {
     terminal.out(`${config.server.pidFile}\n`);
   }
   using manager = new ServiceManager({ clock, env });
   try {
-    return await runServer(config, { terminal, paths, manager, env });
+    return await runServer(config, { terminal, paths, manager, env, errorReports });
   } finally {
     await flushLogs();
   }
@@ -83,15 +85,27 @@ async function goToBackground(
   return exitCode ?? 0;
 }
 
-async function applyLogConfig(config: Config, terminal: Terminal): Promise<void> {
+/** Where lines of the log go besides, and where warnings about its configuration go. */
+interface LogPlaces {
+  readonly terminal: Terminal;
+  /** The option `sentry`; opened once, so that a reload loses nothing. */
+  readonly errorReports: LogOutput | null;
+}
+
+function openErrorReports({ metrics: { sentry }, serverName }: Config): LogOutput | null {
+  if (sentry === null || sentry.dsn === null) return null;
+  return sentryOutput({ dsn: sentry.dsn, environment: sentry.environment, serverName });
+}
+
+async function applyLogConfig(config: Config, { terminal, errorReports }: LogPlaces): Promise<void> {
   const { routes, warnings } = await loadLogConfig(config.logConfigPath);
   for (const warning of warnings) terminal.err(`Warning: ${warning}\n`);
-  await setLogRoutes(routes);
+  await setLogRoutes(errorReports === null ? routes : withOutput(routes, errorReports));
 }
 
 async function runServer(
   config: Config,
-  { terminal, paths, manager, env }: Pick<CommandContext, "terminal" | "env"> & {
+  { terminal, paths, manager, env, errorReports }: Pick<CommandContext, "env"> & LogPlaces & {
     paths: readonly string[];
     manager: ServiceManager;
   },
@@ -102,7 +116,7 @@ async function runServer(
   const stopped = waitForStop({
     onReload: async () => {
       await manager.reloading();
-      await reload({ paths, env, terminal, server: running });
+      await reload({ paths, env, terminal, errorReports, server: running });
       await manager.reloaded();
     },
   });
@@ -131,7 +145,7 @@ async function runServer(
 
 /** Takes over what a running server can; a configuration that is wrong changes nothing. */
 async function reload(
-  { paths, env, terminal, server }: Pick<CommandContext, "terminal" | "env"> & {
+  { paths, env, terminal, errorReports, server }: Pick<CommandContext, "env"> & LogPlaces & {
     paths: readonly string[];
     server: RunningServer | null;
   },
@@ -139,7 +153,7 @@ async function reload(
   const log = getLogger("synapse.app");
   try {
     const { config } = await loadConfig({ paths, env });
-    await applyLogConfig(config, terminal);
+    await applyLogConfig(config, { terminal, errorReports });
     await server?.reload(config);
     log.info("Configuration reloaded");
   } catch (error) {

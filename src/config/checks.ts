@@ -1,4 +1,5 @@
 /** Rules that concern several options, or the meaning of one beyond its type. */
+import { parseDsn } from "../lib/sentry.ts";
 import { parseServerName } from "../protocol/ids.ts";
 import { getRoomVersion, listRoomVersions } from "../protocol/room_versions.ts";
 import type { SectionValues } from "./config.ts";
@@ -16,6 +17,7 @@ export function checkConfig(values: SectionValues, report: Report): void {
   checkValidity(values, report);
   checkListeners(values, report);
   checkMedia(values, report);
+  checkReports(values, report);
   checkWorker(values, report);
   checkRetention(values, report);
   checkSso(values, report);
@@ -143,6 +145,15 @@ function checkWorker({ workers: { workerApp } }: SectionValues, report: Report):
     ["worker_app"],
     "is that of a worker, but one process does all the work here: start the server with the main configuration only",
   );
+}
+
+function checkReports({ metrics: { sentry, opentracing } }: SectionValues, report: Report): void {
+  if (sentry !== null && (sentry.dsn === null || parseDsn(sentry.dsn) === null)) {
+    report.problem(["sentry", "dsn"], 'must be set, as "https://KEY@HOST/PROJECT"');
+  }
+  if (opentracing.enabled && !/^https?:\/\/./i.test(opentracing.otlpEndpoint)) {
+    report.problem(["opentracing", "otlp_endpoint"], 'must start with "https://" or "http://"');
+  }
 }
 
 function checkMedia({ media }: SectionValues, report: Report): void {

@@ -21,6 +21,7 @@ const OPENTRACING = {
   homeserver_whitelist: option(list(string), []),
   force_tracing_for_users: option(list(string), []),
   jaeger_config: option(record(anything), {}),
+  otlp_endpoint: option(string, "http://localhost:4318"),
 };
 
 const BACKGROUND_UPDATES = {
@@ -41,7 +42,10 @@ export const METRICS_OPTIONS = {
   sentry: option(
     nullable(object({ dsn: option(nullable(string), null), environment: option(nullable(string), null) })),
     null,
-    noEffect("Send errors to Sentry.", "there is no Sentry client; errors go to the log"),
+    works(
+      "Send errors to Sentry, or what speaks its protocol: the line of the log without its values, the kind of the error " +
+        "and where it arose. Messages of errors and what clients sent stay in the log.",
+    ),
   ),
   metrics_flags: option(object({ known_servers: option(boolean, false) }), {}, notYet("Metrics that cost more.")),
   report_stats: option(
@@ -57,7 +61,16 @@ export const METRICS_OPTIONS = {
     "https://matrix.org/report-usage-stats/push",
     noEffect("Where usage is reported.", REPORTS_NOTHING),
   ),
-  opentracing: option(object(OPENTRACING), {}, noEffect("Traces to Jaeger.", "Deno's OTEL_DENO=true traces instead")),
+  opentracing: option(
+    object(OPENTRACING),
+    {},
+    works(
+      "Send each request as a span to an OpenTelemetry collector or to Jaeger, by OTLP over HTTP at `otlp_endpoint` (an " +
+        "option of this server's own). Of `jaeger_config` only `sampler` counts, by `type` (`const`, `probabilistic`) " +
+        "and `param`; traces do not go on to other servers, so `homeserver_whitelist` has no effect, nor has " +
+        "`force_tracing_for_users`. Takes effect at the start.",
+    ),
+  ),
   stats: option(object({ enabled: option(boolean, true) }), {}, works("Count members and events of rooms.")),
   background_updates: option(
     object(BACKGROUND_UPDATES),
