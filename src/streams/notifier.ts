@@ -5,7 +5,11 @@
  * commit; the long-polls of the users it concerns wake up. A long-poll subscribes BEFORE it reads, so nothing that is
  * published while it reads is missed. Positions of streams that live in memory (typing, presence) start at the clock's
  * milliseconds, so they never go back across a restart.
+ *
+ * Where thousands wait for the same message they are let go a few at a time, each few with their answers out before the
+ * next begin. All at once, what they read would outlive the young generation of the heap and cost more than the reading.
  */
+import { setImmediate } from "node:timers";
 import type { UserId } from "../protocol/ids.ts";
 
 /** The streams that sync reads, in the order in which a transaction that writes several takes their positions. */
@@ -29,8 +33,15 @@ export type StreamPositions = Readonly<Record<StreamName, number>>;
 /** Called after every publication, with the stream's new position. */
 export type PublishListener = (stream: StreamName, position: number) => void;
 
+/** How many readers are let go at once. */
+const RELEASED_AT_ONCE = 50;
+
 /** Wakes long-polls and consumers. */
 export class Notifier {
+  /** Notified while they waited, for later turns of the event loop. */
+  readonly #due: Subscription[] = [];
+  /** How many this turn let go; null where none was yet. */
+  #released: number | null = null;
   readonly #positions: Record<StreamName, number>;
   readonly #subscriptions = new Map<UserId, Set<Subscription>>();
   readonly #listeners = new Set<PublishListener>();
@@ -97,7 +108,24 @@ export class Notifier {
 
   #wake(user: UserId): void {
     const set = this.#subscriptions.get(user);
-    if (set) { for (const subscription of set) subscription.notify(); }
+    if (set === undefined) return;
+    for (const subscription of set) if (subscription.notify()) this.#release(subscription);
+  }
+
+  #release(subscription: Subscription): void {
+    if (this.#released === null) {
+      this.#released = 0;
+      setImmediate(() => this.#beginTurn());
+    }
+    if (this.#released < RELEASED_AT_ONCE) {
+      this.#released++;
+      subscription.release();
+    } else this.#due.push(subscription);
+  }
+
+  #beginTurn(): void {
+    this.#released = null;
+    for (const subscription of this.#due.splice(0, RELEASED_AT_ONCE)) this.#release(subscription);
   }
 }
 
@@ -111,9 +139,15 @@ export class Subscription implements Disposable {
     this.#onDispose = onDispose;
   }
 
-  /** Wakes the waiter, or the next one. */
-  notify(): void {
+  /** Remembers that there is something. Returns whether one waits who is to be let go for it. */
+  notify(): boolean {
+    const isNew = !this.#pending;
     this.#pending = true;
+    return isNew && this.#resolve !== null;
+  }
+
+  /** Lets the waiter go, if one still waits. */
+  release(): void {
     this.#resolve?.();
   }
 
