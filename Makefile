@@ -1,7 +1,7 @@
 # Everything a developer or a CI does. On a fresh machine only Node >= 20, npm and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast bench build docs fmt lint check ok complement register test-executable deb \
-	test-deb docker release
+.PHONY: help run test test-fast bench bench-growth bench-search build docs fmt lint check ok complement register \
+	test-executable deb test-deb docker release interop
 
 # The Deno that package-lock.json pins. `make build DENO=PATH` compiles with another one.
 PINNED := ./node_modules/deno/deno
@@ -40,6 +40,12 @@ test-fast: $(SETUP) ## Check, and test without PostgreSQL, command line and real
 
 bench: $(SETUP) ## Measure the server, beside Synapse where SYNAPSE_VENV has one
 	@exec $(TOOL) bench/compare.ts $(BENCH)
+
+bench-growth: $(SETUP) ## Measure how costs grow with rooms, members and waiting clients
+	@exec $(TOOL) bench/growth.ts $(BENCH)
+
+bench-search: $(SETUP) ## Measure searching 200,000 messages, on SQLite and PostgreSQL
+	@exec $(TOOL) bench/search_bench.ts $(BENCH)
 
 build: $(SETUP) ## Compile dist/synapse-ts; DENO=PATH compiles with another Deno, DENORT_BIN is passed on
 	@exec $(TOOL) packaging/build.ts $(if $(DENO),--deno $(DENO))
