@@ -3,6 +3,7 @@ import { parseDsn } from "../lib/sentry.ts";
 import { parseServerName } from "../protocol/ids.ts";
 import { getRoomVersion, listRoomVersions } from "../protocol/room_versions.ts";
 import type { SectionValues } from "./config.ts";
+import { checkMas } from "./mas.ts";
 import type { Report } from "./schema.ts";
 import { checkSso } from "./sso_checks.ts";
 
@@ -19,6 +20,7 @@ export function checkConfig(values: SectionValues, report: Report): void {
   checkMedia(values, report);
   checkReports(values, report);
   checkWorker(values, report);
+  checkMas(values, report);
   checkRetention(values, report);
   checkSso(values, report);
   if (values.email.email !== null && values.email.email.notifFrom === null) {

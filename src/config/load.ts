@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { StartupError } from "../lib/startup_error.ts";
 import { type Config, pickOptions, readConfig } from "./config.ts";
 import { rewriteOldNames } from "./legacy.ts";
+import { withMasDefaults } from "./mas.ts";
 import { listOptionNames, listOptions } from "./options.ts";
 import { nearestName, type OptionPath, type Options, readOptions, type Report, type Values } from "./schema.ts";
 import { resolveSecretFiles } from "./secret_files.ts";
@@ -115,7 +116,7 @@ function build(
   { sources, warnings, configDirectory }: BuildContext,
 ): LoadedConfig {
   const report = collector(sources, warnings);
-  const raw = rewriteOldNames(given, (name, message) => report.warning([name], message));
+  const raw = withMasDefaults(rewriteOldNames(given, (name, message) => report.warning([name], message)));
   const known = listOptionNames();
   for (const name of Object.keys(raw).filter((key) => !known.includes(key))) {
     const nearest = nearestName(name, known);

@@ -6,7 +6,6 @@ import {
   integer,
   list,
   noEffect,
-  notYet,
   nullable,
   object,
   oneOf,
@@ -155,7 +154,7 @@ export const SERVER_OPTIONS = {
   matrix_authentication_service: option(
     object(AUTHENTICATION_SERVICE),
     {},
-    notYet("Delegate accounts and logins to the Matrix Authentication Service."),
+    works("Delegate accounts and logins to the Matrix Authentication Service. `force_http2` has no effect."),
   ),
   dummy_events_threshold: option(
     integer({ min: 1 }),

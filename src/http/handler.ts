@@ -57,6 +57,7 @@ const RESOURCE_OF_PREFIX: readonly (readonly [string, ResourceName])[] = [
   ["/_matrix/static/", "static"],
   ["/_synapse/admin/", "client"],
   ["/_synapse/client/", "client"],
+  ["/_synapse/mas/", "client"],
   ["/_synapse/metrics", "metrics"],
   ["/metrics", "metrics"],
 ];

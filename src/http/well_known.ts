@@ -5,6 +5,7 @@
 import { notFound } from "../protocol/errors.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
+import type { Mas } from "../services/mas.ts";
 import { type App, plain } from "./app.ts";
 import { json } from "./middleware/responses.ts";
 
@@ -26,6 +27,8 @@ export interface WellKnownOptions {
 export interface WellKnownRoutesDeps {
   readonly serverName: ServerName;
   readonly options: WellKnownOptions;
+  /** The server that has the accounts; null where this one does. */
+  readonly mas: Pick<Mas, "metadata"> | null;
 }
 
 /** Returns the document that tells clients where the server is, or null when it does not know itself. */
@@ -51,7 +54,7 @@ function supportWellKnown({ adminContact }: WellKnownOptions): JsonObject | null
 }
 
 /** Registers the endpoints. */
-export function wellKnownRoutes(app: App, { serverName, options }: WellKnownRoutesDeps): void {
+export function wellKnownRoutes(app: App, { serverName, options, mas }: WellKnownRoutesDeps): void {
   const host = serverName.replace(/:\d+$/, "");
   const documents: readonly (readonly [string, JsonObject | null])[] = [
     ["client", clientWellKnown(options)],
@@ -59,9 +62,15 @@ export function wellKnownRoutes(app: App, { serverName, options }: WellKnownRout
     ["support", supportWellKnown(options)],
   ];
   for (const [name, document] of documents) {
-    plain(app).get(`/.well-known/matrix/${name}`, () => {
+    plain(app).get(`/.well-known/matrix/${name}`, async () => {
       if (document === null) throw notFound();
-      return json(document);
+      return json(name === "client" && mas !== null ? { ...await accountServer(mas), ...document } : document);
     });
   }
+}
+
+/** Names the server that has the accounts, for clients older than `/auth_metadata` (MSC2965). */
+async function accountServer(mas: Pick<Mas, "metadata">): Promise<JsonObject> {
+  const { issuer = null, account_management_uri: account = null } = await mas.metadata();
+  return { "org.matrix.msc2965.authentication": { issuer, account } };
 }

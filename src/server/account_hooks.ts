@@ -63,6 +63,13 @@ export function accountHooks({ config, clock }: Core, base: AccountHooksBase): A
       await forgetUserData(tx, { userId, userData: userData(), pushRules, social: social() });
       if (isErased) tx.afterCommit(() => erased.add(userId));
     },
+    onReactivated: (tx, userId) => {
+      tx.afterCommit(() => {
+        erased.delete(userId);
+        social().directoryIndexer.refresh(userId);
+      });
+      return Promise.resolve();
+    },
     identityServers: federation.identityServers,
     onThreepidChange: (tx, change) => push().pushers.followAddress(tx, change),
     onTermsAccepted: async (tx, user) => {

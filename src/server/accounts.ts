@@ -36,6 +36,7 @@ export interface AccountHooks {
   readonly userRoomActions: UserRoomActions;
   readonly onProfileChange: (userId: UserId) => void;
   readonly onDeactivated: DeactivationListener;
+  readonly onReactivated: (tx: Tx, userId: UserId) => Promise<void>;
   readonly identityServers: IdentityServers;
   readonly onThreepidChange: (tx: Tx, change: ThreepidChange) => Promise<void>;
   readonly onTermsAccepted: (tx: Tx, user: { userId: UserId; version: string }) => Promise<void>;
@@ -53,7 +54,8 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const { passwordConfig } = config.passwords;
   const passwords = new Passwords({ rounds: config.registration.bcryptRounds, pepper: passwordConfig.pepper });
   const credentials = new Credentials({ db, serverName, passwords, limits, policy: passwordConfig.policy });
-  const tokens = new Tokens({ db, clock, lifetimes: sessions });
+  const introspect = core.mas === null ? null : core.mas.introspect.bind(core.mas);
+  const tokens = new Tokens({ db, clock, lifetimes: sessions, introspect });
   const appservices = new Appservices({ db, serverName, tokens, registrations: core.appserviceRegistrations });
   const lastSeen = new LastSeen({ db, clock });
   const devices = new Devices({ db, clock, tokens, onChange: hooks.onDeviceChange });
@@ -84,7 +86,7 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
     ...{ profiles, userRooms, ...verified },
     accounts: new Accounts({
       ...{ db, credentials, devices, tokens },
-      onDeactivated: hooks.onDeactivated,
+      ...{ onDeactivated: hooks.onDeactivated, onReactivated: hooks.onReactivated },
       wakeDepartures: () => userRooms.wakeDepartures(),
     }),
     sharedSecretRegistration: buildSharedSecretRegistration(core, { credentials, registration }),

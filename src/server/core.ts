@@ -11,7 +11,9 @@ import { databaseOptions } from "../storage/database_options.ts";
 import { type DatabaseOptions, openDatabase } from "../storage/open_database.ts";
 import { selectStreamPositions } from "../storage/streams.ts";
 import { Notifier } from "../streams/notifier.ts";
+import type { Mas } from "../services/mas.ts";
 import { type MailParts, openMail } from "./mail.ts";
+import { openMas } from "./mas.ts";
 import { type Meters, openMeters } from "./metrics.ts";
 import { openSsoProviders, type SsoProviders } from "./sso_providers.ts";
 
@@ -25,6 +27,8 @@ export interface Core {
   readonly meters: Meters;
   readonly mail: MailParts;
   readonly sso: SsoProviders;
+  /** Null where this server has the accounts itself. */
+  readonly mas: Mas | null;
   /** What the files of `app_service_config_files` say. */
   readonly appserviceRegistrations: readonly AppserviceRegistration[];
   readonly isLocal: (userId: UserId) => boolean;
@@ -44,6 +48,7 @@ export async function openCore(
   const { serverName } = config;
   const mail = await openMail(config);
   const sso = await openSsoProviders({ config, clock, key: signer.key });
+  const mas = openMas(config, clock);
   const meters = await openMeters({
     ...{ isEnabled: config.metrics.enableMetrics, serverName, clock },
     federationDomains: config.federation.federationMetricsDomains,
@@ -54,7 +59,7 @@ export async function openCore(
   const db = withUsage(meters.hooks?.timed(opened) ?? opened, clock);
   const notifier = new Notifier(await startPositions(db, clock));
   const isLocal = (userId: UserId) => serverNameOf(userId) === serverName;
-  const shared = { config, clock, db, notifier, signer, meters, mail, sso, appserviceRegistrations, isLocal };
+  const shared = { config, clock, db, notifier, signer, meters, mail, sso, mas, appserviceRegistrations, isLocal };
   return { ...shared, takenOver: takenOver.promise };
 }
 

@@ -31,7 +31,8 @@ export function pageRoutes(
   const log = getLogger("synapse.handlers.sso");
   unsubscribeRoutes(app, { pages, ...push });
   uploadLimitRoutes(app, { pages });
-  authFallbackRoutes(app, { pages, sso, log, ...accounts });
+  const { mas } = core;
+  authFallbackRoutes(app, { mas, pages, sso, log, ...accounts });
   ssoPageRoutes(app, { ...parts, page: { pages, sso, log, publicBaseurl: core.config.publicBaseurl } });
   const { validity } = accounts;
   if (validity !== null) {
@@ -39,6 +40,7 @@ export function pageRoutes(
     accountValidityRoutes(app, { auth, pages, validity, hasAccount });
   }
   if (consent !== null) consentRoutes(app, { pages, consent });
+  if (mas !== null) return;
   loginPageRoutes(app, { pages, login: accounts.login, serverName: core.config.serverName });
   emailLinkRoutes(app, { pages, validations: accounts.validations });
 }

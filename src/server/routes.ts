@@ -42,6 +42,7 @@ import { addFederationExchangeRoutes } from "./federation_exchange.ts";
 import { addFederationRoomRoutes } from "./federation_rooms.ts";
 import { addFederationRoutes } from "./federation.ts";
 import type { Parts } from "./parts.ts";
+import { addMasRoutes, withResetAllowed } from "./mas.ts";
 import { configuredFeatures } from "./features.ts";
 import { pageRoutes } from "./page_routes.ts";
 import { rendezvousParts } from "./rendezvous.ts";
@@ -72,6 +73,7 @@ export function buildApp(parts: Parts): App {
   roomParts(app, parts, guards);
   userDataParts(app, parts, guards);
   encryptionParts(app, parts, guards);
+  addMasRoutes(app, parts);
   socialRoutes(app, parts, guards);
   rendezvousParts(app, { core: parts.core, auth: guards.auth });
   if (parts.core.config.media.enableMediaRepo) mediaRoutes(app, { ...guards, ...parts.media });
@@ -81,13 +83,13 @@ export function buildApp(parts: Parts): App {
   return app;
 }
 
-function serverRoutes(app: App, { core: { config, meters } }: Parts, { auth }: Guards): void {
+function serverRoutes(app: App, { core: { config, meters, mas } }: Parts, { auth }: Guards): void {
   const roomVersions = Object.fromEntries(
     listRoomVersions().map(({ id, stable }) => [id, stable ? "stable" as const : "unstable" as const]),
   );
   metricsRoutes(app, meters);
   healthRoutes(app, { webClientLocation: config.server.webClientLocation });
-  wellKnownRoutes(app, { serverName: config.serverName, options: wellKnownOptions(config) });
+  wellKnownRoutes(app, { serverName: config.serverName, options: wellKnownOptions(config), mas });
   versionRoutes(app, { unstableFeatures: configuredFeatures(config) });
   if (config.federation.federationWhitelistEndpointEnabled) {
     federationWhitelistRoutes(app, { auth, whitelist: config.federation.federationDomainWhitelist });
@@ -120,22 +122,31 @@ function wellKnownOptions(config: Parts["core"]["config"]): WellKnownOptions {
   };
 }
 
-function accountParts(app: App, { core: { config, db }, accounts }: Parts, { auth, limits }: Guards): void {
+function accountParts(
+  app: App,
+  { core: { config, db, mas }, accounts }: Parts,
+  { auth, limits }: Guards,
+): void {
   const { serverName } = config;
   const { registration, login, loginOptions: options, tokens, devices, uia, profiles } = accounts;
   const wellKnown = clientWellKnown(wellKnownOptions(config));
-  registerRoutes(app, { auth, limits, registration, serverName });
-  adminRegisterRoutes(app, { sharedSecretRegistration: accounts.sharedSecretRegistration, serverName });
-  loginRoutes(app, {
-    ...{ auth, login, tokens, devices, uia, serverName, options, wellKnown },
-    accounts: accounts.accounts,
-  });
+  const isDelegated = mas !== null;
+  registerRoutes(app, { auth, limits, registration, serverName, isDelegated });
+  if (!isDelegated) {
+    adminRegisterRoutes(app, { sharedSecretRegistration: accounts.sharedSecretRegistration, serverName });
+  }
+  if (!isDelegated) {
+    loginRoutes(app, {
+      ...{ auth, login, tokens, devices, uia, serverName, options, wellKnown },
+      accounts: accounts.accounts,
+    });
+  }
   accountRoutes(app, {
-    ...{ auth, accounts: accounts.accounts, uia, options, hasEmail: accounts.validations.isEnabled },
+    ...{ auth, accounts: accounts.accounts, uia, options, isDelegated, hasEmail: accounts.validations.isEnabled },
     consumeProof: (sessionId) => db.transaction((tx) => accounts.validations.consume(tx, sessionId)),
   });
-  threepidRoutes(app, { auth, ...accounts });
-  deviceRoutes(app, { auth, devices, uia });
+  threepidRoutes(app, { auth, isDelegated, ...accounts });
+  deviceRoutes(app, { auth, devices, uia, isDelegated });
   profileRoutes(app, { auth, limits, profiles });
 }
 
@@ -201,14 +212,15 @@ function userDataParts(
 
 function encryptionParts(
   app: App,
-  { core: { isLocal }, accounts: { uia }, userData, exchange }: Parts,
+  { core, accounts: { uia }, userData, exchange }: Parts,
   { auth, limits }: Guards,
 ): void {
   const { deviceKeys, crossSigning, deviceLists, keyBackup: backups } = userData;
   keyRoutes(app, {
-    ...{ auth, limits, deviceKeys, crossSigning, deviceLists, isLocal },
+    ...{ auth, limits, deviceKeys, crossSigning, deviceLists, isLocal: core.isLocal },
     remoteDevices: exchange.remoteDevices,
     withUserAuth: (c, body, action) => {
+      if (core.mas !== null) return withResetAllowed(c, { core, work: action });
       const conditions = { action: "POST /keys/device_signing/upload", allowRecent: true };
       return requirePassword(c, { uia, body, conditions, work: action });
     },

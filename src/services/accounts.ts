@@ -3,7 +3,7 @@ import { MatrixError } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import { deleteUnapproved, insertUnapproved, selectIsUnapproved } from "../storage/active_users.ts";
 import type { Database, Tx } from "../storage/database.ts";
-import { insertDeparture, upsertProfile } from "../storage/profiles.ts";
+import { deleteDeparture, insertDeparture, upsertProfile } from "../storage/profiles.ts";
 import {
   deleteThreepids,
   selectThreepidOwner,
@@ -16,6 +16,7 @@ import {
   updateIsShadowBanned,
   updateIsSuspended,
   updatePasswordHash,
+  updateReactivated,
   type User,
 } from "../storage/users.ts";
 import type { Credentials } from "./credentials.ts";
@@ -32,6 +33,8 @@ export interface AccountsDeps {
   readonly devices: Devices;
   readonly tokens: Tokens;
   readonly onDeactivated: DeactivationListener;
+  /** Runs inside the transaction in which a closed account is opened again. */
+  readonly onReactivated: (tx: Tx, userId: UserId) => Promise<void>;
   /** Starts the background work that takes a deactivated user out of all rooms. */
   readonly wakeDepartures: () => void;
 }
@@ -93,6 +96,16 @@ export class Accounts {
         this.#deps.tokens.forgetUser(userId);
         this.#deps.wakeDepartures();
       });
+    });
+  }
+
+  /** Opens an account again that was closed. Its data and rooms are gone, and it has no password. */
+  async reactivate(userId: UserId): Promise<void> {
+    await this.#deps.db.transaction(async (tx) => {
+      await updateReactivated(tx, userId);
+      await deleteDeparture(tx, userId);
+      await this.#deps.onReactivated(tx, userId);
+      tx.afterCommit(() => this.#deps.tokens.forgetUser(userId));
     });
   }
 

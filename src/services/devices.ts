@@ -121,7 +121,10 @@ export class Devices {
     const ended: string[] = [];
     for (const deviceId of new Set(deviceIds)) ended.push(...await deleteTokensOfDevice(tx, { userId, deviceId }));
     this.#forgetAfterCommit(tx, ended);
-    if (removed.length > 0) await this.#deps.onChange(tx, { userId, deviceIds: removed, kind: "removed" });
+    if (removed.length === 0) return;
+    await this.#deps.onChange(tx, { userId, deviceIds: removed, kind: "removed" });
+    // Tokens that another server made are no rows here.
+    tx.afterCommit(() => this.#deps.tokens.forgetUser(userId));
   }
 
   /** Removes all devices and tokens of a user, but for one device where `keep` names it. */

@@ -32,6 +32,11 @@ export class ErasedUsers {
     return this.#users.has(userId);
   }
 
+  /** Removes a user, after the commit that opens their account again. */
+  delete(userId: UserId): void {
+    this.#users.delete(userId);
+  }
+
   /** Adds a user, after the commit that erases them. */
   add(userId: UserId): void {
     this.#users.add(userId);

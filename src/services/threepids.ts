@@ -9,7 +9,7 @@ import type { UserId } from "../protocol/ids.ts";
 import type { Signer } from "../protocol/signatures.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { deleteThreepidBinding, insertThreepidBinding, selectThreepidBindings } from "../storage/threepid_bindings.ts";
-import { deleteThreepid, insertThreepid } from "../storage/users.ts";
+import { deleteThreepid, insertThreepid, selectThreepids } from "../storage/users.ts";
 import {
   type EmailValidations,
   parseEmail,
@@ -82,6 +82,23 @@ export class Threepids {
     const now = this.#deps.clock.now();
     if (!await insertThreepid(tx, { userId, medium: "email", address, validatedTs: now, addedTs: now })) return;
     await this.#deps.onChange(tx, { kind: "added", userId, address, isNewUser: true });
+  }
+
+  /** Makes the e-mail addresses of a user just these, by the word of the server that has the accounts. */
+  async replaceEmails(userId: UserId, addresses: readonly string[]): Promise<void> {
+    const wanted = new Set(addresses.map((address) => address.trim().toLowerCase()).filter(isEmailAddress));
+    const present = (await selectThreepids(this.#deps.db, userId)).filter(({ medium }) => medium === "email");
+    for (const { medium, address } of present) {
+      if (!wanted.has(address)) await this.unbind(userId, { medium, address, idServer: null });
+    }
+    await this.#deps.db.transaction(async (tx) => {
+      for (const { medium, address } of present) {
+        if (wanted.delete(address)) continue;
+        await deleteThreepid(tx, { userId, medium, address });
+        await this.#deps.onChange(tx, { kind: "removed", userId, address, isNewUser: false });
+      }
+      for (const address of wanted) await this.vouchFor(tx, { userId, address });
+    });
   }
 
   async #give(

@@ -12,7 +12,7 @@ import type { Clock } from "../lib/clock.ts";
 import { hashSecret } from "../lib/digest.ts";
 import { LruCache } from "../lib/lru.ts";
 import { randomString } from "../lib/random.ts";
-import { forbidden, unknownToken } from "../protocol/errors.ts";
+import { forbidden, MatrixError, unknownToken } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Requester } from "../rooms/types.ts";
@@ -32,6 +32,9 @@ import {
   updateNextRefreshToken,
 } from "../storage/access_tokens.ts";
 import type { Database, Tx } from "../storage/database.ts";
+import { selectDevice } from "../storage/devices.ts";
+import { selectUser } from "../storage/users.ts";
+import type { Introspection } from "./mas.ts";
 
 /** An access token in use and who it stands for. */
 export interface Session {
@@ -81,12 +84,16 @@ export interface TokensDeps {
   readonly db: Database;
   readonly clock: Clock;
   readonly lifetimes: TokenLifetimes;
+  /** Asks whom tokens stand for where another server makes them; null where this one does. */
+  readonly introspect?: ((accessToken: string) => Promise<Introspection>) | null;
   /** Sessions kept in memory. */
   readonly cacheEntries?: number;
 }
 
 /** Longer than any token of ours; longer ones are not even hashed. */
 const MAX_TOKEN_LENGTH = 512;
+/** Those of other servers may be longer. */
+const MAX_FOREIGN_TOKEN_LENGTH = 4_096;
 const TOKEN_RANDOM_LENGTH = 40;
 
 function earliest(...times: (number | null)[]): number | null {
@@ -106,9 +113,13 @@ export class Tokens {
   readonly #sessions: LruCache<string, Session>;
   /** What application services act with, by service and user. */
   readonly #serviceSessions: LruCache<string, Session>;
+  readonly #introspect: ((accessToken: string) => Promise<Introspection>) | null;
+  /** Tokens that are being asked about. */
+  readonly #asking = new Map<string, Promise<Session>>();
   #generation = 0;
 
-  constructor({ db, clock, lifetimes, cacheEntries = 10_000 }: TokensDeps) {
+  constructor({ db, clock, lifetimes, introspect = null, cacheEntries = 10_000 }: TokensDeps) {
+    this.#introspect = introspect;
     this.#db = db;
     this.#clock = clock;
     this.#lifetimes = lifetimes;
@@ -125,6 +136,7 @@ export class Tokens {
   /** Returns the session of an access token, at once when it is cached; throws `M_UNKNOWN_TOKEN`. */
   resolve(accessToken: string): Session | Promise<Session> {
     const cached = this.#sessions.get(accessToken);
+    if (this.#introspect !== null) return this.#resolveElsewhere(accessToken, cached);
     if (cached === undefined) return this.#load(accessToken);
     this.#assertNotExpired(cached.expiresTs);
     return cached;
@@ -256,6 +268,35 @@ export class Tokens {
       expiresTs: found.expiresTs,
       isLocked: found.isLocked,
       isSuspended: found.isSuspended,
+    };
+    if (generation === this.#generation) this.#sessions.set(accessToken, session);
+    return session;
+  }
+
+  /** Returns the session of a token that another server made, which is asked again from time to time. */
+  #resolveElsewhere(accessToken: string, cached: Session | undefined): Session | Promise<Session> {
+    if (cached !== undefined && (cached.expiresTs ?? 0) > this.#clock.now()) return cached;
+    if (accessToken.length > MAX_FOREIGN_TOKEN_LENGTH) throw unknownToken({ softLogout: false });
+    const asking = this.#asking.get(accessToken) ??
+      this.#ask(accessToken).finally(() => this.#asking.delete(accessToken));
+    this.#asking.set(accessToken, asking);
+    return asking;
+  }
+
+  async #ask(accessToken: string): Promise<Session> {
+    const generation = this.#generation;
+    const introspection = await this.#introspect?.(accessToken);
+    if (introspection === undefined) throw unknownToken({ softLogout: false });
+    const { userId, deviceId, isAdmin, goodUntilTs } = introspection;
+    const user = await selectUser(this.#db, userId);
+    if (user === null) throw new MatrixError(500, "M_UNKNOWN", "The user of this access token does not exist here");
+    const device = deviceId === null ? null : await selectDevice(this.#db, { userId, deviceId });
+    // The other server has yet to tell of the device, or the device has just gone.
+    if (user.isDeactivated || (deviceId !== null && device === null)) throw unknownToken({ softLogout: false });
+    const { isShadowBanned, isLocked, isSuspended } = user;
+    const session: Session = {
+      requester: { userId, deviceId, isGuest: false, isAdmin, isShadowBanned, appserviceId: null },
+      ...{ tokenHash: hashSecret(accessToken), expiresTs: goodUntilTs, isLocked, isSuspended },
     };
     if (generation === this.#generation) this.#sessions.set(accessToken, session);
     return session;

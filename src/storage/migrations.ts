@@ -33,6 +33,7 @@ import usage from "../../migrations/0032_usage.sql" with { type: "text" };
 import mailThrottles from "../../migrations/0033_mail_throttles.sql" with { type: "text" };
 import pruning from "../../migrations/0034_pruning.sql" with { type: "text" };
 import sso from "../../migrations/0039_sso.sql" with { type: "text" };
+import mas from "../../migrations/0040_mas.sql" with { type: "text" };
 import pendingDeviceLists from "../../migrations/0042_pending_device_lists.sql" with { type: "text" };
 import historyPurge from "../../migrations/0044_history_purge.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
@@ -73,6 +74,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0033_mail_throttles", text: mailThrottles },
   { name: "0034_pruning", text: pruning },
   { name: "0039_sso", text: sso },
+  { name: "0040_mas", text: mas },
   { name: "0042_pending_device_lists", text: pendingDeviceLists },
   { name: "0044_history_purge", text: historyPurge },
 ];

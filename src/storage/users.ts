@@ -116,6 +116,12 @@ export async function updateDeactivated(tx: Tx, { userId, erase }: { userId: Use
     WHERE user_id = ${userId}`);
 }
 
+/** Opens an account again; its messages are shown again too. */
+export async function updateReactivated(tx: Tx, userId: UserId): Promise<void> {
+  await tx.run(sql`
+    UPDATE users SET is_deactivated = ${false}, is_erased = ${false} WHERE user_id = ${userId} AND is_deactivated`);
+}
+
 /** Returns users who are erased, by user id after `after`, at most `limit`. */
 export async function selectErasedUsers(
   db: Db,

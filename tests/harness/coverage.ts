@@ -9,7 +9,6 @@ import { exchangeChecks } from "./client.ts";
 import { findOperation, type Operation, OPERATIONS } from "./openapi.ts";
 
 const NO_POLICY_SERVER = "this is no policy server";
-const NO_OAUTH = "sessions are not delegated to an OAuth server";
 const NO_TEXTS = "no text messages are sent";
 
 type Kind = "a success" | "a request without a token" | "a refusal with 403 or 404" | "a refusal with 400";
@@ -17,7 +16,6 @@ type Kind = "a success" | "a request without a token" | "a refusal with 403 or 4
 /** What an operation cannot be tested for, with the reason. Sorted. */
 const GAPS: Readonly<Record<string, Partial<Record<Kind, string>>>> = {
   "GET /.well-known/matrix/policy_server": { "a success": NO_POLICY_SERVER },
-  "GET /_matrix/client/v1/auth_metadata": { "a success": NO_OAUTH },
   "GET /_matrix/client/v3/login": { "a refusal with 403 or 404": "there always is a way to log in" },
   "POST /_matrix/client/v3/account/3pid/msisdn/requestToken": {
     "a success": NO_TEXTS,

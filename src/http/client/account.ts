@@ -25,6 +25,8 @@ export interface AccountRoutesDeps {
   readonly hasEmail: boolean;
   /** Ends the proof of an address, so that it resets one password only. */
   readonly consumeProof: (sessionId: string) => Promise<void>;
+  /** Whether another server has the accounts, their passwords among them. */
+  readonly isDelegated: boolean;
 }
 
 const PasswordBody = z.looseObject({ new_password: z.string(), logout_devices: z.boolean().optional() });
@@ -37,7 +39,9 @@ export function accountRoutes(app: App, deps: AccountRoutesDeps): void {
     .get("/account/whoami", auth.guestOk(), (c) => {
       const { userId, deviceId, isGuest } = requester(c);
       return json({ user_id: userId, ...(deviceId === null ? {} : { device_id: deviceId }), is_guest: isGuest });
-    })
+    });
+  if (deps.isDelegated) return;
+  client(app)
     .post("/account/password", userOrOwner(deps), (c) => changePassword(c, deps))
     .post("/account/deactivate", auth.user(), (c) => deactivate(c, deps));
 }

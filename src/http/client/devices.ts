@@ -5,7 +5,7 @@
  *   POST             /_matrix/client/v3/delete_devices
  */
 import { z } from "zod";
-import { notFound } from "../../protocol/errors.ts";
+import { notFound, unrecognized } from "../../protocol/errors.ts";
 import { type DeviceId, parseDeviceId } from "../../protocol/ids.ts";
 import type { JsonObject } from "../../protocol/json.ts";
 import type { Devices } from "../../services/devices.ts";
@@ -23,6 +23,8 @@ export interface DeviceRoutesDeps {
   readonly auth: Auth;
   readonly devices: Devices;
   readonly uia: Uia;
+  /** Whether another server has the accounts: then only application services remove devices here. */
+  readonly isDelegated: boolean;
 }
 
 const MAX_DELETED_AT_ONCE = 1000;
@@ -31,7 +33,7 @@ const DeleteBody = z.looseObject({ devices: z.array(z.string()).max(MAX_DELETED_
 
 /** Registers the endpoints. */
 export function deviceRoutes(app: App, deps: DeviceRoutesDeps): void {
-  const { auth, devices, uia } = deps;
+  const { auth, devices, uia, isDelegated } = deps;
   client(app)
     .get("/devices", auth.guestOk(), async (c) => {
       const list = await devices.list(requester(c).userId);
@@ -42,6 +44,7 @@ export function deviceRoutes(app: App, deps: DeviceRoutesDeps): void {
     })
     .put("/devices/:deviceId", auth.guestOk(), (c) => update(c, devices))
     .delete("/devices/:deviceId", auth.user(), async (c) => {
+      if (isDelegated && requester(c).appserviceId === null) throw unrecognized();
       const deviceId = deviceIdOf(c);
       const body = await readJsonObject(c, { allowEmpty: true });
       const conditions = { action: `DELETE /devices/${deviceId}`, allowRecent: true };
@@ -54,23 +57,26 @@ export function deviceRoutes(app: App, deps: DeviceRoutesDeps): void {
           return json({});
         },
       });
-    })
-    .post("/delete_devices", auth.user(), async (c) => {
-      const body = await readJsonObject(c);
-      // Older clients send only `auth` once the session knows the devices; those are checked when they are used.
-      if (body.auth === undefined || Object.keys(body).length > 1) checkJson(DeleteBody, body);
-      const conditions = { action: "POST /delete_devices", allowRecent: true };
-      return await requirePassword(c, {
-        uia,
-        body,
-        conditions,
-        work: async (outcome) => {
-          const { devices: ids } = checkJson(DeleteBody, outcome.body);
-          await devices.remove(requester(c).userId, ids.map((id) => parseDeviceId(id)).filter((id) => id !== null));
-          return json({});
-        },
-      });
     });
+  if (!isDelegated) client(app).post("/delete_devices", auth.user(), (c) => removeSome(c, deps));
+}
+
+/** Removes several devices. */
+async function removeSome(c: Ctx, { devices, uia }: DeviceRoutesDeps): Promise<Response> {
+  const body = await readJsonObject(c);
+  // Older clients send only `auth` once the session knows the devices; those are checked when they are used.
+  if (body.auth === undefined || Object.keys(body).length > 1) checkJson(DeleteBody, body);
+  const conditions = { action: "POST /delete_devices", allowRecent: true };
+  return await requirePassword(c, {
+    uia,
+    body,
+    conditions,
+    work: async (outcome) => {
+      const { devices: ids } = checkJson(DeleteBody, outcome.body);
+      await devices.remove(requester(c).userId, ids.map((id) => parseDeviceId(id)).filter((id) => id !== null));
+      return json({});
+    },
+  });
 }
 
 /** Names a device, or makes it where an application service asks. */

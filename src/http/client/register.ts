@@ -5,10 +5,11 @@
  *   GET  /_matrix/client/v1/register/m.login.registration_token/validity
  */
 import { z } from "zod";
+import { unrecognized } from "../../protocol/errors.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 import type { JsonObject } from "../../protocol/json.ts";
 import type { RegisterParams, Registration } from "../../services/registration.ts";
-import { type App, client } from "../app.ts";
+import { type App, client, type Ctx } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { checkJson, readJsonObject } from "../middleware/body.ts";
 import { query } from "../middleware/params.ts";
@@ -22,6 +23,8 @@ export interface RegisterRoutesDeps {
   readonly limits: RequestLimits;
   readonly registration: Registration;
   readonly serverName: ServerName;
+  /** Whether another server has the accounts: then only application services register here. */
+  readonly isDelegated: boolean;
 }
 
 const RegisterBody = z.looseObject({
@@ -37,27 +40,11 @@ const RegisterBody = z.looseObject({
 const KindQuery = z.object({ kind: z.enum(["guest", "user"]).default("user") });
 
 /** Registers the endpoints. */
-export function registerRoutes(app: App, { auth, limits, registration, serverName }: RegisterRoutesDeps): void {
+export function registerRoutes(app: App, deps: RegisterRoutesDeps): void {
+  const { limits, registration } = deps;
+  client(app).post("/register", (c) => register(c, deps));
+  if (deps.isDelegated) return;
   client(app)
-    .post("/register", async (c) => {
-      const { kind } = query(c, KindQuery);
-      const body = await readJsonObject(c, { allowEmpty: kind === "guest" });
-      const request = checkJson(RegisterBody, body);
-      if (request.type === "m.login.application_service") {
-        const service = auth.appserviceOf(c);
-        const { username, login } = parseRegistration(body);
-        const registered = await registration.registerForService({ service, username, login });
-        return json(sessionJson({ ...registered, serverName }));
-      }
-      const registered = kind === "guest"
-        ? await registration.registerGuest({
-          clientIp: c.env.clientIp,
-          initialDeviceDisplayName: request.initial_device_display_name ?? null,
-          wantsRefreshToken: request.refresh_token === true,
-        })
-        : await registration.register({ body, clientIp: c.env.clientIp, parse: parseRegistration });
-      return json(sessionJson({ ...registered, serverName }));
-    })
     .get("/register/available", limits.perIp("rc_registration"), async (c) => {
       const { username } = query(c, z.object({ username: z.string().max(512) }));
       return json({ available: await registration.isAvailable(username) });
@@ -67,6 +54,30 @@ export function registerRoutes(app: App, { auth, limits, registration, serverNam
       const { token } = query(c, z.object({ token: z.string() }));
       return json({ valid: await registration.isTokenValid(token) });
     });
+}
+
+async function register(
+  c: Ctx,
+  { auth, registration, serverName, isDelegated }: RegisterRoutesDeps,
+): Promise<Response> {
+  const { kind } = query(c, KindQuery);
+  const body = await readJsonObject(c, { allowEmpty: kind === "guest" });
+  const request = checkJson(RegisterBody, body);
+  if (request.type === "m.login.application_service") {
+    const service = auth.appserviceOf(c);
+    const { username, login } = parseRegistration(body);
+    const registered = await registration.registerForService({ service, username, login });
+    return json(sessionJson({ ...registered, serverName }));
+  }
+  if (isDelegated) throw unrecognized();
+  const registered = kind === "guest"
+    ? await registration.registerGuest({
+      clientIp: c.env.clientIp,
+      initialDeviceDisplayName: request.initial_device_display_name ?? null,
+      wantsRefreshToken: request.refresh_token === true,
+    })
+    : await registration.register({ body, clientIp: c.env.clientIp, parse: parseRegistration });
+  return json(sessionJson({ ...registered, serverName }));
 }
 
 function parseRegistration(body: JsonObject): RegisterParams {

@@ -27,6 +27,8 @@ export interface ThreepidRoutesDeps {
   readonly validations: EmailValidations;
   readonly registration: Registration;
   readonly uia: Uia;
+  /** Whether another server has the accounts with their addresses. */
+  readonly isDelegated: boolean;
 }
 
 /** A text that any database can hold and that can be signed. */
@@ -58,6 +60,25 @@ export function threepidRoutes(app: App, deps: ThreepidRoutesDeps): void {
         })),
       });
     })
+    .post("/account/3pid/bind", auth.user(), async (c) => {
+      const { id_server: idServer, id_access_token: idAccessToken, ...creds } = await readJson(c, BindBody);
+      const { userId } = requester(c);
+      await threepids.bind(userId, { idServer, idAccessToken, sid: creds.sid, clientSecret: creds.client_secret });
+      return json({});
+    })
+    .post("/account/3pid/unbind", auth.user(), async (c) => {
+      const { medium, address, id_server: idServer } = await readJson(c, AddressBody);
+      const result = await threepids.unbind(requester(c).userId, { medium, address, idServer: idServer ?? null });
+      return json({ id_server_unbind_result: result });
+    });
+  if (deps.isDelegated) return;
+  changeRoutes(app, deps);
+  tokenRoutes(app, deps);
+}
+
+function changeRoutes(app: App, deps: ThreepidRoutesDeps): void {
+  const { auth, threepids } = deps;
+  client(app)
     .post("/account/3pid", auth.user(), async (c) => {
       const body = await readJson(c, OldAddBody);
       const creds = body.three_pid_creds ?? body.threePidCreds;
@@ -66,23 +87,11 @@ export function threepidRoutes(app: App, deps: ThreepidRoutesDeps): void {
       return json({});
     })
     .post("/account/3pid/add", auth.user(), (c) => add(c, deps))
-    .post("/account/3pid/bind", auth.user(), async (c) => {
-      const { id_server: idServer, id_access_token: idAccessToken, ...creds } = await readJson(c, BindBody);
-      const { userId } = requester(c);
-      await threepids.bind(userId, { idServer, idAccessToken, sid: creds.sid, clientSecret: creds.client_secret });
-      return json({});
-    })
     .post("/account/3pid/delete", auth.user(), async (c) => {
       const { medium, address, id_server: idServer } = await readJson(c, AddressBody);
       const result = await threepids.remove(requester(c).userId, { medium, address, idServer: idServer ?? null });
       return json({ id_server_unbind_result: result });
-    })
-    .post("/account/3pid/unbind", auth.user(), async (c) => {
-      const { medium, address, id_server: idServer } = await readJson(c, AddressBody);
-      const result = await threepids.unbind(requester(c).userId, { medium, address, idServer: idServer ?? null });
-      return json({ id_server_unbind_result: result });
     });
-  tokenRoutes(app, deps);
 }
 
 async function add(c: Ctx, { uia, threepids }: ThreepidRoutesDeps): Promise<Response> {

@@ -10,6 +10,7 @@ import type { JsonObject } from "../../protocol/json.ts";
 import type { Captcha } from "../../services/captcha.ts";
 import type { EmailValidations } from "../../services/email_validations.ts";
 import type { Sso } from "../../services/sso/sso.ts";
+import type { Mas } from "../../services/mas.ts";
 import { templateHash, type TemplateVars } from "../../services/templates.ts";
 import type { Stage, Uia } from "../../services/uia.ts";
 import { REGISTER_ACTION, type TermsPolicy } from "../../services/uia_stages.ts";
@@ -17,7 +18,7 @@ import { type App, client, type Ctx } from "../app.ts";
 import { readForm } from "../middleware/body.ts";
 import { pathText, searchParams } from "../middleware/params.ts";
 import { type PageOptions, type Pages, reasonOf } from "./page.ts";
-import { orErrorPage } from "./sso_steps.ts";
+import { orErrorPage, redirect } from "./sso_steps.ts";
 
 /** What the routes are built from. */
 export interface AuthFallbackRoutesDeps {
@@ -27,6 +28,8 @@ export interface AuthFallbackRoutesDeps {
   readonly captcha: Captcha | null;
   readonly terms: TermsPolicy | null;
   readonly sso: Sso;
+  /** The server that has the accounts; null where this one does. */
+  readonly mas: Pick<Mas, "resetUrl"> | null;
   readonly log: Logger;
 }
 
@@ -42,6 +45,8 @@ interface StagePage {
 const SECRET_LENGTH = 32;
 const EMAIL_STAGE = "m.login.email.identity";
 const SSO_STAGE = "m.login.sso";
+/** The stage for what another server allows, and its name before the specification (MSC4312). */
+const OAUTH_STAGES: readonly string[] = ["m.oauth", "org.matrix.cross_signing_reset"];
 
 /** Registers the endpoints. */
 export function authFallbackRoutes(app: App, deps: AuthFallbackRoutesDeps): void {
@@ -49,6 +54,9 @@ export function authFallbackRoutes(app: App, deps: AuthFallbackRoutesDeps): void
     .get("/auth/:stage/fallback/web", async (c) => {
       const session = searchParams(c).get("session");
       if (session === null) throw missingParam("session");
+      if (deps.mas !== null && OAUTH_STAGES.includes(pathText(c, "stage"))) {
+        return redirect(await deps.mas.resetUrl());
+      }
       if (pathText(c, "stage") === SSO_STAGE) {
         return await orErrorPage(deps, () => departToConfirm(c, { ...deps, session }));
       }
