@@ -20,6 +20,7 @@ import {
   type RouteRequest,
 } from "./connections.ts";
 import type { Discovery, ServerRoute } from "./discovery.ts";
+import { parseLargeJson } from "./large_answers.ts";
 import { RemoteError } from "./remote_error.ts";
 import { authorize } from "./x_matrix.ts";
 
@@ -95,7 +96,7 @@ export class FederationClient {
   async request(request: RemoteRequest): Promise<JsonObject> {
     const answer = await this.#exchange(request, async ({ statusCode, body }) => {
       const bytes = await readBody(body, request.maxBytes ?? DEFAULT_MAX_BYTES);
-      return parseAnswer(bytes, { request, status: statusCode });
+      return await parseAnswer(bytes, { request, status: statusCode });
     });
     return answer;
   }
@@ -227,10 +228,13 @@ function isNetworkError(error: unknown): boolean {
   return isBrokenConnection(error) || codeOf(error).startsWith("UND_ERR_");
 }
 
-function parseAnswer(bytes: Uint8Array, { request, status }: { request: RemoteRequest; status: number }): JsonObject {
+async function parseAnswer(
+  bytes: Uint8Array,
+  { request, status }: { request: RemoteRequest; status: number },
+): Promise<JsonObject> {
   let value: JsonValue;
   try {
-    value = parseJsonStrict(bytes, { numbers: request.exactNumbers ? "exact" : "plain" });
+    value = await parseLargeJson(bytes, { numbers: request.exactNumbers ? "exact" : "plain" });
   } catch {
     value = null;
   }

@@ -2,6 +2,7 @@
  * The end of a faster join (MSC3902): with the whole state before the join, the states of all events since are computed
  * anew, each is judged again by its own, and the room's current state becomes what they add up to. One transaction.
  */
+import { inTurns } from "../lib/turn.ts";
 import { domainOf } from "../protocol/auth_rules_context.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import { updateEventStates } from "../storage/partial_rooms.ts";
@@ -21,6 +22,8 @@ import { checkRejection } from "./receive_checks.ts";
 import { resolveRoots } from "./resolve.ts";
 import { rootOfState } from "./supplied_state.ts";
 import type { StoredEvent } from "./types.ts";
+
+const EVENTS_A_TURN = 250;
 
 /** A change of a room's current state that no event made. */
 export interface StateReplaced {
@@ -104,12 +107,19 @@ async function serversPresent(
   batch: RoomBatch,
   { updated, from, to }: { updated: readonly StoredEvent[]; from: number; to: number },
 ): Promise<Set<string>> {
+  const present = new Set<string>();
+  const note = ({ event: { type, content, stateKey } }: StoredEvent) => {
+    if (type !== "m.room.member" || content["membership"] !== "join") return;
+    const server = domainOf(stateKey ?? "");
+    if (server !== null) present.add(server);
+  };
   const found = (await batch.deps.trees.diff(from, to)).map(({ after }) => after).filter((nid) => nid !== null);
-  const members = [...(await batch.byNids(found)).values(), ...updated.filter(({ isRejected }) => !isRejected)];
-  const joined = members.filter(({ event: { type, content } }) =>
-    type === "m.room.member" && content["membership"] === "join"
-  );
-  return new Set(joined.map(({ event }) => domainOf(event.stateKey ?? "")).filter((server) => server !== null));
+  // Part by part: there may be tens of thousands, which need not be in memory at once.
+  for await (const part of inTurns(found, EVENTS_A_TURN)) {
+    for (const stored of (await batch.byNids(part)).values()) note(stored);
+  }
+  for (const stored of updated) if (!stored.isRejected) note(stored);
+  return present;
 }
 
 /** The ends of the graph now that some events may have been rejected, or no longer are. */

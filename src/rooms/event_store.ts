@@ -5,6 +5,7 @@
  * graph later: the writer calls `put` for those after its commit.
  */
 import { LruCache } from "../lib/lru.ts";
+import { inTurns } from "../lib/turn.ts";
 import { roomEventFromJson } from "../protocol/event_format.ts";
 import type { EventId, RoomId } from "../protocol/ids.ts";
 import { getRoomVersion, type RoomVersionRules } from "../protocol/room_versions.ts";
@@ -15,6 +16,8 @@ import type { StoredEvent } from "./types.ts";
 
 const DEFAULT_CACHE_BYTES = 48 * 1024 * 1024;
 const CACHED_ROOMS = 10_000;
+/** Reading and parsing this many takes some milliseconds. */
+const EVENTS_A_TURN = 250;
 /** What an entry takes besides its text, which is held once as text and about once more as objects. */
 const ENTRY_OVERHEAD_BYTES = 800;
 
@@ -60,8 +63,8 @@ export class EventStore {
       if (cached === undefined) missing.push(id);
       else found.set(id, cached);
     }
-    if (missing.length > 0) {
-      for (const stored of await this.#load(() => selectEventsById(this.#db, missing))) {
+    for await (const part of inTurns(missing, EVENTS_A_TURN)) {
+      for (const stored of await this.#load(() => selectEventsById(this.#db, part))) {
         found.set(stored.event.eventId, stored);
       }
     }
@@ -77,8 +80,8 @@ export class EventStore {
       if (cached === undefined) missing.push(nid);
       else found.set(nid, cached);
     }
-    if (missing.length > 0) {
-      for (const stored of await this.#load(() => selectEventsByNid(this.#db, missing))) found.set(stored.nid, stored);
+    for await (const part of inTurns(missing, EVENTS_A_TURN)) {
+      for (const stored of await this.#load(() => selectEventsByNid(this.#db, part))) found.set(stored.nid, stored);
     }
     return found;
   }

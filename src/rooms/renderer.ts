@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import { LruCache } from "../lib/lru.ts";
+import { nextTurn } from "../lib/turn.ts";
 import { pickFields } from "../protocol/filter.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
@@ -58,6 +59,8 @@ interface Rendered {
 
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
 const ENTRY_OVERHEAD_BYTES = 200;
+/** Rendering this many takes a few milliseconds. */
+const EVENTS_A_TURN = 500;
 /** Top-level keys of an event, beyond the spec's, that clients know (sticky events, MSC4354). */
 const EXTRA_KEYS = [STICKY_KEY] as const;
 
@@ -86,7 +89,8 @@ export class EventRenderer {
     const transactions = view.requester === null ? null : await this.#deps.transactions.of(events, view.requester);
     const now = this.#deps.clock.now();
     const texts: string[] = [];
-    for (const stored of events) {
+    for (const [index, stored] of events.entries()) {
+      if (index > 0 && index % EVENTS_A_TURN === 0) await nextTurn();
       const rendered = this.#find(stored) ?? await this.#make(stored);
       if (view.previous && rendered.previous === null) rendered.previous = await this.#previous(stored);
       texts.push(compose(rendered, { view, now, txnId: transactions?.get(stored.nid) }));

@@ -1,9 +1,12 @@
 /** Finding events by what led to them: the transaction of a device, or a redaction that came before its target. */
+import { inTurns } from "../lib/turn.ts";
 import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Db } from "./database.ts";
 import { inList, numberTable, sql, textTable } from "./sql.ts";
 
 const MAX_REDACTIONS_OF_ONE = 100;
+/** States have tens of thousands of events: looking up this many takes some milliseconds. */
+const IDS_A_TURN = 2_000;
 
 /** Returns the event that a device sent to a room under a transaction id, or null. */
 export async function selectEventOfTransaction(
@@ -53,25 +56,29 @@ export async function selectStateEntries(
   db: Db,
   { roomNid, eventIds }: { roomNid: number; eventIds: readonly EventId[] },
 ): Promise<StateEntry[]> {
-  if (eventIds.length === 0) return [];
-  const rows = await db.all<{ event_nid: number; state_key_nid: number; type: string }>(sql`
-    SELECT e.event_nid, e.state_key_nid, e.type FROM ${textTable(eventIds)} AS wanted
-    JOIN events e ON e.event_id = wanted.value
-    WHERE e.room_nid = ${roomNid} AND e.state_key_nid IS NOT NULL AND NOT e.is_rejected`);
-  return rows.map(({ event_nid, state_key_nid, type }) => ({
-    nid: event_nid,
-    stateKeyNid: state_key_nid,
-    isMember: type === "m.room.member",
-  }));
+  const entries: StateEntry[] = [];
+  for await (const part of inTurns(eventIds, IDS_A_TURN)) {
+    const rows = await db.all<{ event_nid: number; state_key_nid: number; type: string }>(sql`
+      SELECT e.event_nid, e.state_key_nid, e.type FROM ${textTable(part)} AS wanted
+      JOIN events e ON e.event_id = wanted.value
+      WHERE e.room_nid = ${roomNid} AND e.state_key_nid IS NOT NULL AND NOT e.is_rejected`);
+    for (const { event_nid: nid, state_key_nid: stateKeyNid, type } of rows) {
+      entries.push({ nid, stateKeyNid, isMember: type === "m.room.member" });
+    }
+  }
+  return entries;
 }
 
 /** Returns which of these events are not in the database at all. */
 export async function selectUnknownEvents(db: Db, eventIds: readonly EventId[]): Promise<EventId[]> {
-  if (eventIds.length === 0) return [];
-  const rows = await db.all<{ value: EventId }>(sql`
-    SELECT wanted.value FROM ${textTable(eventIds)} AS wanted
-    WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.event_id = wanted.value)`);
-  return rows.map((row) => row.value);
+  const unknown: EventId[] = [];
+  for await (const part of inTurns(eventIds, IDS_A_TURN)) {
+    const rows = await db.all<{ value: EventId }>(sql`
+      SELECT wanted.value FROM ${textTable(part)} AS wanted
+      WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.event_id = wanted.value)`);
+    for (const { value } of rows) unknown.push(value);
+  }
+  return unknown;
 }
 
 /** Returns the backward extremities of a room, the latest first: known events with parents that are not known. */

@@ -6,12 +6,15 @@
  * then not used does no harm.
  */
 import { LruCache } from "../lib/lru.ts";
+import { inTurns } from "../lib/turn.ts";
 import { splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { Database, Db } from "./database.ts";
 import type { IdAllocator } from "./id_blocks.ts";
 import { inList, numberTable, sql } from "./sql.ts";
 
 const DEFAULT_CACHED_KEYS = 50_000;
+/** Reading this many takes some milliseconds. */
+const KEYS_A_TURN = 2_000;
 
 interface Row {
   state_key_nid: number;
@@ -78,11 +81,12 @@ export class StateKeys {
       if (cached === undefined) missing.push(nid);
       else found.set(nid, cached);
     }
-    if (missing.length === 0) return found;
-    const rows = await this.#db.all<Row>(sql`
-      SELECT k.state_key_nid, k.type, k.state_key FROM ${numberTable(missing)} AS wanted
-      JOIN state_keys k ON k.state_key_nid = wanted.value`);
-    for (const row of rows) found.set(row.state_key_nid, this.#rememberRow(row));
+    for await (const part of inTurns(missing, KEYS_A_TURN)) {
+      const rows = await this.#db.all<Row>(sql`
+        SELECT k.state_key_nid, k.type, k.state_key FROM ${numberTable(part)} AS wanted
+        JOIN state_keys k ON k.state_key_nid = wanted.value`);
+      for (const row of rows) found.set(row.state_key_nid, this.#rememberRow(row));
+    }
     return found;
   }
 

@@ -10,6 +10,7 @@
  * now and then.
  */
 import { setImmediate } from "node:timers";
+import { inTurns } from "../lib/turn.ts";
 import type { Database, Tx } from "./database.ts";
 import { DatabaseError, sqliteError } from "./database_error.ts";
 import type { Sql } from "./sql.ts";
@@ -21,6 +22,8 @@ const MAX_BATCH = 200;
 /** After so many turns of the event loop that brought nobody, only every `PROBE_INTERVAL`th batch waits for one. */
 const MAX_FRUITLESS_TURNS = 4;
 const PROBE_INTERVAL = 8;
+/** Some milliseconds of work. */
+const STATEMENTS_A_TURN = 500;
 
 interface Job {
   readonly work: (tx: Tx) => Promise<unknown>;
@@ -234,10 +237,12 @@ class SqliteTx implements Tx {
     return this.#open().run(query);
   }
 
-  // deno-lint-ignore require-await -- throws as a rejection
   async runMany(queries: readonly Sql[]): Promise<void> {
-    const connection = this.#open();
-    for (const query of queries) connection.run(query);
+    for await (const part of inTurns(queries, STATEMENTS_A_TURN)) {
+      // Another write of the transaction may have failed meanwhile and ended it.
+      const connection = this.#open();
+      for (const query of part) connection.run(query);
+    }
   }
 
   afterCommit(callback: () => void): void {

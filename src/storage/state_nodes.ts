@@ -6,6 +6,7 @@
  * nodes of a transaction that fails are merely unused.
  */
 import { LruCache } from "../lib/lru.ts";
+import { nextTurn } from "../lib/turn.ts";
 import type { Db, Tx } from "./database.ts";
 import { DatabaseError } from "./database_error.ts";
 import type { IdAllocator } from "./id_blocks.ts";
@@ -122,6 +123,7 @@ export class StateTrees {
   async #run<T>(task: TreeTask<T>): Promise<T> {
     for (let step = task.next();;) {
       if (step.done) return step.value;
+      if (step.value.length === 0) await nextTurn();
       step = task.next(this.#cached(step.value) ?? await this.#treeNodes(step.value));
     }
   }

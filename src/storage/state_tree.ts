@@ -19,7 +19,7 @@ import {
   type TreeNode,
 } from "./state_node.ts";
 
-/** Yields numbers of nodes, is given the nodes in the same order, returns `T`. */
+/** Yields numbers of nodes, or of none when it has worked for long; is given the nodes in the same order, returns `T`. */
 export type TreeTask<T> = Generator<readonly number[], T, readonly TreeNode[]>;
 
 /** Which of a root's two trees: that of `m.room.member`, or that of all else. */
@@ -54,6 +54,9 @@ const MAX_LEAF = 32;
 /** The hash has 32 bits: deeper than this, keys cannot be told apart by it. */
 const MAX_DEPTH = 7;
 const EMPTY_LEAF: Leaf = { keys: [], values: [] };
+const EMPTY_INNER: Inner = { bitmap: 0, children: [], count: 0 };
+/** More changes than this are made in parts, between which no nodes are asked for: a chance to do something else. */
+const MAX_AT_ONCE = 2_000;
 
 /** The root of the empty state, which has the number 0. */
 export const EMPTY_ROOT: Root = { members: null, others: null };
@@ -134,6 +137,9 @@ export function* treeDiff(before: Root, after: Root): TreeTask<TreeDifference[]>
 
 function* setIn(node: TreeNode | null, changes: Pairs, { depth }: Place): TreeTask<TreeNode | null> {
   if (changes.length === 0) return node;
+  if ((node === null || isLeaf(node)) && depth === 0 && countSet(changes) > MAX_AT_ONCE) {
+    return yield* setInInner(EMPTY_INNER, [...new Map([...pairsOf(node ?? EMPTY_LEAF), ...changes])], { depth });
+  }
   if (node === null || isLeaf(node)) {
     const merged = mergeLeaf(node ?? EMPTY_LEAF, changes);
     if (merged === node || merged.keys.length === 0) return merged === node ? node : null;
@@ -155,6 +161,7 @@ function* setInInner(node: Inner, changes: Pairs, { depth }: Place): TreeTask<Tr
     const part = bySlot[slot];
     let now: Ref | null = ref ?? null;
     if (part !== undefined) {
+      if (depth === 0 && changes.length > MAX_AT_ONCE) yield [];
       const child = old[slot] ?? null;
       const changed = yield* setIn(child, part, { depth: depth + 1 });
       if (changed !== child) {
@@ -170,6 +177,14 @@ function* setInInner(node: Inner, changes: Pairs, { depth }: Place): TreeTask<Tr
   if (!isChanged) return node;
   const made: Inner = { bitmap, children, count };
   return count > MAX_LEAF ? made : yield* collapse(made);
+}
+
+function countSet(changes: Pairs): number {
+  return changes.reduce((sum, [, value]) => value === null ? sum : sum + 1, 0);
+}
+
+function pairsOf({ keys, values }: Leaf): Pairs {
+  return keys.map((key, index) => [key, values[index] ?? 0]);
 }
 
 /** Returns the children that changes go to, by slot. */

@@ -1,4 +1,5 @@
 /** Writing what follows from events: the current state, its history, and the memberships of local users. */
+import { inTurns } from "../lib/turn.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./sql.ts";
@@ -29,30 +30,37 @@ export interface LocalMembershipRow {
   readonly strippedState: string | null;
 }
 
+/** A room that is joined changes by tens of thousands: writing this many takes some milliseconds. */
+const DELTAS_A_TURN = 500;
+
 /** Records how the current state changed. One key occurs once for each position. */
 export async function insertStateDeltas(tx: Tx, deltas: readonly StateDeltaRow[]): Promise<void> {
-  await tx.runMany(deltas.map((delta) =>
-    sql`
-    INSERT INTO state_deltas (room_nid, position, state_key_nid, type, state_key, event_nid, prev_event_nid)
-    VALUES (${delta.roomNid}, ${delta.position}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey},
-      ${delta.eventNid}, ${delta.prevEventNid})`
-  ));
+  for await (const part of inTurns(deltas, DELTAS_A_TURN)) {
+    await tx.runMany(part.map((delta) =>
+      sql`
+      INSERT INTO state_deltas (room_nid, position, state_key_nid, type, state_key, event_nid, prev_event_nid)
+      VALUES (${delta.roomNid}, ${delta.position}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey},
+        ${delta.eventNid}, ${delta.prevEventNid})`
+    ));
+  }
 }
 
 /** Makes the current state what the deltas lead to. */
 export async function applyStateDeltas(tx: Tx, deltas: readonly StateDeltaRow[]): Promise<void> {
-  await tx.runMany(
-    deltas.map((delta) =>
-      delta.eventNid === null
-        ? sql`DELETE FROM current_state WHERE room_nid = ${delta.roomNid} AND state_key_nid = ${delta.stateKeyNid}`
-        : sql`
-    INSERT INTO current_state (room_nid, state_key_nid, type, state_key, event_nid, membership)
-    VALUES (${delta.roomNid}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey}, ${delta.eventNid},
-      ${delta.membership})
-    ON CONFLICT (room_nid, state_key_nid)
-    DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership`
-    ),
-  );
+  for await (const part of inTurns(deltas, DELTAS_A_TURN)) {
+    await tx.runMany(
+      part.map((delta) =>
+        delta.eventNid === null
+          ? sql`DELETE FROM current_state WHERE room_nid = ${delta.roomNid} AND state_key_nid = ${delta.stateKeyNid}`
+          : sql`
+      INSERT INTO current_state (room_nid, state_key_nid, type, state_key, event_nid, membership)
+      VALUES (${delta.roomNid}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey}, ${delta.eventNid},
+        ${delta.membership})
+      ON CONFLICT (room_nid, state_key_nid)
+      DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership`
+      ),
+    );
+  }
 }
 
 /** Sets the memberships of local users; a membership that is set again is no longer forgotten. */

@@ -236,3 +236,25 @@ Deno.test("10,000 members: a member's change writes at most 450 bytes", () => {
   const each = (store.written - written) / 100;
   ok(each <= 450, `${each} bytes`);
 });
+
+Deno.test("treeSet() makes many changes as it makes few", () => {
+  const many = new Store();
+  const few = new Store();
+  const changes = Array.from({ length: 7_000 }, (_, index): TreeChange => {
+    return { nid: index * 7, isMember: index % 5 > 0, eventNid: index + 1 };
+  });
+  const start = [{ nid: 7, isMember: true, eventNid: 9_999 }, { nid: 3, isMember: true, eventNid: 5 }];
+  let [atOnce, oneByOne] = [many.set(many.set(0, start), changes), few.set(0, start)];
+  for (let at = 0; at < changes.length; at += 100) oneByOne = few.set(oneByOne, changes.slice(at, at + 100));
+  const entriesOf = (store: Store, root: number) =>
+    (["members", "others"] as const).flatMap((half) => store.run(treeEntries(store.root(root), half))).sort((
+      [a],
+      [b],
+    ) => a - b);
+  deepEqual(entriesOf(many, atOnce), entriesOf(few, oneByOne));
+  equal(many.set(atOnce, changes), atOnce, "the same root when nothing changes");
+  const removed = changes.map((change) => ({ ...change, eventNid: null }));
+  atOnce = many.set(atOnce, removed);
+  deepEqual(entriesOf(many, atOnce), [[3, 5]]);
+  equal(many.set(atOnce, removed), atOnce, "what is not there cannot be removed");
+});
