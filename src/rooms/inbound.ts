@@ -2,7 +2,8 @@
  * Taking in events from other servers with what they need: parents and auth events that are not known here are fetched,
  * and where a gap remains, the state at its edge.
  *
- * One task at a time works on the events of a room, so that a gap is fetched once; how much is fetched is bounded.
+ * One task at a time fetches for a room, so that a gap is fetched once; how much is fetched is bounded. Events that lack
+ * nothing do not wait for it: a server that is slow to give what is missing holds up nobody but itself.
  */
 import type { RemoteEvents } from "../federation/remote_events.ts";
 import { RemoteError } from "../federation/remote_error.ts";
@@ -50,8 +51,9 @@ export class Inbound {
     origin: ServerName,
     { room, events }: { room: RoomIdentity; events: readonly ReceivedEvent[] },
   ): Promise<ReceiveOutcome[]> {
+    const outcomes = await this.#deps.engine.receiveEvents(room.roomId, events);
+    if (outcomes.every(({ kind }) => kind !== "missing")) return outcomes;
     return await this.#rooms.run(room.roomId, async () => {
-      const outcomes = await this.#deps.engine.receiveEvents(room.roomId, events);
       for (const [index, outcome] of outcomes.entries()) {
         const received = events[index];
         if (outcome.kind !== "missing" || received === undefined) continue;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createApp } from "../../src/http/app.ts";
 import { createHandler, type RequestHandler } from "../../src/http/handler.ts";
 import { getLogger } from "../../src/lib/log.ts";
-import { systemClock } from "../../src/lib/clock.ts";
+import { type Clock, systemClock } from "../../src/lib/clock.ts";
 import { parsePdu, pduJson } from "../../src/protocol/event_format.ts";
 import type { Pdu, RoomEvent } from "../../src/protocol/event.ts";
 import type { UserId } from "../../src/protocol/ids.ts";
@@ -51,12 +51,16 @@ export const ALL_VERSIONS = listRoomVersions().map(({ id }) => `ver=${id}`).join
 export async function startResident(
   database: TestDatabase,
   config: Record<string, unknown> | ((peer: string) => Record<string, unknown>) = {},
+  { clock }: { clock?: Clock } = {},
 ): Promise<Resident> {
   const peer = await startPeer();
   const signer = peerSigner(peer.port);
   const own = typeof config === "function" ? config(signer.serverName) : config;
   const usual = { federation_custom_ca_list: [CA_PATH], ip_range_blacklist: [], trusted_key_servers: [] };
-  const hs = await TestServer.start({ database, dns: testDns(), config: { ...usual, ...own } });
+  const hs = await TestServer.start({
+    ...{ database, dns: testDns(), config: { ...usual, ...own } },
+    ...(clock === undefined ? {} : { clock }),
+  });
   const { core } = hs.parts;
   const federation = await buildFederation(core, { dns: testDns() });
   const federationRooms = buildFederationRooms(core, { ...hs.parts, federation });
