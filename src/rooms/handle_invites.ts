@@ -48,6 +48,7 @@ export class HandleInvites {
   /** Shows an invitation to the invited user; returns the text of the event with our signature. */
   async invite(origin: ServerName, { roomId, eventId, roomVersion, pdu, roomState }: SentInvite): Promise<string> {
     const { engine, checks, acls } = this.#deps;
+    if (!await acls.isAllowed(roomId, origin)) throw forbidden("Server is banned from room");
     const rules = getRoomVersion(roomVersion);
     if (rules === null) {
       throw new MatrixError(400, "M_INCOMPATIBLE_ROOM_VERSION", `Room version ${roomVersion} is not supported here`, {
@@ -69,7 +70,6 @@ export class HandleInvites {
     }
     if (engine.options.blocksInvites === true) throw forbidden("This server does not accept room invites");
     await this.#assertWanted({ sender: event.sender, target });
-    if (!await acls.isAllowed(roomId, origin)) throw forbidden("Server is banned from room");
     const unsigned = await checks.event(event);
     if (unsigned !== null) throw forbidden(`The event has no good signature of "${unsigned}"`);
     const signed = { ...event, pdu: signEvent(event.pdu, { ...engine.signer, rules }) };
