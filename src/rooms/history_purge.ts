@@ -10,6 +10,7 @@ import { domainOf } from "../protocol/auth_rules_context.ts";
 import type { RoomId, ServerName } from "../protocol/ids.ts";
 import {
   deleteOldEvents,
+  lockOldEvents,
   type OldEvent,
   type OldEventPlace,
   type OldEvents,
@@ -73,6 +74,7 @@ async function deleteStep(
     const going = candidates.filter(({ nid }) => !ends.has(nid) && !inForce.has(nid));
     if (going.length === 0) return 0;
     batch.addWrite(async (tx) => {
+      await lockOldEvents(tx, going);
       const stored = [...(await store.byNid(going.map(({ nid }) => nid))).values()];
       await onRemoved(tx, { roomNid, events: stored });
       await deleteOldEvents(tx, { roomNid, events: going });

@@ -2,7 +2,7 @@
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
 import { BY_EVENT } from "./room_purges.ts";
-import { inList, raw, type Sql, sql } from "./sql.ts";
+import { inList, lockRow, raw, type Sql, sql } from "./sql.ts";
 
 /** An event that can be deleted. */
 export interface OldEvent {
@@ -76,6 +76,12 @@ export async function selectRedactionsInForce(db: Db, nids: readonly number[]): 
     WHERE ${inList(sql`r.redaction_nid`, nids)} AND t.redacted_by_nid = r.redaction_nid`);
   const going = new Set(nids);
   return new Set(rows.filter((row) => !going.has(row.target_nid)).map((row) => row.redaction_nid));
+}
+
+/** Waits for who writes of events at this moment, and lets nobody else do so until the transaction has ended. */
+export async function lockOldEvents(tx: Tx, events: readonly OldEvent[]): Promise<void> {
+  const nids = events.map(({ nid }) => nid);
+  await tx.all(sql`SELECT event_nid FROM events WHERE ${inList(sql`event_nid`, nids)} ORDER BY event_nid ${lockRow()}`);
 }
 
 /** Deletes events with what belongs to them; those behind them now have parents that are not here. */
