@@ -2,10 +2,9 @@
  * SQLite: one connection that writes and one that reads while a transaction is open, both in the main thread, in WAL
  * mode.
  *
- * Group commit. Write transactions queue. Each runs in a SAVEPOINT inside one BEGIN IMMEDIATE … COMMIT that serves all
- * that have gathered, and its caller hears of it after that COMMIT, which is the only point where the disk is waited
- * for. A transaction that throws is rolled back to its savepoint and fails alone; a COMMIT that fails fails everyone
- * in it. Before the COMMIT the event loop gets one turn, so that requests which arrived while the last commit waited
+ * Group commit. Write transactions queue. All that have gathered run inside one BEGIN IMMEDIATE … COMMIT, and their
+ * callers hear of it after that COMMIT, which is the only point where the disk is waited for. Each but the first has a
+ * SAVEPOINT: a transaction that throws is rolled back and fails alone; a COMMIT that fails fails everyone in it. Before the COMMIT the event loop gets one turn, so that requests which arrived while the last commit waited
  * for the disk take part in this one. That costs a lone writer up to 100 µs, so while it brings nobody it is tried only
  * now and then.
  */
@@ -154,14 +153,19 @@ export class SqliteDatabase implements Database {
     return this.#fruitlessTurns < MAX_FRUITLESS_TURNS || this.#batches % PROBE_INTERVAL === 0;
   }
 
-  /** Runs one transaction to its savepoint. Returns an error only when the whole batch is lost. */
+  /**
+   * Runs one transaction of the batch. Returns an error only when the whole batch is lost. What is first has nothing
+   * before it to keep, so a transaction that is alone is spared the two statements, and SQLite the copies of all pages
+   * that they make it take.
+   */
   async #runJob(job: Job, done: Done[]): Promise<DatabaseError | null> {
     const tx = new SqliteTx(this.#writer);
+    const isFirst = done.length === 0;
     try {
-      this.#writer.command("SAVEPOINT job");
+      if (!isFirst) this.#writer.command("SAVEPOINT job");
       const value = await job.work(tx);
       tx.end();
-      this.#writer.command("RELEASE job");
+      if (!isFirst) this.#writer.command("RELEASE job");
       done.push({ job, value, callbacks: tx.callbacks });
       return null;
     } catch (error) {
@@ -169,8 +173,8 @@ export class SqliteDatabase implements Database {
       job.reject(error);
       if (!this.#writer.inTransaction) return sqliteError(error);
       try {
-        this.#writer.command("ROLLBACK TO job");
-        this.#writer.command("RELEASE job");
+        this.#writer.command(isFirst ? "ROLLBACK" : "ROLLBACK TO job");
+        this.#writer.command(isFirst ? "BEGIN IMMEDIATE" : "RELEASE job");
         return null;
       } catch (rollbackError) {
         return sqliteError(rollbackError);

@@ -67,6 +67,27 @@ testEachDatabase("a transaction that throws leaves nothing and fails alone", asy
   deepEqual(called.sort(), [1, 2, 4]);
 });
 
+testEachDatabase(
+  "whichever of several transactions at once throw, first, last or all, the others are written",
+  async (db) => {
+    await db.transaction((tx) => tx.run(sql`CREATE TABLE t (a BIGINT NOT NULL PRIMARY KEY)`));
+    const write = (a: number, fails: boolean) =>
+      db.transaction(async (tx) => {
+        await tx.run(sql`INSERT INTO t VALUES (${a})`);
+        if (fails) throw new Error("no");
+      });
+    const kept: number[] = [];
+    for (let failing = 0; failing < 8; failing++) {
+      const all = [0, 1, 2].map((place) => ({ a: failing * 10 + place, fails: (failing >> place) % 2 === 1 }));
+      const results = await Promise.allSettled(all.map(({ a, fails }) => write(a, fails)));
+      deepEqual(results.map(({ status }) => status === "rejected"), all.map(({ fails }) => fails));
+      kept.push(...all.filter(({ fails }) => !fails).map(({ a }) => a));
+      const rows = await db.all<{ a: number }>(sql`SELECT a FROM t ORDER BY a LIMIT 100`);
+      deepEqual(rows.map(({ a }) => a), kept);
+    }
+  },
+);
+
 testEachDatabase("reads see what a resolved transaction wrote, and not what an open one writes", async (db) => {
   await db.transaction((tx) => tx.run(sql`CREATE TABLE t (a BIGINT)`));
   const written = Promise.withResolvers<void>();
