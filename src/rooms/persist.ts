@@ -2,7 +2,8 @@
  * Writing a batch: all its events and what follows from them, in one transaction.
  *
  * Order: lock the room and compare its position with the copy the batch was built on; what needs no position; take the
- * positions, which on PostgreSQL makes other writers wait; the rest. The room's copy changes after the commit only.
+ * positions, which on PostgreSQL makes other writers wait; the rest. All up to the positions goes out together, in one
+ * round trip there. The room's copy changes after the commit only.
  */
 import type { LruCache } from "../lib/lru.ts";
 import { type StateKey, stateKeyOf } from "../protocol/event.ts";
@@ -62,14 +63,15 @@ export interface PersistDeps {
 export async function persistBatch(deps: PersistDeps, batch: RoomBatch): Promise<PersistedBatch | null> {
   if (batch.isEmpty) return null;
   return await deps.db.transaction(async (tx) => {
-    const { room, copy } = batch;
-    if (copy !== null && await lockRoom(tx, room.roomNid) !== copy.lastPosition) throw new RoomChangedError();
+    const { room } = batch;
+    const isLocked = lockUnchanged({ tx, batch });
     if (batch.pending.length === 0) {
+      await isLocked;
       for (const write of batch.writes) await write(tx, room);
       return null;
     }
-    await writeBodies({ tx, batch });
-    const persisted = await writePositioned(deps, { tx, batch });
+    const places = await takePlaces({ tx, batch, isLocked });
+    const persisted = await writePositioned(deps, { tx, batch, places });
     for (const write of batch.writes) await write(tx, room);
     for (const handler of deps.onPersist) await handler(tx, persisted);
     tx.afterCommit(() => settle(deps, { batch, persisted }));
@@ -80,6 +82,34 @@ export async function persistBatch(deps: PersistDeps, batch: RoomBatch): Promise
 interface Work {
   readonly tx: Tx;
   readonly batch: RoomBatch;
+}
+
+/** Keeps other writers out. Throws `RoomChangedError` where one was there since the room's copy was loaded. */
+async function lockUnchanged({ tx, batch: { room, copy } }: Work): Promise<void> {
+  if (copy !== null && await lockRoom(tx, room.roomNid) !== copy.lastPosition) throw new RoomChangedError();
+}
+
+/** The first positions of a batch. */
+interface Places {
+  readonly first: number;
+  /** Of its history; 0 where it has none. */
+  readonly firstPast: number;
+}
+
+/** Writes what needs no position while the lock is waited for, and takes the positions after it. */
+async function takePlaces({ tx, batch, isLocked }: Work & { readonly isLocked: Promise<void> }): Promise<Places> {
+  const past = batch.pending.filter(({ isBackfill }) => isBackfill).length;
+  const placed = batch.pending.filter(({ stored, isBackfill }) => !stored.isOutlier && !isBackfill).length;
+  const steps = [
+    isLocked,
+    writeBodies({ tx, batch }),
+    advanceStream(tx, "events", Math.max(1, placed)),
+    past === 0 ? 0 : advanceBackfill(tx, past),
+  ] as const;
+  const [locked, bodies, first, firstPast] = await Promise.allSettled(steps);
+  // The first that failed is why: on PostgreSQL it takes those after it along.
+  for (const step of [locked, bodies, first, firstPast]) if (step.status === "rejected") throw step.reason;
+  return { first: await steps[2], firstPast: await steps[3] };
 }
 
 /** Writes what needs no position. */
@@ -136,15 +166,15 @@ export function extremityChanges(
   };
 }
 
-/** Takes positions for all events and writes what holds them. */
-async function writePositioned(deps: PersistDeps, { tx, batch }: Work): Promise<PersistedBatch> {
+/** Gives positions to all events and writes what holds them. */
+async function writePositioned(
+  deps: PersistDeps,
+  { tx, batch, places }: Work & { readonly places: Places },
+): Promise<PersistedBatch> {
   const { room, pending, copy } = batch;
-  const placed = pending.filter(({ stored, isBackfill }) => !stored.isOutlier && !isBackfill);
-  const past = pending.filter(({ isBackfill }) => isBackfill).length;
-  const first = await advanceStream(tx, "events", Math.max(1, placed.length));
-  let next = first;
+  let next = places.first;
   // The last of the history is nearest to zero.
-  let nextPast = past === 0 ? 0 : await advanceBackfill(tx, past);
+  let nextPast = places.firstPast;
   const positionOf = ({ stored, isBackfill }: PendingEvent) => {
     if (stored.isOutlier) return null;
     return isBackfill ? nextPast++ : next++;
@@ -156,7 +186,7 @@ async function writePositioned(deps: PersistDeps, { tx, batch }: Work): Promise<
     transaction: event.transaction,
     redacts: event.redacts,
   }));
-  const position = Math.max(first, next - 1);
+  const position = Math.max(places.first, next - 1);
   const effects = stateEffects(deps.serverName, {
     roomNid: room.roomNid,
     changes: persisted.map(({ stored, deltas }) => ({ position: stored.position ?? 0, deltas })),
