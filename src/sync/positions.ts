@@ -8,3 +8,8 @@ export function notLess(positions: StreamPositions, since: StreamPositions | nul
   for (const stream of STREAMS) higher[stream] = Math.max(positions[stream], since[stream]);
   return higher;
 }
+
+/** Tells whether nothing has happened in any stream since a token. */
+export function isNothingAfter(since: StreamPositions | null, positions: StreamPositions): boolean {
+  return since !== null && STREAMS.every((stream) => positions[stream] <= since[stream]);
+}

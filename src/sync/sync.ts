@@ -18,7 +18,7 @@ import { formatSyncToken } from "../streams/tokens.ts";
 import { readDeviceParts } from "./device_parts.ts";
 import { type AccountDataByRoom, type EphemeralByRoom, readAccountData, readEphemeral } from "./extras.ts";
 import { IgnoredUsers } from "./ignored_users.ts";
-import { notLess } from "./positions.ts";
+import { isNothingAfter, notLess } from "./positions.ts";
 import type { SyncProviders, UnreadCounts } from "./providers.ts";
 import { joinedEntry, leftEntry, refusedEntry, type RoomEntryDeps } from "./room_entry.ts";
 import { joinedPart, planRooms, type RoomPlan, type RoomPlanDeps } from "./room_plan.ts";
@@ -92,12 +92,18 @@ export class SyncService {
     const clock = this.#deps.clock;
     const deadline = clock.monotonic() + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
     while (true) {
-      const { isEmpty, body } = await this.#attempt(request);
+      // A client that has seen everything, as most have that come back at once, need not be told so by reading.
+      const isCurrent = isNothingAfter(request.since, this.#deps.notifier.currentPositions());
+      if (!isCurrent || this.#deps.stopping.aborted) {
+        const { isEmpty, body } = await this.#attempt(request);
+        if (!isEmpty || signal?.aborted || this.#deps.stopping.aborted) return body;
+      }
       const left = deadline - clock.monotonic();
-      if (!isEmpty || left <= 0 || signal?.aborted || this.#deps.stopping.aborted) return body;
-      if (await subscription.wait(left, signal)) continue;
+      if (left > 0 && await subscription.wait(left, signal)) continue;
+      // Nobody reads what a client that is gone would get.
+      if (signal?.aborted) return "{}";
       // Nothing for this user, but a fresh token saves the next request from looking at what passed.
-      return signal?.aborted ? body : (await this.#attempt(request)).body;
+      return (await this.#attempt(request)).body;
     }
   }
 
