@@ -4,9 +4,9 @@
  *
  * Group commit. Write transactions queue. All that have gathered run inside one BEGIN IMMEDIATE … COMMIT, and their
  * callers hear of it after that COMMIT, which is the only point where the disk is waited for. Each but the first has a
- * SAVEPOINT: a transaction that throws is rolled back and fails alone; a COMMIT that fails fails everyone in it. Before the COMMIT the event loop gets one turn, so that requests which arrived while the last commit waited
- * for the disk take part in this one. That costs a lone writer up to 100 µs, so while it brings nobody it is tried only
- * now and then.
+ * SAVEPOINT: a transaction that throws is rolled back and fails alone; a COMMIT that fails fails everyone in it. Before
+ * the BEGIN the event loop gets one turn, so that requests which arrived while the last commit waited for the disk take
+ * part in this one. That costs a lone writer up to 100 µs, so while it brings nobody it is tried only now and then.
  */
 import { setImmediate } from "node:timers";
 import { inTurns } from "../lib/turn.ts";
@@ -124,6 +124,7 @@ export class SqliteDatabase implements Database {
   }
 
   async #runBatch(): Promise<void> {
+    if (this.#isWorthGathering()) await this.#gather();
     try {
       this.#writer.command("BEGIN IMMEDIATE");
     } catch (error) {
@@ -132,20 +133,19 @@ export class SqliteDatabase implements Database {
     }
     const done: Done[] = [];
     let failure: DatabaseError | null = null;
-    let mayGather = this.#isWorthGathering();
     while (failure === null && done.length < MAX_BATCH) {
       const job = this.#queue.shift();
-      if (job !== undefined) {
-        failure = await this.#runJob(job, done);
-      } else if (mayGather) {
-        await new Promise<void>((resolve) => setImmediate(resolve));
-        mayGather = false;
-        this.#fruitlessTurns = this.#queue.length > 0 ? 0 : this.#fruitlessTurns + 1;
-      } else {
-        break;
-      }
+      if (job === undefined) break;
+      failure = await this.#runJob(job, done);
     }
     this.#settle(done, failure ?? this.#commit());
+  }
+
+  /** Gives the event loop a turn, while no transaction is open: what reads in it has the writer's cached pages. */
+  async #gather(): Promise<void> {
+    const waiting = this.#queue.length;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#fruitlessTurns = this.#queue.length > waiting ? 0 : this.#fruitlessTurns + 1;
   }
 
   #isWorthGathering(): boolean {
