@@ -163,7 +163,7 @@ function buildSending(
     sender: () => sender,
     presence: () => userData.presence,
     deviceKeys: () => userData.deviceKeys,
-    deviceIds: async (userId) => (await accounts.devices.list(userId)).map(({ deviceId }) => deviceId),
+    deviceIds: (userId) => accounts.devices.ids(userId),
     allowDeviceNames: config.federation.allowDeviceNameLookupOverFederation,
   });
   const { client, backoff, isAllowed } = federation;

@@ -73,7 +73,7 @@ export function buildUserData(
     toDevice: new ToDeviceService({
       ...{ db, clock, notifier, isLocal },
       sendRemote: others.sendToDevice,
-      deviceIds: async (userId) => (await devices.list(userId)).map((device) => device.deviceId),
+      deviceIds: (userId) => devices.ids(userId),
     }),
     deviceKeys: new DeviceKeysService({ db, clock, notifier, deviceLists, isLocal }),
     crossSigning: new CrossSigningService({ db, deviceLists }),

@@ -9,6 +9,7 @@ import {
   type Device,
   insertDevice,
   selectDevice,
+  selectDeviceIds,
   selectDevices,
   updateDeviceName,
 } from "../storage/devices.ts";
@@ -58,6 +59,11 @@ export class Devices {
   /** Returns a user's devices. */
   async list(userId: UserId): Promise<Device[]> {
     return await selectDevices(this.#deps.db, userId);
+  }
+
+  /** Returns the ids of a user's devices; empty for an unknown user. */
+  async ids(userId: UserId): Promise<DeviceId[]> {
+    return await selectDeviceIds(this.#deps.db, userId);
   }
 
   /** Returns one device; throws `M_NOT_FOUND`. */

@@ -47,6 +47,13 @@ export async function selectDevices(db: Db, userId: UserId): Promise<Device[]> {
   return rows.map(toDevice);
 }
 
+/** Returns the ids of all devices of a user, and reads nothing else of them. */
+export async function selectDeviceIds(db: Db, userId: UserId): Promise<DeviceId[]> {
+  const rows = await db.all<{ device_id: DeviceId }>(sql`
+    SELECT device_id FROM devices WHERE user_id = ${userId} ORDER BY device_id LIMIT ${MAX_LISTED_DEVICES}`);
+  return rows.map((row) => row.device_id);
+}
+
 /** Returns one device, or null. */
 export async function selectDevice(
   db: Db,
