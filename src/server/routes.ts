@@ -38,6 +38,7 @@ import { clientWellKnown, type WellKnownOptions, wellKnownRoutes } from "../http
 import type { JsonObject } from "../protocol/json.ts";
 import { parseRoomAlias } from "../protocol/ids.ts";
 import { listRoomVersions } from "../protocol/room_versions.ts";
+import { addAdminRoutes } from "./admin_routes.ts";
 import { addFederationExchangeRoutes } from "./federation_exchange.ts";
 import { addFederationRoomRoutes } from "./federation_rooms.ts";
 import { addFederationRoutes } from "./federation.ts";
@@ -77,6 +78,7 @@ export function buildApp(parts: Parts): App {
   socialRoutes(app, parts, guards);
   rendezvousParts(app, { core: parts.core, auth: guards.auth });
   if (parts.core.config.media.enableMediaRepo) mediaRoutes(app, { ...guards, ...parts.media });
+  addAdminRoutes(app, parts, guards);
   addFederationRoutes(app, parts.federation, parts.core);
   addFederationRoomRoutes(app, parts);
   addFederationExchangeRoutes(app, parts);

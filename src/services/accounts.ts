@@ -17,6 +17,7 @@ import {
   updateIsSuspended,
   updatePasswordHash,
   updateReactivated,
+  updateUserType,
   type User,
 } from "../storage/users.ts";
 import type { Credentials } from "./credentials.ts";
@@ -107,6 +108,11 @@ export class Accounts {
       await this.#deps.onReactivated(tx, userId);
       tx.afterCommit(() => this.#deps.tokens.forgetUser(userId));
     });
+  }
+
+  /** Says what kind of user somebody is; null for none. */
+  async setUserType(userId: UserId, userType: string | null): Promise<void> {
+    await this.#deps.db.transaction((tx) => updateUserType(tx, { userId, userType }));
   }
 
   /** Logs a user out everywhere. */

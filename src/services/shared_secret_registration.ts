@@ -35,7 +35,8 @@ export interface SharedSecretRequest {
   readonly mac: string;
 }
 
-const BUILT_IN_TYPES: readonly string[] = ["bot", "support"];
+/** Kinds of users that need no configuration. */
+export const BUILT_IN_TYPES: readonly string[] = ["bot", "support"];
 const NONCE_LIFETIME_MS = 60_000;
 const NONCE_LENGTH = 64;
 

@@ -101,6 +101,28 @@ export class Threepids {
     });
   }
 
+  /** Makes these a user's addresses, all of them and no others, at the word of an administrator. */
+  async replaceAll(userId: UserId, addresses: readonly Address[]): Promise<void> {
+    const { db, clock, onChange } = this.#deps;
+    const wanted = addresses.map(normalized);
+    const isSame = (one: Address) => (other: Address) => one.medium === other.medium && one.address === other.address;
+    await db.transaction(async (tx) => {
+      const known = await selectThreepids(tx, userId);
+      for (const { medium, address } of known) {
+        if (wanted.some(isSame({ medium, address }))) continue;
+        await deleteThreepid(tx, { userId, medium, address });
+        if (medium === "email") await onChange(tx, { kind: "removed", userId, address, isNewUser: false });
+      }
+      const now = clock.now();
+      for (const { medium, address } of wanted) {
+        if (known.some(isSame({ medium, address }))) continue;
+        const row = { userId, medium, address, validatedTs: now, addedTs: now };
+        if (!await insertThreepid(tx, row)) throw threepidInUse();
+        if (medium === "email") await onChange(tx, { kind: "added", userId, address, isNewUser: false });
+      }
+    });
+  }
+
   async #give(
     tx: Tx,
     { userId, proven, isNewUser }: { userId: UserId; proven: ProvenEmail; isNewUser: boolean },

@@ -13,17 +13,46 @@ export interface RegistrationToken {
   readonly expiresTs: number | null;
 }
 
+interface Row {
+  token: string;
+  uses_allowed: number | null;
+  pending: number;
+  completed: number;
+  expires_ts: number | null;
+}
+
+const MAX_LISTED = 100_000;
+
 /** Returns a token, or null. */
 export async function selectRegistrationToken(db: Db, token: string): Promise<RegistrationToken | null> {
-  const row = await db.get<{
-    token: string;
-    uses_allowed: number | null;
-    pending: number;
-    completed: number;
-    expires_ts: number | null;
-  }>(sql`
+  const row = await db.get<Row>(sql`
     SELECT token, uses_allowed, pending, completed, expires_ts FROM registration_tokens WHERE token = ${token}`);
-  if (row === null) return null;
+  return row === null ? null : toToken(row);
+}
+
+/** Returns all tokens, in order of their names. */
+export async function selectRegistrationTokens(db: Db): Promise<RegistrationToken[]> {
+  const rows = await db.all<Row>(sql`
+    SELECT token, uses_allowed, pending, completed, expires_ts FROM registration_tokens
+    ORDER BY token LIMIT ${MAX_LISTED}`);
+  return rows.map(toToken);
+}
+
+/** Changes how often and until when a token can be used. */
+export async function updateRegistrationToken(
+  tx: Tx,
+  { token, usesAllowed, expiresTs }: Pick<RegistrationToken, "token" | "usesAllowed" | "expiresTs">,
+): Promise<void> {
+  await tx.run(sql`
+    UPDATE registration_tokens SET uses_allowed = ${usesAllowed}, expires_ts = ${expiresTs} WHERE token = ${token}`);
+}
+
+/** Deletes a token; returns false when there is none. */
+export async function deleteRegistrationToken(tx: Tx, token: string): Promise<boolean> {
+  return await tx.run(sql`DELETE FROM registration_tokens WHERE token = ${token}`) === 1;
+}
+
+function toToken(row: Row): RegistrationToken {
   return {
     token: row.token,
     usesAllowed: row.uses_allowed,

@@ -122,6 +122,14 @@ export async function updateReactivated(tx: Tx, userId: UserId): Promise<void> {
     UPDATE users SET is_deactivated = ${false}, is_erased = ${false} WHERE user_id = ${userId} AND is_deactivated`);
 }
 
+/** Says what kind of user an account is. */
+export async function updateUserType(
+  tx: Tx,
+  { userId, userType }: { userId: UserId; userType: string | null },
+): Promise<void> {
+  await tx.run(sql`UPDATE users SET user_type = ${userType} WHERE user_id = ${userId}`);
+}
+
 /** Returns users who are erased, by user id after `after`, at most `limit`. */
 export async function selectErasedUsers(
   db: Db,
