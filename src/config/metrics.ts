@@ -5,7 +5,6 @@ import {
   integer,
   list,
   noEffect,
-  notYet,
   nullable,
   object,
   option,
@@ -47,7 +46,11 @@ export const METRICS_OPTIONS = {
         "and where it arose. Messages of errors and what clients sent stay in the log.",
     ),
   ),
-  metrics_flags: option(object({ known_servers: option(boolean, false) }), {}, notYet("Metrics that cost more.")),
+  metrics_flags: option(
+    object({ known_servers: option(boolean, false) }),
+    {},
+    works("Metrics that cost more: `known_servers` counts the servers in all rooms."),
+  ),
   report_stats: option(
     nullable(boolean),
     null,

@@ -21,6 +21,7 @@ import type { MediaArrivals } from "./arrivals.ts";
 import { contentPath } from "./blob_paths.ts";
 import type { BlobStore, ByteRange } from "./blob_store.ts";
 import type { MediaLastAccess } from "./last_access.ts";
+import { DownloadQuota } from "./download_quota.ts";
 import { IncomingFile } from "./receive.ts";
 import type { RemoteMedia } from "./remote_media.ts";
 
@@ -36,7 +37,11 @@ export interface MediaDownloadsDeps {
   readonly remote: RemoteMedia | null;
   readonly settings: Pick<
     Config["media"],
-    "enableAuthenticatedMedia" | "maxUploadSize" | "preventMediaDownloadsFrom"
+    | "enableAuthenticatedMedia"
+    | "maxUploadSize"
+    | "preventMediaDownloadsFrom"
+    | "remoteMediaDownloadBurstCount"
+    | "remoteMediaDownloadPerSecond"
   >;
 }
 
@@ -48,6 +53,8 @@ export interface FindOptions {
   readonly isAuthenticated: boolean;
   /** Whether another server may be asked. */
   readonly allowRemote: boolean;
+  /** The address whose quota a fetch counts against; null for none. */
+  readonly clientIp: string | null;
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal;
   /** Finds quarantined files too: for administrators only. */
@@ -67,8 +74,13 @@ export class MediaDownloads {
   readonly #deps: MediaDownloadsDeps;
   readonly #fetching = new Map<string, Promise<MediaRow>>();
 
+  readonly #quota: DownloadQuota;
+
   constructor(deps: MediaDownloadsDeps) {
     this.#deps = deps;
+    const { clock, settings } = deps;
+    const [burst, perSecond] = [settings.remoteMediaDownloadBurstCount, settings.remoteMediaDownloadPerSecond];
+    this.#quota = new DownloadQuota({ clock, burst, perSecond });
   }
 
   /** Returns a file's description. Throws 404 when there is none, 504 when its upload does not come in time. */
@@ -124,10 +136,14 @@ export class MediaDownloads {
     const name = `${key.origin}/${key.mediaId}`;
     const running = this.#fetching.get(name);
     if (running !== undefined) return await running;
+    const { clientIp } = options;
+    if (clientIp !== null) this.#quota.assertSomeLeft(clientIp);
     const fetching = this.#fetch(key, { remote, timeoutMs: options.timeoutMs })
       .finally(() => this.#fetching.delete(name));
     this.#fetching.set(name, fetching);
-    return await fetching;
+    const row = await fetching;
+    if (clientIp !== null) this.#quota.take(clientIp, row.length ?? 0);
+    return row;
   }
 
   /** Fetches a file for all who wait for it: it goes on when one of them goes away. */

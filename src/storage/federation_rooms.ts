@@ -65,3 +65,9 @@ export async function selectEventIds(db: Db, nids: readonly number[]): Promise<E
   }
   return ids;
 }
+
+/** Counts the other servers that are in any room. */
+export async function countOtherServers(db: Db): Promise<number> {
+  const row = await db.get<{ count: number }>(sql`SELECT COUNT(DISTINCT server_name) AS count FROM room_servers`);
+  return Number(row?.count ?? 0);
+}

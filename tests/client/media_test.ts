@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { connect } from "node:net";
 import { selectMedia } from "../../src/storage/media.ts";
+import { FakeClock } from "../harness/fake_clock.ts";
 import { MEDIA_SERVER, type MediaServer, type MediaUser, testMedia } from "../harness/media.ts";
 
 const HELLO = new TextEncoder().encode("hello, world");
@@ -364,6 +365,33 @@ testMedia("wrong query parameters are refused", async (start) => {
   const method = await alice.fetch("/_matrix/media/v3/upload");
   equal(method.status, 405);
   equal(await errcode(method), "M_UNRECOGNIZED");
+});
+
+testMedia("each address may have so many bytes of other servers' media fetched", async (start) => {
+  const clock = new FakeClock();
+  const remote = {
+    fetch() {
+      const body = new Blob([new Uint8Array(1_500)]).stream();
+      return Promise.resolve({ contentType: "text/plain", uploadName: null, body });
+    },
+  };
+  const config = { remote_media_download_burst_count: 2_000, remote_media_download_per_second: 100 };
+  await using hs = await start({ remote, clock, config });
+  const alice = await hs.register("alice");
+  const status = async (mediaId: string) => {
+    const answer = await alice.fetch(`/_matrix/client/v1/media/download/far.example/${mediaId}`);
+    await answer.body?.cancel();
+    return answer.status;
+  };
+  equal(await status("One"), 200);
+  equal(await status("Two"), 200);
+  // 1,000 bytes too many were fetched; what is here costs nothing.
+  equal(await status("Three"), 429);
+  equal(await status("One"), 200);
+  clock.advance(10_000);
+  equal(await status("Three"), 429);
+  clock.advance(20);
+  equal(await status("Three"), 200);
 });
 
 testMedia("media of other servers are fetched once and kept", async (start) => {

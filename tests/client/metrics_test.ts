@@ -17,7 +17,10 @@ testEachServer("metrics tell of requests, events, transactions and the process",
     { port, bind_addresses: ["127.0.0.1"], resources: HTTP },
     { port: metricsPort, type: "metrics", bind_addresses: ["127.0.0.1"] },
   ];
-  await using hs = await TestServer.start({ database, config: { enable_metrics: true, listeners } });
+  await using hs = await TestServer.start({
+    database,
+    config: { enable_metrics: true, metrics_flags: { known_servers: true }, listeners },
+  });
   const [alice] = await hs.register("alice");
   const roomId = await alice.createRoom();
   for (const body of ["one", "two", "three"]) await alice.sendText(roomId, body);
@@ -35,6 +38,7 @@ testEachServer("metrics tell of requests, events, transactions and the process",
     '/_matrix/client/v3/rooms/:roomId/send/:eventType/:txnId"}';
   assert.equal(valueOf(text, sends), 3);
   assert.equal(valueOf(text, 'synapse_non_deactivated_user_count{app_service="native"}'), 1);
+  assert.equal(valueOf(text, "synapse_federation_known_servers"), 1);
   const position = valueOf(text, 'synapse_event_persisted_position{instance_name="master"}');
   assert.ok(position !== null && position >= 9, `${position}`);
   assert.ok((valueOf(text, 'synapse_storage_transaction_time_count{desc="write"}') ?? 0) > 5);

@@ -78,6 +78,7 @@ function findOptionsOf(
     timeoutMs: Math.min(found.timeout_ms ?? DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS),
     isAuthenticated,
     allowRemote: found.allow_remote ?? true,
+    clientIp: c.env.clientIp,
     signal: c.req.raw.signal,
     includeQuarantined: found.admin_unsafely_bypass_quarantine === true && isAuthenticated && requester(c).isAdmin,
   };

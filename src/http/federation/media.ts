@@ -53,6 +53,7 @@ export function federationMediaRoutes(app: App, deps: FederationMediaRoutesDeps)
       timeoutMs: Math.min(timeoutMs, MAX_TIMEOUT_MS),
       isAuthenticated: true,
       allowRemote: false,
+      clientIp: null,
       signal: c.req.raw.signal,
     });
   }
