@@ -1,6 +1,6 @@
 # Everything a developer or a CI does. On a fresh machine only Node >= 20, npm and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast bench bench-growth bench-search build docs fmt lint check ok complement register \
+.PHONY: help run test test-fast bench bench-growth bench-search bench-small build docs fmt lint check ok complement register \
 	test-executable deb test-deb docker release interop
 
 # The Deno that package-lock.json pins. `make build DENO=PATH` compiles with another one.
@@ -46,6 +46,9 @@ bench-growth: $(SETUP) ## Measure how costs grow with rooms, members and waiting
 
 bench-search: $(SETUP) ## Measure searching 200,000 messages, on SQLite and PostgreSQL
 	@exec $(TOOL) bench/search_bench.ts $(BENCH)
+
+bench-small: $(SETUP) ## Measure the memory that a small homeserver takes under an hour's load in ten minutes
+	@exec $(TOOL) bench/small.ts $(BENCH)
 
 build: $(SETUP) ## Compile dist/synapse-ts; DENO=PATH compiles with another Deno, DENORT_BIN is passed on
 	@exec $(TOOL) packaging/build.ts $(if $(DENO),--deno $(DENO))

@@ -3,6 +3,7 @@
  * them `NO_METRICS` takes the place of the real thing and costs a call that does nothing.
  */
 import type { Registry } from "prom-client";
+import { countOpenFiles } from "./open_files.ts";
 
 /** Values of the labels of one measurement. */
 export type Labels = Readonly<Record<string, string>>;
@@ -55,13 +56,13 @@ const UNREADABLE = [
   "process_virtual_memory_bytes",
 ];
 
-/** Returns metrics of a process, its own (memory, CPU, event loop) included. */
-export async function loadMetrics(): Promise<Metrics> {
-  const prometheus = await import("prom-client");
-  const { Counter, Gauge, Histogram } = prometheus.default;
-  const registry: Registry = new prometheus.default.Registry();
-  prometheus.default.collectDefaultMetrics({ register: registry });
-  // It reads these from /proc, which is closed to a program with named permissions.
+const OPEN_FILES = [
+  ["process_open_fds", "Open file descriptors", "open"],
+  ["process_max_fds", "The most file descriptors that may be open", "max"],
+] as const;
+
+/** The package reads these from /proc, which is closed to a program with named permissions. */
+function replaceUnreadable(registry: Registry, Gauge: typeof import("prom-client").Gauge): void {
   for (const name of UNREADABLE) registry.removeSingleMetric(name);
   new Gauge({
     name: "process_resident_memory_bytes",
@@ -71,6 +72,25 @@ export async function loadMetrics(): Promise<Metrics> {
       this.set(Deno.memoryUsage().rss);
     },
   });
+  for (const [name, help, which] of OPEN_FILES) {
+    new Gauge({
+      ...{ name, help, registers: [registry] },
+      async collect() {
+        const files = await countOpenFiles();
+        if (files === null) this.reset();
+        else this.set(files[which]);
+      },
+    });
+  }
+}
+
+/** Returns metrics of a process, its own (memory, CPU, event loop) included. */
+export async function loadMetrics(): Promise<Metrics> {
+  const prometheus = await import("prom-client");
+  const { Counter, Gauge, Histogram } = prometheus.default;
+  const registry: Registry = new prometheus.default.Registry();
+  prometheus.default.collectDefaultMetrics({ register: registry });
+  replaceUnreadable(registry, Gauge);
   const own = ({ name, help, labels = [] }: Definition) => ({
     ...{ name, help },
     labelNames: [...labels],

@@ -15,7 +15,8 @@ async function generate(folder: CommandFolder, { port, serverName = "localhost" 
   await folder.write(
     "test.yaml",
     `bcrypt_rounds: 4
-listeners: [{ port: ${port}, bind_addresses: [127.0.0.1], resources: [{ names: [client, federation] }] }]
+listeners: [{ port: ${port}, bind_addresses: [127.0.0.1], resources: [{ names: [client, federation, metrics] }] }]
+enable_metrics: true
 `,
   );
 }
@@ -65,6 +66,9 @@ Deno.test("serve says where it listens, answers, survives SIGHUP, and ends with 
     const versions = await fetch(`http://127.0.0.1:${port}/_matrix/client/versions`);
     assert.equal(versions.status, 200);
     await versions.body?.cancel();
+    // Needs more than the permissions that the program has.
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/_synapse/metrics`)).text();
+    assert.match(metrics, /^process_open_fds [1-9]\d*\n/m);
     const start = performance.now();
     assert.equal(await server.stop({ graceMs: STOP_LIMIT_MS }), 0, `${round}: ${server.stderr}`);
     assert.ok(performance.now() - start < STOP_LIMIT_MS);

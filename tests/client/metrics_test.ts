@@ -43,6 +43,8 @@ testEachServer("metrics tell of requests, events, transactions and the process",
   assert.ok(position !== null && position >= 9, `${position}`);
   assert.ok((valueOf(text, 'synapse_storage_transaction_time_count{desc="write"}') ?? 0) > 5);
   assert.ok((valueOf(text, "process_resident_memory_bytes") ?? 0) > 1e6);
+  const [open, max] = [valueOf(text, "process_open_fds"), valueOf(text, "process_max_fds")];
+  assert.ok(open !== null && max !== null && open > 5 && open < max, `${open} of ${max}`);
   assert.match(text, /^process_cpu_user_seconds_total \d/m);
   assert.match(text, /^synapse_build_info\{.*version="synapse-ts /m);
   // A room's or a user's id would be a series of its own, and tell who is here.
