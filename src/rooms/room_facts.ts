@@ -88,6 +88,11 @@ export class RoomFacts {
     return stored?.event.content ?? null;
   }
 
+  /** Returns who made a room, or null. */
+  async creator(roomId: RoomId): Promise<UserId | null> {
+    return (await this.#current(roomId, "m.room.create", ""))?.event.sender ?? null;
+  }
+
   /** Returns the name a member goes by in a room, or null. */
   async displayName(roomId: RoomId, userId: UserId): Promise<string | null> {
     const name = (await this.content(roomId, "m.room.member", userId))?.displayname;

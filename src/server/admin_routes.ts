@@ -1,18 +1,22 @@
 /** Synapse's admin API: its services and endpoints. */
+import { roomAdminRoutes } from "../http/admin/rooms.ts";
 import { registrationTokenRoutes } from "../http/admin/registration_tokens.ts";
 import { userActionRoutes } from "../http/admin/user_actions.ts";
 import { userDeviceRoutes } from "../http/admin/user_devices.ts";
 import { userAdminRoutes } from "../http/admin/users.ts";
 import type { App } from "../http/app.ts";
+import { getLogger } from "../lib/log.ts";
 import type { Auth } from "../http/middleware/auth.ts";
 import { RegistrationTokens } from "../services/registration_tokens.ts";
 import { BUILT_IN_TYPES } from "../services/shared_secret_registration.ts";
+import { RoomAdmin } from "../services/room_admin.ts";
 import { UserAdmin } from "../services/user_admin.ts";
 import type { Parts } from "./parts.ts";
 import { requiresApproval } from "./usage.ts";
 
 /** Registers the endpoints. */
-export function addAdminRoutes(app: App, { core, accounts, social }: Parts, { auth }: { auth: Auth }): void {
+export function addAdminRoutes(app: App, parts: Parts, { auth }: { auth: Auth }): void {
+  const { core, accounts, social } = parts;
   const { db, clock, config, isLocal } = core;
   const { extraUserTypes } = config.server.userTypes;
   const userAdmin = new UserAdmin({
@@ -21,8 +25,26 @@ export function addAdminRoutes(app: App, { core, accounts, social }: Parts, { au
     userTypes: [...BUILT_IN_TYPES, ...extraUserTypes],
     showsApproval: requiresApproval(config),
   });
+  addRoomAdminRoutes(app, parts, { auth });
   registrationTokenRoutes(app, { auth, registrationTokens: new RegistrationTokens({ db, clock }) });
   userActionRoutes(app, { auth, userAdmin, accountAdmin: social.accountAdmin, registration: accounts.registration });
   userAdminRoutes(app, { auth, userAdmin });
   userDeviceRoutes(app, { auth, userAdmin, devices: accounts.devices });
+}
+
+function addRoomAdminRoutes(app: App, { core, rooms, users, stopping }: Parts, { auth }: { auth: Auth }): void {
+  const { db, config: { serverName }, isLocal } = core;
+  const { events, facts, engine, state, renderer } = rooms;
+  const roomAdmin = new RoomAdmin({
+    ...{ db, serverName, isLocal, events, facts, engine, purgeHistory: users.purgeHistory, stopping: stopping.signal },
+    log: getLogger("synapse.handlers.pagination"),
+  });
+  roomAdminRoutes(app, {
+    ...{ auth, roomAdmin },
+    stateText: async (roomId, type) => {
+      const found = await state.entries(await state.currentRoot(roomId) ?? 0);
+      const wanted = type === null ? found : found.filter(({ event }) => event.type === type);
+      return await renderer.render(wanted, { requester: null, roomId: true, previous: false });
+    },
+  });
 }
