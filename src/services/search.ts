@@ -18,6 +18,7 @@ import type { StateReader } from "../rooms/state_reader.ts";
 import type { Db } from "../storage/database.ts";
 import {
   countMatches,
+  planSearch,
   type SearchMatch,
   type SearchQuery,
   selectClosestMatches,
@@ -75,12 +76,12 @@ export class SearchService {
     if (words.length === 0 || roomIds.size === 0 || criteria.filter.matchesNone || criteria.limit === 0) {
       return searchText(this.#deps, { requester, criteria, highlights, count: 0, found: [], next: null });
     }
-    const query: SearchQuery = {
+    const query: SearchQuery = await planSearch(this.#deps.db, {
       words,
       roomNids: [...roomIds.keys()],
       fields: criteria.fields,
       senders: place?.group?.key === "sender" ? [place.group.value] : null,
-    };
+    });
     const [count, { found, next }] = await Promise.all([
       countMatches(this.#deps.db, query),
       this.#collect(requester, { criteria, query, roomIds, before: place?.before ?? MAX_POSITION }),

@@ -38,12 +38,16 @@ export interface SearchQuery {
   /** Null for any. */
   readonly fields: readonly string[] | null;
   readonly senders: readonly string[] | null;
+  /** Set by `planSearch`. */
+  readonly findsRooms?: boolean;
 }
 
 /** How many of the newest matches are compared by rank, and counted. */
 const MAX_RANKED = 5_000;
 /** Up to this many rooms are looked up in the index itself. */
 const MAX_ROOM_WORDS = 200;
+/** Up to this many messages with the words, their rooms are looked at one by one. */
+const FEW_MATCHES = 10_000;
 
 /** Returns events in `(after, upTo]` that search concerns: messages, names, topics, redactions. Oldest first. */
 export async function selectSearchableEvents(
@@ -106,6 +110,19 @@ export async function deleteSearchDocuments(tx: Tx, positions: readonly number[]
       await tx.run(sql`DELETE FROM search_index WHERE rowid = ${position}`);
     }
   }
+}
+
+/**
+ * Returns the query with the rooms among the words of the index where that pays: where the words alone are in so many
+ * messages that most are elsewhere. Each room costs as much as a common word. PostgreSQL decides for itself.
+ */
+export async function planSearch(db: Db, query: SearchQuery): Promise<SearchQuery> {
+  if (db.dialect !== "sqlite" || query.roomNids.length > MAX_ROOM_WORDS) return query;
+  const row = await db.get<{ n: number }>(sql`
+    SELECT COUNT(*) AS n FROM (
+      SELECT 1 FROM search_index WHERE search_index MATCH ${matchText(query)} LIMIT ${FEW_MATCHES}
+    ) AS found`);
+  return { ...query, findsRooms: Number(row?.n ?? 0) >= FEW_MATCHES };
 }
 
 /** Returns matches before a position of the stream, the newest first. */
@@ -183,10 +200,9 @@ function conditions({ roomNids, fields, senders }: SearchQuery): Sql {
 }
 
 /** Words hold letters and digits only, so that quotes suffice in both languages. */
-function matchText({ words, roomNids }: SearchQuery): string {
+function matchText({ words, roomNids, findsRooms = false }: SearchQuery): string {
   const wanted = `words : (${words.map((word) => `"${word}"`).join(" AND ")})`;
-  if (roomNids.length > MAX_ROOM_WORDS) return wanted;
-  return `room : (${roomNids.map((nid) => `"r${nid}"`).join(" OR ")}) AND ${wanted}`;
+  return findsRooms ? `${wanted} AND room : (${roomNids.map((nid) => `"r${nid}"`).join(" OR ")})` : wanted;
 }
 
 function tsQuery({ words }: SearchQuery): Sql {

@@ -1,5 +1,8 @@
 // deno-lint-ignore-file synapse-ts/max-positional -- the helpers read like the requests they make
 import assert from "node:assert/strict";
+import type { RoomId } from "../../src/protocol/ids.ts";
+import { countMatches, planSearch, selectClosestMatches, selectNewestMatches } from "../../src/storage/search.ts";
+import { MAX_POSITION } from "../../src/storage/timeline.ts";
 import { type Json, path, type TestClient } from "../harness/client.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
@@ -159,4 +162,27 @@ testEachServer("POST /search refuses malformed requests, strangers, and all when
   assert.deepEqual(await alice.post("/search", { search_categories: {} }), { search_categories: {} });
   await hs.restart({ enable_search: false });
   await hs.again(alice).fails("POST", "/search", { status: 400, errcode: "M_UNKNOWN", body });
+});
+
+testEachServer("the index finds the same by its words for rooms and by looking at each match", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  const rooms = [await alice.createRoom({}), await alice.createRoom({}), await alice.createRoom({})];
+  for (const roomId of rooms) await alice.sendText(roomId, "the quick brown fox");
+  assert.equal((await found(alice, "brown fox")).length, 3);
+  const { parts } = hs;
+  const nids = await Promise.all(
+    rooms.map(async (id) => (await parts.rooms.events.roomById(id as RoomId))?.roomNid ?? 0),
+  );
+  const given = { words: ["brown", "fox"], roomNids: nids.slice(0, 2), fields: null, senders: null };
+  const planned = await planSearch(parts.core.db, given);
+  const matches = [given, planned, { ...given, findsRooms: true }].map(async (query) => [
+    await countMatches(parts.core.db, query),
+    await selectNewestMatches(parts.core.db, { ...query, before: MAX_POSITION, limit: 10 }),
+    new Set((await selectClosestMatches(parts.core.db, { ...query, limit: 10 })).map(({ eventNid }) => eventNid)),
+  ]);
+  const [first, second, third] = await Promise.all(matches);
+  assert.equal(first?.[0], 2);
+  assert.deepEqual(second, first);
+  assert.deepEqual(third, first);
 });
