@@ -33,6 +33,8 @@ export async function joinWithinLimit(
 ): Promise<EventId> {
   const { roomLimit: limit = null } = deps.options;
   if (limit === null || limit.adminsCanJoin && requester.isAdmin) return await remote.join(request);
+  // One more of us adds nothing: the room's state is here already, or on its way.
+  if (((await deps.heads.load(request.roomId))?.localJoined.size ?? 0) > 0) return await remote.join(request);
   const told = await remote.complexity(request);
   if (told !== null) {
     if (told > limit.complexity) throw tooComplex(limit);

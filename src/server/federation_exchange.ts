@@ -30,6 +30,7 @@ import type { Core } from "./core.ts";
 import type { FederationParts } from "./federation.ts";
 import type { FederationRoomParts } from "./federation_rooms.ts";
 import type { RoomParts } from "./rooms.ts";
+import type { SlidingCaches } from "./sliding_sync.ts";
 import type { OtherServers, UserDataParts } from "./user_data.ts";
 
 const log = getLogger("synapse.federation.server");
@@ -41,7 +42,8 @@ export type FederationExchangeParts = ReturnType<typeof buildFederationExchange>
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
 export function buildFederationExchange(
   core: Core,
-  { federation, federationRooms, rooms, accounts, userData }: {
+  { federation, federationRooms, rooms, accounts, userData, slidingCaches }: {
+    slidingCaches: SlidingCaches;
     accounts: AccountParts;
     federation: FederationParts;
     federationRooms: FederationRoomParts;
@@ -58,7 +60,8 @@ export function buildFederationExchange(
   const inbound = new Inbound({ db, engine, events, remote: remoteEvents, checks, log });
   const remote = new RemoteMembership(client);
   const remoteDevices = new RemoteDevices({ db, notifier, remote: remoteUsers, log });
-  const partialRooms = connectRooms(core, { rooms, hosts, inbound, checks, remote, signatures, remoteDevices });
+  const onReplaced = replacedHandler(rooms, { remoteDevices, slidingCaches });
+  const partialRooms = connectRooms(core, { rooms, hosts, inbound, checks, remote, signatures, onReplaced });
   const isActive = async (userId: UserId) => (await selectUser(db, userId))?.isDeactivated === false;
   const invites = engine.withDeps((deps) => new HandleInvites({ engine: deps, checks: signatures, acls, isActive }));
   const edus = new InboundEdus({ ...{ db, clock, events, state, acls, remoteDevices }, ...userData });
@@ -93,14 +96,13 @@ export function buildFederationExchange(
 /** Lets the engine reach other servers, and joins be completed. */
 function connectRooms(
   { db, clock, notifier }: Core,
-  { rooms, remoteDevices, ...deps }:
-    & { rooms: RoomParts; remoteDevices: RemoteDevices }
+  { rooms, onReplaced, ...deps }:
+    & { rooms: RoomParts; onReplaced: ReplacedHandler }
     & Pick<
       PerformDeps,
       "hosts" | "inbound" | "checks" | "remote" | "signatures"
     >,
 ): PartialRooms {
-  const onReplaced = replacedHandler(rooms, remoteDevices);
   const partialRooms: PartialRooms = rooms.engine.withDeps((engine) =>
     new PartialRooms({ db, clock, log, notifier, engine, inbound: deps.inbound, onReplaced })
   );
@@ -113,7 +115,7 @@ function connectRooms(
 /** What follows from a state that became whole. */
 function replacedHandler(
   { outbox, timelines, memberships }: RoomParts,
-  remoteDevices: RemoteDevices,
+  { remoteDevices, slidingCaches }: { remoteDevices: RemoteDevices; slidingCaches: SlidingCaches },
 ): ReplacedHandler {
   return async (tx, replaced) => {
     const { roomNid, position, deltas, servers } = replaced;
@@ -123,6 +125,7 @@ function replacedHandler(
     await remoteDevices.notePending(tx, replaced);
     tx.afterCommit(() => {
       timelines.noteReplaced(roomNid, position);
+      slidingCaches.traits.drop(roomNid);
       for (const { type, stateKey } of deltas) if (type === "m.room.member") memberships.drop(stateKey as UserId);
     });
   };

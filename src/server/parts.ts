@@ -107,7 +107,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const sync = buildSync(core, { ...reading, stopping: stopping.signal });
   const federationRooms = buildFederationRooms(core, { federation, rooms, accounts, userData, social });
   const exchange: FederationExchangeParts = buildFederationExchange(core, {
-    ...{ federation, federationRooms, rooms, accounts, userData },
+    ...{ federation, federationRooms, rooms, accounts, userData, slidingCaches },
   });
   const parts = {
     ...{ core, rooms, accounts, pushRules, push, serverNotices, usage, userData, social, users, sync, media, sso },

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { path, type TestClient } from "../harness/client.ts";
 import { MatrixError } from "../../src/protocol/errors.ts";
 import { sql } from "../../src/storage/sql.ts";
+import { allRooms, SlidingClient } from "../harness/sliding.ts";
 import { type NetworkServer, type TestNetwork, testNetwork } from "./network.ts";
 
 // deno-lint-ignore no-explicit-any -- answers are checked where they are used
@@ -196,4 +197,23 @@ testNetwork("devices that change while a room lacks members are told of once it 
   assert.deepEqual(late.device_lists.changed, [dave.userId], `but not ${alice.userId}`);
   const kept = await two.hs.parts.core.db.all(sql`SELECT user_id FROM pending_device_lists`);
   assert.equal(kept.length, 0);
+});
+
+testNetwork("who is in a room, and what it is called after, is told anew with its whole state", async ({ servers }) => {
+  const { alice, dave, bob, roomId, allow } = await joinWithoutMembers(servers);
+  const sliding = new SlidingClient(bob);
+  const early = (await sliding.sync(allRooms())).rooms[roomId];
+  assert.deepEqual([early.name, early.joined_count < 3], ["Fast", true]);
+  const first = await bob.sync({ filter: LAZY });
+  assert.ok(first.rooms.join[roomId].summary["m.joined_member_count"] < 3);
+  allow();
+  const isCounted = (sync: Json) => sync.rooms?.join?.[roomId]?.summary?.["m.joined_member_count"] === 3;
+  await bob.syncUntil(isCounted, { filter: LAZY });
+  const late = (await sliding.sync(allRooms(), { timeout: 10_000 })).rooms[roomId];
+  assert.equal(late.joined_count, 3, "the connection is told without anybody speaking");
+  await alice.setState(roomId, { type: "m.room.name", content: { name: "" } });
+  await bob.syncUntil((sync) => {
+    const heroes = sync.rooms?.join?.[roomId]?.summary?.["m.heroes"] ?? [];
+    return heroes.includes(alice.userId) && heroes.includes(dave.userId);
+  }, { filter: LAZY });
 });

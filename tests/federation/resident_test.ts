@@ -273,7 +273,43 @@ testEachServer("what a server may not see it gets redacted", async (database) =>
   const back = await ask(`/v1/backfill/${enc(roomId)}?v=${enc(after)}&limit=100`);
   const hidden = back.body.pdus.find((pdu: Json) => pdu.type === "m.room.message" && pdu.content.body === undefined);
   assert(hidden !== undefined, "hidden events are still part of the graph");
+  const gap = { earliest_events: [shared], latest_events: [after] };
+  const missing = await ask(`/v1/get_missing_events/${enc(roomId)}`, gap, { method: "POST" });
+  const messages = missing.body.events.filter(({ type }: Json) => type === "m.room.message");
+  assert.deepEqual(messages.map(({ content }: Json) => content), [{}], "in a gap too");
 });
+
+testEachServer(
+  "a server that is shut out of a room reads nothing of it and gets nobody in or out",
+  async (database) => {
+    await using resident = await startResident(database);
+    const { hs, ask, signer } = resident;
+    const [alice] = await hs.register("alice");
+    const roomId = await alice.createRoom({ preset: "public_chat", room_version: "11" });
+    const { event: join } = await resident.join(roomId);
+    const eventId = await alice.sendText(roomId, "hello");
+    const gap = { earliest_events: [join.eventId], latest_events: [eventId] };
+    const [room, at, bob] = [enc(roomId), enc(eventId), enc(`@bob:${signer.serverName}`)];
+    const statuses = async () => {
+      const found: Record<string, number> = {};
+      const paths = [
+        ...[`/v1/event/${at}`, `/v1/state/${room}?event_id=${at}`, `/v1/state_ids/${room}?event_id=${at}`],
+        ...[`/v1/event_auth/${room}/${at}`, `/v1/backfill/${room}?v=${at}&limit=5`],
+        ...[`/v1/timestamp_to_event/${room}?ts=1&dir=f`, `/unstable/rooms/${room}/complexity`],
+        ...[`/v1/make_join/${room}/${bob}?${ALL_VERSIONS}`, `/v1/make_leave/${room}/${bob}`],
+      ];
+      for (const path of paths) found[path.split("/")[2] ?? ""] = (await ask(path)).status;
+      found.missing = (await ask(`/v1/get_missing_events/${room}`, gap, { method: "POST" })).status;
+      const wire: JsonObject = JSON.parse(pduJson(join));
+      found.send_join = (await ask(`/v2/send_join/${room}/${enc(join.eventId)}`, wire)).status;
+      return found;
+    };
+    const before = await statuses();
+    for (const [name, status] of Object.entries(before)) assert.equal(status, 200, name);
+    await alice.setState(roomId, { type: "m.room.server_acl", content: { allow: ["*"], deny: ["peer.*"] } });
+    for (const [name, status] of Object.entries(await statuses())) assert.equal(status, 403, name);
+  },
+);
 
 testEachServer("timestamp_to_event finds what a server may see", async (database) => {
   await using resident = await startResident(database);

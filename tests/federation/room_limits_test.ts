@@ -1,5 +1,6 @@
 /** `limit_remote_rooms`: which rooms of other servers are joined, and how big our own are said to be. */
 import assert from "node:assert/strict";
+import { MatrixError } from "../../src/protocol/errors.ts";
 import { path, type TestClient } from "../harness/client.ts";
 import { testEachServer } from "../harness/server.ts";
 import { testConfiguredNetwork } from "./network.ts";
@@ -29,7 +30,12 @@ testConfiguredNetwork(
     assert.equal(refused.error, "Too big for us");
     const { joined } = await alice.get(path`/rooms/${big}/joined_members`);
     assert.deepEqual(Object.keys(joined), [alice.userId], "nothing was joined");
+    // While the members are not here the next one is let in by the other server too.
+    one.hs.parts.federationRooms.reads.stateIds = () => Promise.reject(new MatrixError(503, "M_UNKNOWN", "Not now"));
     await admin.post(path`/join/${big}?via=${one.name}`);
+    await bob.post(path`/join/${big}?via=${one.name}`);
+    const { joined: inside } = await alice.get(path`/rooms/${big}/joined_members`);
+    assert.deepEqual(Object.keys(inside).sort(), [alice.userId, admin.userId, bob.userId].sort());
   },
 );
 

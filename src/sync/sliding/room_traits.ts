@@ -43,6 +43,12 @@ export class RoomTraitsReader {
     return Promise.resolve();
   };
 
+  /** Forgets a room whose state was replaced. */
+  drop(roomNid: number): void {
+    this.#writes++;
+    this.#known.delete(roomNid);
+  }
+
   /** Returns the traits of rooms, by the rooms' numeric ids. */
   async of(entries: readonly LocalMembership[]): Promise<ReadonlyMap<number, RoomTraits>> {
     const found = new Map<number, RoomTraits>();
