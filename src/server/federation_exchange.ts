@@ -77,9 +77,7 @@ export function buildFederationExchange(
   const sources = { db, engine, events, remote: remoteEvents, checks, inbound, hosts, log, serverName };
   rooms.policySigner.ask = (request) => askPolicyServer(client, request);
   rooms.history.current = new Backfill({ ...sources, clock });
-  // Servers that come to share a room with the user start to follow their devices.
-  rooms.outbox.onLocalJoin((tx, userId) => userData.deviceLists.noteChange(tx, userId));
-  rooms.outbox.onWork((servers) => sender.wake(servers));
+  connectOutbox(rooms, { userData, sender });
   const removeListener = followDeviceLists(core, outbound);
   return {
     lookUps: new RemoteLookUps({ remote: remoteUsers, log }),
@@ -91,6 +89,15 @@ export function buildFederationExchange(
       await sender[Symbol.asyncDispose]();
     },
   };
+}
+
+function connectOutbox(
+  { outbox }: RoomParts,
+  { userData, sender }: { userData: UserDataParts; sender: FederationSender },
+): void {
+  // Servers that come to share a room with the user start to follow their devices.
+  outbox.onLocalJoin((tx, userId) => userData.deviceLists.noteChange(tx, userId));
+  outbox.onWork((servers) => sender.wake(servers));
 }
 
 /** Lets the engine reach other servers, and joins be completed. */
