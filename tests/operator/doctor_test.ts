@@ -4,10 +4,11 @@ import type { Finding, Status } from "../../src/cli/doctor/finding.ts";
 import { defaultConfig } from "../../src/config/load.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { PostgresConnection } from "../../src/storage/postgres_connection.ts";
-import { commandFolder } from "../cli/command_line.ts";
+import { commandFolder, programArgs } from "../cli/command_line.ts";
 import { CA_PATH, makeCertificate } from "../federation/certificates.ts";
 import { createEmptyDatabase, createTestDatabase, DIALECTS } from "../harness/databases.ts";
 import { freePort } from "../harness/ports.ts";
+import { runProcess } from "../harness/process.ts";
 import { TestServer } from "../harness/server.ts";
 import { SmtpSink } from "../harness/smtp.ts";
 import { type FrontFaults, startFront } from "./front.ts";
@@ -228,6 +229,22 @@ Deno.test("doctor prints a line each, as JSON too, and ends with 1 when somethin
   assert.equal(report.findings.length, report.ok + report.warn + report.fail);
   assert.equal(json.code, report.fail > 0 ? 1 : 0);
   assert.ok(report.findings.some((finding: Finding) => finding.check === "listener" && finding.status === "ok"));
+});
+
+Deno.test("doctor, with the permissions it has, finds that too few files may be open, and tells of the memory", async () => {
+  await using folder = await commandFolder();
+  await folder.run(["generate-config", "--server-name", "127.0.0.1"]);
+  const quoted = [Deno.execPath(), ...programArgs(["doctor", "-c", "homeserver.yaml", "--json"])].map((word) =>
+    `'${word}'`
+  );
+  const { stdout } = await runProcess("sh", {
+    args: ["-c", `ulimit -n 1000; exec ${quoted.join(" ")}`],
+    cwd: folder.path,
+  });
+  const findings: Finding[] = JSON.parse(stdout).findings;
+  const files = findings.find(({ check }) => check === "open files");
+  assert.deepEqual([files?.status, files?.message], ["warn", "only 1000 files and connections may be open here"]);
+  assert.match(findings.find(({ check }) => check === "memory")?.message ?? "", /available/);
 });
 
 if (DIALECTS.includes("postgres")) {

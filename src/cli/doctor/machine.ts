@@ -2,6 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../config/config.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 import { bytesText, fail, type Finding, ok, reasonText, warn } from "./finding.ts";
 
 const WANTED_FILES = 4096;
@@ -22,7 +23,7 @@ export async function checkMachine(config: Config): Promise<Finding[]> {
 }
 
 async function checkFileLimit(): Promise<Finding[]> {
-  const limits = await Deno.readTextFile("/proc/self/limits").catch(() => "");
+  const limits = await readSystemFile("/proc/self/limits");
   const match = /^Max open files\s+(\d+|unlimited)/m.exec(limits);
   if (match === null) return [];
   const limit = match[1] === "unlimited" ? Infinity : Number(match[1]);
@@ -34,10 +35,10 @@ async function checkFileLimit(): Promise<Finding[]> {
 }
 
 async function checkMemory(): Promise<Finding[]> {
-  const text = await Deno.readTextFile("/proc/meminfo").catch(() => "");
+  const text = await readSystemFile("/proc/meminfo");
   const available = /^MemAvailable:\s+(\d+) kB/m.exec(text);
   if (available === null) return [];
-  const group = await Deno.readTextFile("/sys/fs/cgroup/memory.max").catch(() => "max");
+  const group = await readSystemFile("/sys/fs/cgroup/memory.max");
   const limit = /^\d+/.test(group) ? Number(group) : Infinity;
   const free = Math.min(Number(available[1]) * 1024, limit);
   if (free >= LITTLE_MEMORY) return [ok("memory", `${bytesText(free)} available`)];
