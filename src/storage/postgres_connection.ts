@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import postgres from "postgres";
 import { assertStorableText, DatabaseError, postgresError } from "./database_error.ts";
-import { renderSql, type Sql, SqlList, type SqlValue } from "./sql.ts";
+import { isPlannedEachTime, renderSql, type Sql, SqlList, type SqlValue } from "./sql.ts";
 
 /** Where the server is and who we are there. */
 export interface PostgresServer {
@@ -75,7 +75,8 @@ export class PostgresConnection {
   /** Sends a statement behind those already sent. */
   async query(query: Sql): Promise<postgres.RowList<postgres.Row[]>> {
     const { text, values } = renderSql(query, "postgres");
-    return await this.#send(() => this.#reserved.unsafe(text, bind(values), { prepare: true }));
+    const prepare = !isPlannedEachTime(query);
+    return await this.#send(() => this.#reserved.unsafe(text, bind(values), { prepare }));
   }
 
   /** Sends a command without parameters, such as COMMIT. Resolves with the tag the server answers with. */

@@ -4,7 +4,7 @@
  */
 import type { UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { inList, perDialect, type Sql, sql, SqlList } from "./sql.ts";
+import { inList, perDialect, plannedPerDialect, type Sql, sql, SqlList } from "./sql.ts";
 
 /** An event that search may concern. */
 export interface SearchableEvent {
@@ -130,7 +130,7 @@ export async function selectNewestMatches(
   db: Db,
   query: SearchQuery & { readonly before: number; readonly limit: number },
 ): Promise<SearchMatch[]> {
-  const rows = await db.all<{ position: number; event_nid: number }>(perDialect({
+  const rows = await db.all<{ position: number; event_nid: number }>(plannedPerDialect({
     sqlite: sql`
       SELECT d.position, d.event_nid FROM search_index
       CROSS JOIN search_documents d ON d.position = search_index.rowid
@@ -151,7 +151,7 @@ export async function selectClosestMatches(
   db: Db,
   query: SearchQuery & { readonly limit: number },
 ): Promise<SearchMatch[]> {
-  const rows = await db.all<{ position: number; event_nid: number; score: number }>(perDialect({
+  const rows = await db.all<{ position: number; event_nid: number; score: number }>(plannedPerDialect({
     sqlite: sql`
       SELECT position, event_nid, score FROM (
         SELECT d.position, d.event_nid, -bm25(search_index, 0.0, 1.0) AS score FROM search_index
@@ -177,7 +177,7 @@ export async function selectClosestMatches(
 
 /** Returns how many matches there are, up to 5,000. */
 export async function countMatches(db: Db, query: SearchQuery): Promise<number> {
-  const row = await db.get<{ n: number }>(perDialect({
+  const row = await db.get<{ n: number }>(plannedPerDialect({
     sqlite: sql`
       SELECT COUNT(*) AS n FROM (
         SELECT 1 FROM search_index CROSS JOIN search_documents d ON d.position = search_index.rowid

@@ -58,6 +58,21 @@ export function sql(strings: TemplateStringsArray, ...values: readonly SqlPart[]
   return new Sql(strings, values);
 }
 
+class PlannedSql extends DialectSql {}
+
+/**
+ * As `perDialect`, for what PostgreSQL must plan for its values each time: where the best way depends on how common a
+ * word is, or on a LIMIT, the plan that it keeps for any values is a bad one.
+ */
+export function plannedPerDialect({ sqlite, postgres }: { sqlite: Sql; postgres: Sql }): Sql {
+  return new PlannedSql(sqlite, postgres);
+}
+
+/** Tells whether a query was made by `plannedPerDialect`. */
+export function isPlannedEachTime(query: Sql): boolean {
+  return query instanceof PlannedSql;
+}
+
 /** Picks a text by dialect. Both must mean the same. */
 export function perDialect({ sqlite, postgres }: { sqlite: Sql; postgres: Sql }): Sql {
   return new DialectSql(sqlite, postgres);

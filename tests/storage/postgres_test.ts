@@ -4,7 +4,7 @@ import { DatabaseError, DatabaseStartupError } from "../../src/storage/database_
 import { openDatabase } from "../../src/storage/open_database.ts";
 import { PostgresConnection } from "../../src/storage/postgres_connection.ts";
 import type { PostgresServer } from "../../src/storage/postgres_connection.ts";
-import { sql } from "../../src/storage/sql.ts";
+import { plannedPerDialect, type Sql, sql } from "../../src/storage/sql.ts";
 import { createTestDatabase, DIALECTS, type TestDatabase } from "../harness/databases.ts";
 
 const ignore = !DIALECTS.includes("postgres");
@@ -82,6 +82,18 @@ testPostgres("transactions that lock each other out run again and both succeed",
   // The one that runs again may meet the other once more.
   ok(runs >= 3);
   deepEqual((await db.all<{ b: number }>(sql`SELECT b FROM t`)).map(({ b }) => b), [2, 2]);
+});
+
+testPostgres("a statement that is planned for its values leaves no plan behind, others do", async (db) => {
+  await db.transaction(async (tx) => {
+    const kept = async (query: Sql) => {
+      await tx.all(query);
+      return (await tx.all(sql`SELECT name FROM pg_prepared_statements WHERE statement LIKE ${"%AS marked%"}`)).length;
+    };
+    const postgres = sql`SELECT CAST(${1} AS INT) AS marked`;
+    equal(await kept(plannedPerDialect({ sqlite: sql``, postgres })), 0);
+    equal(await kept(postgres), 1);
+  });
 });
 
 testPostgres("a failed statement inside a transaction cannot be committed around", async (db) => {
