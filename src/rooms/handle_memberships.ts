@@ -145,14 +145,18 @@ export class HandleMemberships {
         (type === "m.room.canonical_alias" && typeof content["alias"] === "string"))
     );
     const own = await state.get(root, "m.room.member", joined.event.sender);
-    const kept = [...others.map(({ nid }) => nid), ...(own === null ? [] : [own.nid])];
+    // With whoever authorizes the join: without that member it would not follow from the state.
+    const authorizer = joined.event.content["join_authorised_via_users_server"];
+    const voucher = typeof authorizer === "string" ? await state.get(root, "m.room.member", authorizer) : null;
+    const named = new Set([own, voucher].flatMap((stored) => stored?.nid ?? []));
+    const kept = [...others.map(({ nid }) => nid), ...named];
     if (isNamed) return kept;
     let heroes = 0;
     const members = await state.entryNids(root, "members");
     for (let start = 0; start < members.length && heroes < MAX_HEROES; start += HEROES_AT_ONCE) {
       for (const { nid, event } of (await events.byNid(members.slice(start, start + HEROES_AT_ONCE))).values()) {
         const membership = event.content["membership"];
-        if (heroes >= MAX_HEROES || nid === own?.nid || (membership !== "join" && membership !== "invite")) continue;
+        if (heroes >= MAX_HEROES || named.has(nid) || (membership !== "join" && membership !== "invite")) continue;
         kept.push(nid);
         heroes++;
       }

@@ -33,6 +33,8 @@ export interface Moves {
   /** Who was found to be in a room that is not encrypted when its state became whole (MSC3902). */
   readonly found: Set<UserId>;
   readonly left: Set<UserId>;
+  /** Whether the user joined a room whose state lacked members then. */
+  joinedPartial: boolean;
 }
 
 /** Finds moves. */
@@ -45,7 +47,7 @@ export class MembershipMoves {
 
   /** Returns the moves in `(after, upTo]` of the events stream. */
   async between({ userId, after, upTo }: { userId: UserId; after: number; upTo: number }): Promise<Moves> {
-    const moves: Moves = { joined: new Set(), found: new Set(), left: new Set() };
+    const moves: Moves = { joined: new Set(), found: new Set(), left: new Set(), joinedPartial: false };
     const { memberships, timelines } = this.#deps;
     const rooms = await memberships.forUser(userId);
     const own: LocalMembership[] = [];
@@ -105,6 +107,7 @@ export class MembershipMoves {
     const stored = await events.getByNid(entry.eventNid);
     const root = is ? await state.currentRoot(entry.roomId) : stored?.stateBefore ?? null;
     if (root === null) return;
+    if (is && (await selectPartialSince(this.#deps.db, after)).has(entry.roomNid)) moves.joinedPartial = true;
     const target = is ? moves.joined : moves.left;
     for (const { event } of await state.entries(root, "members")) {
       if (event.content.membership === "join" && event.stateKey !== null && event.stateKey !== userId) {

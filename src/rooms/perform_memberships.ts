@@ -243,8 +243,9 @@ export class PerformMemberships implements RemoteRooms {
     if (!answer.membersOmitted || faster === null) return await placeJoin(engine, { roomId, join, stateIds });
     const servers = [...new Set([server, ...answer.serversInRoom])].filter((other) => other !== engine.serverName);
     const position = engine.notifier.position("events");
+    const knownMembers = missingAuthMembers(join, { state, authChain });
     await placeJoin(engine, {
-      ...{ roomId, join, stateIds },
+      ...{ roomId, join, stateIds: [...stateIds, ...knownMembers] },
       onPartial: async (tx, { roomNid, joinNid }) => {
         const earlier = (await selectPartialRoom(tx, roomNid))?.servers ?? [];
         if (earlier.length > 0) await faster.outbox.countServers(tx, { roomNid, servers: earlier, by: -1, position });
@@ -269,6 +270,25 @@ function assertTemplate(
 
 function badTemplate(server: ServerName): ConstructorParameters<typeof RemoteError>[1] {
   return { server, transient: false, reachable: true, status: 200 };
+}
+
+/**
+ * Returns the member events that a join names as what allows it and that its state, which lacks members, does not have:
+ * that of whoever lets the joiner into a restricted room.
+ */
+function missingAuthMembers(
+  join: ReceivedEvent,
+  { state, authChain }: { state: readonly ReceivedEvent[]; authChain: readonly ReceivedEvent[] },
+): EventId[] {
+  const named = new Set(join.event.authEvents);
+  const present = new Set(
+    state.filter(({ event }) => event.type === "m.room.member").map(({ event }) => event.stateKey),
+  );
+  return authChain
+    .filter(({ event: { type, stateKey, eventId } }) =>
+      type === "m.room.member" && named.has(eventId) && !present.has(stateKey)
+    )
+    .map(({ event }) => event.eventId);
 }
 
 /** The state must be of this room and of the version that the template was for. */

@@ -73,6 +73,9 @@ export class DeviceListsService {
       // Spec: who now shares an *encrypted* room. All who come to share any are told of, but for crowds that are found with
       // the whole state of a room without encryption.
       const moves = await this.#deps.moves.between({ userId, ...events });
+      // A join that is told to other servers changes the list of who joined, so that their other devices hear of it; one of
+      // a room without members is not told.
+      if (moves.joinedPartial) changed.add(userId);
       const concerned = [...new Set([...moves.joined, ...moves.left])].filter((user) => user !== userId);
       const shared = await filterUsersSharingRoom(this.#deps.db, { userId, others: concerned });
       for (const user of concerned) {

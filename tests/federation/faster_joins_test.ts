@@ -217,3 +217,49 @@ testNetwork("who is in a room, and what it is called after, is told anew with it
     return heroes.includes(alice.userId) && heroes.includes(dave.userId);
   }, { filter: LAZY });
 });
+
+testNetwork(
+  "whoever lets a user into a restricted room is in its state before the other members",
+  async ({ servers }) => {
+    const [one, two] = servers;
+    const [alice] = await one.hs.register("alice");
+    const [bob] = await two.hs.register("bob");
+    const space = await alice.createRoom({ preset: "public_chat", creation_content: { type: "m.space" } });
+    const allow = [{ type: "m.room_membership", room_id: space }];
+    const restricted = async (name: string) =>
+      await alice.createRoom({
+        name,
+        initial_state: [{ type: "m.room.join_rules", state_key: "", content: { join_rule: "restricted", allow } }],
+      });
+    const rooms = [await restricted("Told of in the state"), await restricted("Told of in the auth chain")];
+    const { asked } = refuseStates(one);
+    await bob.post(path`/join/${space}?via=${one.name}`);
+    await asked;
+    const { memberships } = one.hs.parts.federationRooms;
+    const join = memberships.join.bind(memberships);
+    for (const [index, roomId] of rooms.entries()) {
+      memberships.join = async (...request) => {
+        const answer = await join(...request);
+        const isVoucher = (json: string) => JSON.parse(json).state_key === alice.userId;
+        assert(answer.state.some(isVoucher));
+        if (index === 0) return answer;
+        const without = answer.state.filter((json) => !isVoucher(json));
+        return { ...answer, state: without, authChain: [...answer.authChain, ...answer.state.filter(isVoucher)] };
+      };
+      await bob.post(path`/join/${roomId}?via=${one.name}`);
+      assert((await stateOf(two, roomId)).has(`m.room.member|${alice.userId}`));
+    }
+  },
+);
+
+testNetwork("the other devices of who joins without members hear of it", async ({ servers: [one, two] }) => {
+  const [alice] = await one.hs.register("alice");
+  const [bob] = await two.hs.register("bob");
+  const roomId = await alice.createRoom({ preset: "public_chat", name: "Fast" });
+  const { asked } = refuseStates(one);
+  const { next_batch: since } = await bob.get("/sync") as Json;
+  await bob.post(path`/join/${roomId}?via=${one.name}`);
+  await asked;
+  const { device_lists: lists } = await bob.get("/sync", { filter: LAZY, since }) as Json;
+  assert.deepEqual(lists?.changed, [bob.userId]);
+});
