@@ -6,19 +6,22 @@ export interface SignalHandlers {
 }
 
 /**
- * Resolves with the first `SIGTERM` or `SIGINT`.
+ * Resolves with the first `SIGTERM` or `SIGINT`, once no reload is under way any more. Reloads happen one after another.
  *
  * A second one while the server stops ends the process at once.
  */
 export function waitForStop({ onReload }: SignalHandlers): Promise<Deno.Signal> {
   return new Promise((resolve) => {
     let isStopping = false;
+    let reloading = Promise.resolve();
     const stop = (signal: Deno.Signal) => {
       if (isStopping) Deno.exit(130);
       isStopping = true;
-      resolve(signal);
+      void reloading.finally(() => resolve(signal));
     };
     for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => stop(signal));
-    Deno.addSignalListener("SIGHUP", () => void onReload());
+    Deno.addSignalListener("SIGHUP", () => {
+      reloading = reloading.then(onReload);
+    });
   });
 }
