@@ -24,7 +24,7 @@ export const MIN_POSITION = Number.MIN_SAFE_INTEGER;
 export const MAX_POSITION = Number.MAX_SAFE_INTEGER;
 
 const SHOWN: Sql = sql`NOT is_rejected AND NOT is_soft_failed`;
-const DEPTH_SAMPLE = 100;
+const DEPTH_SAMPLE = 500;
 
 function toTimelineRow(row: Row): TimelineRow {
   return { nid: row.event_nid, depth: row.depth, position: row.position };
@@ -115,17 +115,25 @@ export async function selectDepthOfNext(
   return row?.depth ?? null;
 }
 
-/** Returns the least depth among the events that came just after a stream position, or null when there are none. */
+/**
+ * Returns the least depth among the events of a room that came after a stream position, or null when there are none: where
+ * to enter the graph order, going on. Of all of them, not of the next: a long branch that came first must not hide a
+ * shallower one. Few are looked at one by one; of many, the room is walked over in graph order until one of them comes.
+ */
 export async function selectDepthAfter(
   db: Db,
   { roomNid, position }: { roomNid: number; position: number },
 ): Promise<number | null> {
-  const row = await db.get<{ depth: number | null }>(sql`
-    SELECT MIN(depth) AS depth FROM (
+  const nearest = await db.get<{ depth: number | null; count: number }>(sql`
+    SELECT MIN(depth) AS depth, COUNT(*) AS count FROM (
       SELECT depth FROM events
       WHERE room_nid = ${roomNid} AND position > ${position}
       ORDER BY position LIMIT ${DEPTH_SAMPLE}
     ) AS nearest`);
+  if (nearest === null || nearest.count < DEPTH_SAMPLE) return nearest?.depth ?? null;
+  const row = await db.get<{ depth: number }>(sql`
+    SELECT depth FROM events WHERE room_nid = ${roomNid} AND position IS NOT NULL AND position > ${position}
+    ORDER BY depth, position LIMIT 1`);
   return row?.depth ?? null;
 }
 

@@ -4,7 +4,7 @@ import type { RoomEvent } from "../../src/protocol/event.ts";
 import type { RoomId } from "../../src/protocol/ids.ts";
 import { path } from "../harness/client.ts";
 import { testEachServer } from "../harness/server.ts";
-import { startResident } from "./resident.ts";
+import { type Resident, startResident } from "./resident.ts";
 import { make, openRoom, send, wire } from "./sending.ts";
 
 // deno-lint-ignore no-explicit-any -- answers are checked where they are used
@@ -12,6 +12,8 @@ type Json = any;
 
 /** More events than arrive at once. */
 const BRANCH = 110;
+/** More events than are looked at for the shallowest. */
+const LONG_BRANCH = 510;
 
 testEachServer("a timeline begins behind a hole, and says that there is more before it", async (database) => {
   await using resident = await startResident(database);
@@ -71,14 +73,25 @@ testEachServer("an old branch that comes last does not take the place of the lat
   assert.ok(ids.includes(name.eventId) && !ids.includes(last));
 });
 
-testEachServer("a long branch that comes last does not hide a deeper one", async (database) => {
-  await using resident = await startResident(database);
+/** Two branches of a room, too long to look at at once, of which the other server's comes last. */
+interface Branches {
+  readonly alice: Awaited<ReturnType<typeof openRoom>>["alice"];
+  readonly roomId: string;
+  /** A place in the sync stream within the first branch. */
+  readonly since: string;
+  /** The events before that place. */
+  readonly before: readonly string[];
+  /** The events after it. */
+  readonly after: readonly string[];
+}
+
+async function growBranches(resident: Resident, sizes: { alice: number; bob: number }): Promise<Branches> {
   const { roomId, alice } = await openRoom(resident);
   const head = await resident.hs.parts.rooms.engine.head(roomId as RoomId);
   const [start] = head?.extremities ?? [];
   assert.ok(start !== undefined);
   const branch: RoomEvent[] = [];
-  for (let index = 0; index < BRANCH; index++) {
+  for (let index = 0; index < sizes.bob; index++) {
     const parent = branch.at(-1);
     branch.push(
       await make(resident, {
@@ -87,18 +100,47 @@ testEachServer("a long branch that comes last does not hide a deeper one", async
       }),
     );
   }
-  const sent: string[] = [];
-  for (let index = 0; index < BRANCH + 20; index++) sent.push(await alice.sendText(roomId, `alice ${index}`));
-  for (let at = 0; at < BRANCH; at += 50) await send(resident, { pdus: branch.slice(at, at + 50).map(wire) });
-  const shown = new Set<string>();
-  let page: Json = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: 100 });
+  const before: string[] = [];
+  for (let index = 0; index < 10; index++) before.push(await alice.sendText(roomId, `alice before ${index}`));
+  const { next_batch: since } = await alice.get("/sync");
+  const after: string[] = [];
+  for (let index = 10; index < sizes.alice; index++) after.push(await alice.sendText(roomId, `alice ${index}`));
+  for (let at = 0; at < branch.length; at += 50) await send(resident, { pdus: branch.slice(at, at + 50).map(wire) });
+  return { alice, roomId, since, before, after: [...after, ...branch.map(({ eventId }) => eventId)] };
+}
+
+/** Returns the ids of all events that `/messages` shows, page after page. */
+async function walk({ alice, roomId }: Branches, query: { dir: string; from?: string }): Promise<string[]> {
+  const shown: string[] = [];
+  let page: Json = await alice.get(path`/rooms/${roomId}/messages`, { limit: 100, ...query });
   while (page.chunk.length > 0) {
-    for (const { event_id: id } of page.chunk) shown.add(id);
-    page = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: 100, from: page.end });
+    for (const { event_id: id } of page.chunk) shown.push(id);
+    page = await alice.get(path`/rooms/${roomId}/messages`, { ...query, limit: 100, from: page.end });
   }
-  const missing = [...sent, ...branch.map(({ eventId }) => eventId)].filter((id) => !shown.has(id));
-  assert.deepEqual(missing, []);
+  return shown;
+}
+
+testEachServer("a long branch that comes last does not hide a deeper one", async (database) => {
+  await using resident = await startResident(database);
+  const branches = await growBranches(resident, { alice: BRANCH + 20, bob: BRANCH });
+  const shown = new Set(await walk(branches, { dir: "b" }));
+  assert.deepEqual([...branches.before, ...branches.after].filter((id) => !shown.has(id)), []);
 });
+
+testEachServer(
+  "going on from a sync, a long branch does not hide a shallower one that comes last",
+  async (database) => {
+    await using resident = await startResident(database);
+    const branches = await growBranches(resident, { alice: LONG_BRANCH, bob: 5 });
+    const shown = await walk(branches, { dir: "f", from: branches.since });
+    assert.deepEqual(shown.toSorted(), branches.after.toSorted());
+    const { alice, roomId } = branches;
+    const { next_batch: since } = await alice.get("/sync");
+    const more: string[] = [];
+    for (let index = 0; index < 3; index++) more.push(await alice.sendText(roomId, `more ${index}`));
+    assert.deepEqual(await walk(branches, { dir: "f", from: since }), more);
+  },
+);
 
 testEachServer("devices without keys of people unknown so far are no news", async (database) => {
   await using resident = await startResident(database);
