@@ -45,7 +45,7 @@ interface KnownKey {
 }
 
 interface ServerFetches {
-  /** When the last few began. */
+  /** When the last few began, by the clock that never goes back, as below. */
   readonly begun: number[];
   /** Not to be asked before this, because it could not be reached. */
   blockedUntil: number;
@@ -85,7 +85,7 @@ export class KeyRing {
     await this.#fetch(need);
     const fetched = await this.#known(need);
     if (fetched !== null && isUsable(fetched, this.#latestUse(need), need)) return fetched.key;
-    this.#absent.set(idOf(need), this.#deps.clock.now() + ABSENT_MS);
+    this.#absent.set(idOf(need), this.#deps.clock.monotonic() + ABSENT_MS);
     return null;
   }
 
@@ -163,9 +163,11 @@ export class KeyRing {
   }
 
   #mayFetch(need: KeyNeed): boolean {
-    const now = this.#deps.clock.now();
+    const { clock } = this.#deps;
     // No document can vouch for a time that far ahead.
-    if ((need.validAt ?? 0) > now + MAX_VALIDITY_MS) return false;
+    if ((need.validAt ?? 0) > clock.now() + MAX_VALIDITY_MS) return false;
+    // What is counted and waited for must not stand still when the machine's clock is put back.
+    const now = clock.monotonic();
     if ((this.#absent.get(idOf(need)) ?? 0) > now) return false;
     // A fetch that is under way already costs nothing more.
     if (this.#pending.has(need.serverName)) return true;
@@ -187,7 +189,7 @@ export class KeyRing {
   async #ask(need: KeyNeed, { skipNotaries }: { skipNotaries: boolean }): Promise<void> {
     const { fetcher, clock } = this.#deps;
     const fetches = this.#fetches.get(need.serverName) ?? { begun: [], blockedUntil: 0, failures: 0 };
-    fetches.begun.push(clock.now());
+    fetches.begun.push(clock.monotonic());
     this.#fetches.set(need.serverName, fetches);
     if (fetcher.hasNotaries && !skipNotaries) {
       await Promise.race([this.#askNotaries([need]), headStart()]);
@@ -200,7 +202,8 @@ export class KeyRing {
       fetches.failures = 0;
       return await this.learn({ document, isDirect: true });
     }
-    fetches.blockedUntil = clock.now() + Math.min(MAX_BLOCK_MS, FIRST_BLOCK_MS * 2 ** Math.min(fetches.failures++, 10));
+    const blockMs = Math.min(MAX_BLOCK_MS, FIRST_BLOCK_MS * 2 ** Math.min(fetches.failures++, 10));
+    fetches.blockedUntil = clock.monotonic() + blockMs;
   }
 
   async #askNotaries(needs: readonly KeyNeed[]): Promise<void> {

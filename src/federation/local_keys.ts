@@ -32,7 +32,7 @@ export interface LocalKey {
 export class LocalKeys {
   readonly #deps: LocalKeysDeps;
   readonly #keys: ReadonlyMap<string, LocalKey>;
-  #published: { readonly json: JsonObject; readonly renewAt: number } | null = null;
+  #published: { readonly json: JsonObject; readonly madeAt: number } | null = null;
 
   constructor(deps: LocalKeysDeps) {
     this.#deps = deps;
@@ -51,12 +51,14 @@ export class LocalKeys {
     return this.#keys.get(keyId) ?? null;
   }
 
-  /** Returns the signed document. It is made anew when half of its time has passed. */
+  /** Returns the signed document. It is made anew when half of its time has passed, or the clock was put back. */
   document(): JsonObject {
-    const now = this.#deps.clock.now();
-    if (this.#published !== null && now < this.#published.renewAt) return this.#published.json;
+    const { clock, refreshIntervalMs } = this.#deps;
+    const now = clock.now();
+    const age = now - (this.#published?.madeAt ?? 0);
+    if (this.#published !== null && age >= 0 && age < refreshIntervalMs / 2) return this.#published.json;
     const json = this.#sign(now);
-    this.#published = { json, renewAt: now + this.#deps.refreshIntervalMs / 2 };
+    this.#published = { json, madeAt: now };
     return json;
   }
 

@@ -15,6 +15,7 @@ await setLogRoutes(consoleRoutes("critical"));
 /** A clock that stands still until it is moved, and whose sleeps take no time but move it. */
 export class TestClock implements Clock {
   #now = 1_700_000_000_000;
+  #monotonic = 0;
   readonly slept: number[] = [];
 
   now(): number {
@@ -22,16 +23,22 @@ export class TestClock implements Clock {
   }
 
   monotonic(): number {
-    return this.#now;
+    return this.#monotonic;
   }
 
   sleep(ms: number): Promise<void> {
     this.slept.push(ms);
-    this.#now += ms;
+    this.advance(ms);
     return Promise.resolve();
   }
 
   advance(ms: number): void {
+    this.#now += ms;
+    this.#monotonic += ms;
+  }
+
+  /** Puts the time of day right, forward or back, as an administrator or NTP does. */
+  correct(ms: number): void {
     this.#now += ms;
   }
 }

@@ -1,4 +1,5 @@
 /** Our side of federation on a real port, for tests that ask it as another server would. */
+import assert from "node:assert/strict";
 import { createApp } from "../../src/http/app.ts";
 import type { App } from "../../src/http/app.ts";
 import { createHandler } from "../../src/http/handler.ts";
@@ -6,8 +7,11 @@ import { defaultConfig } from "../../src/config/load.ts";
 import type { Clock } from "../../src/lib/clock.ts";
 import { getLogger } from "../../src/lib/log.ts";
 import { canonicalJson } from "../../src/protocol/canonical_json.ts";
+import type { RoomEvent } from "../../src/protocol/event.ts";
+import { parsePdu } from "../../src/protocol/event_format.ts";
 import type { JsonObject } from "../../src/protocol/json.ts";
-import { type Signer, signJson } from "../../src/protocol/signatures.ts";
+import { getRoomVersion, type RoomVersionId } from "../../src/protocol/room_versions.ts";
+import { hashAndSignEvent, type Signer, signJson } from "../../src/protocol/signatures.ts";
 import type { Dns } from "../../src/federation/dns.ts";
 import { authorize } from "../../src/federation/x_matrix.ts";
 import { addFederationRoutes, buildFederation, type FederationParts } from "../../src/server/federation.ts";
@@ -119,4 +123,18 @@ export function keyDocument(signer: Signer, { validUntilTs, old = {} }: Document
 /** Returns the signer of a peer that listens on a port, with the version of its key. */
 export function peerSigner(port: number, version = "1"): Signer {
   return signerOf(server(`peer.test:${port}`), version);
+}
+
+/** Returns a message of a server, made at `ts` by its own clock. */
+export function eventBy(signer: Signer, { version, ts }: { version: RoomVersionId; ts: number }): RoomEvent {
+  const rules = getRoomVersion(version);
+  assert(rules !== null);
+  const pdu = hashAndSignEvent({
+    ...{ type: "m.room.message", sender: `@u:${signer.serverName}`, room_id: "!r:x.test", content: {}, depth: 5 },
+    ...{ origin_server_ts: ts, prev_events: [], auth_events: [], hashes: { sha256: "" }, signatures: {} },
+    ...(version === "1" ? { event_id: `$e:${signer.serverName}` } : {}),
+  }, { ...signer, rules });
+  const parsed = parsePdu(pdu, rules);
+  assert(parsed.ok, parsed.ok ? "" : parsed.reason);
+  return parsed.event;
 }

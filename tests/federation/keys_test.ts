@@ -2,30 +2,15 @@
 import assert from "node:assert/strict";
 import { canonicalJson } from "../../src/protocol/canonical_json.ts";
 import { readKeyDocument } from "../../src/federation/key_document.ts";
-import { parsePdu } from "../../src/protocol/event_format.ts";
 import type { JsonObject } from "../../src/protocol/json.ts";
-import type { RoomEvent } from "../../src/protocol/event.ts";
-import { getRoomVersion, type RoomVersionId } from "../../src/protocol/room_versions.ts";
-import { hashAndSignEvent, parseVerifyKey, type Signer, signJson, verifyJson } from "../../src/protocol/signatures.ts";
+import type { RoomVersionId } from "../../src/protocol/room_versions.ts";
+import { parseVerifyKey, type Signer, signJson, verifyJson } from "../../src/protocol/signatures.ts";
 import { testEachDatabase } from "../harness/databases.ts";
 import { server, signerOf, TestClock, testDns } from "./environment.ts";
-import { type Inbound, keyDocument, peerSigner, startInbound } from "./inbound.ts";
+import { eventBy, type Inbound, keyDocument, peerSigner, startInbound } from "./inbound.ts";
 import { startPeer } from "./peer.ts";
 
 const DAY = 86_400_000;
-
-function eventBy(signer: Signer, { version, ts }: { version: RoomVersionId; ts: number }): RoomEvent {
-  const rules = getRoomVersion(version);
-  assert(rules !== null);
-  const pdu = hashAndSignEvent({
-    ...{ type: "m.room.message", sender: `@u:${signer.serverName}`, room_id: "!r:x.test", content: {}, depth: 5 },
-    ...{ origin_server_ts: ts, prev_events: [], auth_events: [], hashes: { sha256: "" }, signatures: {} },
-    ...(version === "1" ? { event_id: `$e:${signer.serverName}` } : {}),
-  }, { ...signer, rules });
-  const parsed = parsePdu(pdu, rules);
-  assert(parsed.ok, parsed.ok ? "" : parsed.reason);
-  return parsed.event;
-}
 
 // deno-lint-ignore synapse-ts/max-positional -- three plain words
 function need(signer: Signer, clock: TestClock, use: "request" | "event" = "request") {
