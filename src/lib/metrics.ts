@@ -3,7 +3,7 @@
  * them `NO_METRICS` takes the place of the real thing and costs a call that does nothing.
  */
 import type { Registry } from "prom-client";
-import { countOpenFiles } from "./open_files.ts";
+import { countOpenFiles } from "./system_files.ts";
 
 /** Values of the labels of one measurement. */
 export type Labels = Readonly<Record<string, string>>;

@@ -4,7 +4,7 @@ import { DIALECTS } from "../harness/databases.ts";
 import { freePort } from "../harness/ports.ts";
 import { RunningProcess, runProcess } from "../harness/process.ts";
 import { IrcServer } from "./irc_server.ts";
-import { pythonWith } from "./python.ts";
+import { pythonWith } from "../harness/python.ts";
 import { SdkUser } from "./sdk_client.ts";
 import { ServerProcess } from "./server_process.ts";
 
@@ -28,7 +28,7 @@ for (const dialect of DIALECTS) {
     sanitizeOps: false,
     sanitizeResources: false,
     async fn() {
-      const python = await pythonWith("heisenbridge");
+      const python = await pythonWith("heisenbridge", { folder: "tests/clients" });
       const folder = await Deno.makeTempDir({ prefix: "synapse-ts-heisenbridge-" });
       const registration = `${folder}/registration.yaml`;
       const args = ["-m", "heisenbridge", "-c", registration, "-l", "127.0.0.1", "-p", String(freePort())];

@@ -1,6 +1,6 @@
 /** A second SDK of another code base: matrix-nio, in a Python process for each client. */
 import assert from "node:assert/strict";
-import { pythonWith } from "./python.ts";
+import { pythonWith } from "../harness/python.ts";
 
 const FOLDER = new URL("./", import.meta.url).pathname;
 type Json = Record<string, unknown>;
@@ -30,7 +30,7 @@ export class NioUser implements AsyncDisposable {
     const answer = await response.text();
     assert.equal(response.status, 200, answer);
     const store = await Deno.makeTempDir({ prefix: "synapse-ts-nio-" });
-    const user = new NioUser(await pythonWith("nio"), store);
+    const user = new NioUser(await pythonWith("nio", { folder: "tests/clients" }), store);
     const session = await user.#call({ command: "login", base, user: username, password, store });
     user.#id = String(session["user_id"]);
     return user;

@@ -1,9 +1,8 @@
 /** Programs in Python: their packages are installed once, into virtual environments below `node_modules/.cache`. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { runProcess } from "../harness/process.ts";
+import { runProcess } from "./process.ts";
 
-const FOLDER = new URL("./", import.meta.url).pathname;
 const CACHE = new URL("../../node_modules/.cache/", import.meta.url).pathname;
 const INSTALL_MS = 300_000;
 
@@ -12,9 +11,9 @@ async function run(command: string, args: readonly string[]): Promise<void> {
   assert.equal(code, 0, `${command} ${args.join(" ")}: ${stdout}${stderr}`);
 }
 
-/** Returns a Python that has the packages of `NAME_requirements.txt`; makes it the first time. */
-export async function pythonWith(name: string): Promise<string> {
-  const requirements = `${FOLDER}${name}_requirements.txt`;
+/** Returns a Python that has the packages of `FOLDER/NAME_requirements.txt`; makes it the first time. */
+export async function pythonWith(name: string, { folder: source }: { folder: string }): Promise<string> {
+  const requirements = `${source}/${name}_requirements.txt`;
   const digest = createHash("sha256").update(await Deno.readFile(requirements)).digest("hex").slice(0, 16);
   const folder = `${CACHE}${name}-${digest}`;
   const python = `${folder}/bin/python`;
