@@ -115,6 +115,11 @@ export const SERVER_OPTIONS = {
     false,
     works("Show a profile only to users who share a room with its owner."),
   ),
+  include_profile_updates_in_sync: option(
+    boolean,
+    false,
+    noEffect("Tell clients of changed profiles.", "a client that asks for it in sliding sync (MSC4262) is always told"),
+  ),
   include_profile_data_on_invite: option(
     boolean,
     true,

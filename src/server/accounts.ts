@@ -11,6 +11,7 @@ import { JwtLogin } from "../services/jwt_login.ts";
 import { Login } from "../services/login.ts";
 import { Passwords } from "../services/passwords.ts";
 import { type MemberProfile, Profiles } from "../services/profile.ts";
+import { ProfileChanges } from "../services/profile_changes.ts";
 import { limitsOf, RateLimits } from "../services/rate_limits.ts";
 import { Registration } from "../services/registration.ts";
 import { SharedSecretRegistration } from "../services/shared_secret_registration.ts";
@@ -70,7 +71,8 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
     hasCas: core.sso.all.some(({ info }) => info.id === "cas"),
     options: loginOptions,
   });
-  const { profiles, userRooms } = buildProfiles(core, hooks);
+  const profileChanges = new ProfileChanges({ db, notifier: core.notifier });
+  const { profiles, userRooms } = buildProfiles(core, { hooks, profileChanges });
   return {
     ...{
       limits,
@@ -83,9 +85,9 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
       login,
       loginOptions,
     },
-    ...{ profiles, userRooms, ...verified },
+    ...{ profiles, profileChanges, userRooms, ...verified },
     accounts: new Accounts({
-      ...{ db, credentials, devices, tokens },
+      ...{ db, credentials, devices, tokens, profileChanges },
       ...{ onDeactivated: hooks.onDeactivated, onReactivated: hooks.onReactivated },
       wakeDepartures: () => userRooms.wakeDepartures(),
     }),
@@ -168,11 +170,15 @@ function buildRegistration(
 }
 
 // deno-lint-ignore explicit-function-return-type -- the type is what is built
-function buildProfiles({ config, db, clock }: Core, hooks: AccountHooks) {
+function buildProfiles(
+  { config, db, clock }: Core,
+  { hooks, profileChanges }: { hooks: AccountHooks; profileChanges: ProfileChanges },
+) {
   const profiles: Profiles = new Profiles({
     db,
     serverName: config.serverName,
     options: { ...config.registration, ...config.server, ...config.blocking },
+    changes: profileChanges,
     lookUpRemote: hooks.lookUpProfile,
     onChange: (userId) => {
       userRooms.wakeProfile(userId);

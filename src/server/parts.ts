@@ -103,7 +103,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const users: UserParts = buildUsers(core, { rooms, accounts, userData, onRedacted, decideInvite });
   const media = await openMedia(core, new FederationMedia(federation.client));
   const sso = buildSso(core, { accounts, media, usage });
-  const reading = { rooms, userData, pushRules, social, decideInvite, slidingCaches };
+  const reading = { rooms, accounts, userData, pushRules, social, decideInvite, slidingCaches };
   const sync = buildSync(core, { ...reading, stopping: stopping.signal });
   const federationRooms = buildFederationRooms(core, { federation, rooms, accounts, userData, social });
   const exchange: FederationExchangeParts = buildFederationExchange(core, {
@@ -182,8 +182,9 @@ function openMedia({ config, db, clock }: Core, remote: RemoteMedia): Promise<Me
 
 function buildSync(
   core: Core,
-  { rooms, userData, pushRules, social, decideInvite, slidingCaches, stopping }: {
+  { rooms, accounts, userData, pushRules, social, decideInvite, slidingCaches, stopping }: {
     rooms: RoomParts;
+    accounts: AccountParts;
     userData: UserDataParts;
     pushRules: PushRulesService;
     social: SocialParts;
@@ -203,6 +204,7 @@ function buildSync(
     deviceLists: userData.deviceLists,
     keyCounts: userData.deviceKeys,
     notifications: userData.notifications,
+    profiles: accounts.profileChanges,
     threadSubscriptions: social.threadSubscriptions,
   };
   const summaries = new Summaries({ db, state: rooms.state });

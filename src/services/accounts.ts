@@ -3,7 +3,7 @@ import { MatrixError } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import { deleteUnapproved, insertUnapproved, selectIsUnapproved } from "../storage/active_users.ts";
 import type { Database, Tx } from "../storage/database.ts";
-import { deleteDeparture, insertDeparture, upsertProfile } from "../storage/profiles.ts";
+import { deleteDeparture, insertDeparture, selectProfile, upsertProfile } from "../storage/profiles.ts";
 import {
   deleteThreepids,
   selectThreepidOwner,
@@ -22,6 +22,7 @@ import {
 } from "../storage/users.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
+import { type ProfileChanges, profileJson } from "./profile_changes.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** Runs inside the transaction of a deactivation: what the user keeps with other services goes. */
@@ -33,6 +34,7 @@ export interface AccountsDeps {
   readonly credentials: Credentials;
   readonly devices: Devices;
   readonly tokens: Tokens;
+  readonly profileChanges: Pick<ProfileChanges, "note">;
   readonly onDeactivated: DeactivationListener;
   /** Runs inside the transaction in which a closed account is opened again. */
   readonly onReactivated: (tx: Tx, userId: UserId) => Promise<void>;
@@ -89,7 +91,7 @@ export class Accounts {
     await this.#deps.db.transaction(async (tx) => {
       await updateDeactivated(tx, { userId, erase });
       await deleteThreepids(tx, userId);
-      if (erase) await upsertProfile(tx, { userId, displayname: null, avatarUrl: null, fields: "{}" });
+      if (erase) await this.#eraseProfile(tx, userId);
       await this.#deps.devices.removeAllIn(tx, { userId, keep: null });
       await this.#deps.onDeactivated(tx, { userId, isErased: erase });
       await insertDeparture(tx, { userId, reason: "" });
@@ -98,6 +100,13 @@ export class Accounts {
         this.#deps.wakeDepartures();
       });
     });
+  }
+
+  async #eraseProfile(tx: Tx, userId: UserId): Promise<void> {
+    const before = await selectProfile(tx, userId);
+    await upsertProfile(tx, { userId, displayname: null, avatarUrl: null, fields: "{}" });
+    if (before === null) return;
+    await this.#deps.profileChanges.note(tx, { userId, fields: Object.keys(profileJson(before)) });
   }
 
   /** Opens an account again that was closed. Its data and rooms are gone, and it has no password. */

@@ -9,6 +9,7 @@ import { selectMedia } from "../storage/media.ts";
 import { insertProfileUpdate, type ProfileRow, selectProfile, upsertProfile } from "../storage/profiles.ts";
 import { filterUsersSharingRoom } from "../storage/shared_rooms.ts";
 import { selectUser } from "../storage/users.ts";
+import { type ProfileChanges, profileJson } from "./profile_changes.ts";
 
 /** Options of the configuration, by Synapse's names. */
 export interface ProfileOptions {
@@ -29,6 +30,7 @@ export interface ProfilesDeps {
   readonly options: ProfileOptions;
   /** Asks the server of a remote user; null when it does not say. */
   readonly lookUpRemote: (userId: UserId, key: string | null) => Promise<JsonObject | null>;
+  readonly changes: Pick<ProfileChanges, "note">;
   /** Called after a name or an avatar has changed: rooms, presence and the user directory follow. */
   readonly onChange: (userId: UserId) => void;
 }
@@ -67,7 +69,7 @@ export class Profiles {
   async get(requester: Requester | null, userId: UserId): Promise<JsonObject> {
     await this.#assertMayRead(requester, userId);
     if (!this.#isLocal(userId)) return await this.#getRemote(userId, null);
-    return toJson(await this.#load(userId));
+    return profileJson(await this.#load(userId));
   }
 
   /** Returns one field as `{ key: value }`; throws `M_NOT_FOUND` where it is not set. */
@@ -83,7 +85,7 @@ export class Profiles {
 
   /** Returns a local user's whole profile for another server; throws `M_NOT_FOUND`. */
   async getForServer(userId: UserId): Promise<JsonObject> {
-    return toJson(await this.#load(userId));
+    return profileJson(await this.#load(userId));
   }
 
   /** Returns what goes into the member events of a local user. */
@@ -101,13 +103,14 @@ export class Profiles {
     await this.#deps.db.transaction(async (tx) => {
       const current = await selectProfile(tx, userId) ?? { displayname: null, avatarUrl: null, fields: "{}" };
       const next = withField(current, { key, value: checked });
-      if (utf8Length(canonicalText(toJson(next))) > MAX_PROFILE_BYTES) {
+      if (utf8Length(canonicalText(profileJson(next))) > MAX_PROFILE_BYTES) {
         throw new MatrixError(400, "M_PROFILE_TOO_LARGE", "The profile would exceed 64 KiB");
       }
       await upsertProfile(tx, { userId, ...next });
-      if (next.displayname === current.displayname && next.avatarUrl === current.avatarUrl) return;
-      // The name that a shadow-banned user chooses is seen by nobody in a room.
+      // What a shadow-banned user chooses is seen by nobody in a room.
       if (requester.isShadowBanned && requester.userId === userId) return;
+      if (!isSameProfile(next, current)) await this.#deps.changes.note(tx, { userId, fields: [key] });
+      if (next.displayname === current.displayname && next.avatarUrl === current.avatarUrl) return;
       await insertProfileUpdate(tx, userId);
       tx.afterCommit(() => this.#deps.onChange(userId));
     });
@@ -185,12 +188,8 @@ function withField(row: ProfileRow, { key, value }: { key: string; value: JsonVa
   return { ...row, fields: JSON.stringify(fields) };
 }
 
-function toJson({ displayname, avatarUrl, fields }: ProfileRow): JsonObject {
-  return {
-    ...JSON.parse(fields) as JsonObject,
-    ...(displayname === null ? {} : { displayname }),
-    ...(avatarUrl === null ? {} : { avatar_url: avatarUrl }),
-  };
+function isSameProfile(left: ProfileRow, right: ProfileRow): boolean {
+  return left.displayname === right.displayname && left.avatarUrl === right.avatarUrl && left.fields === right.fields;
 }
 
 function canonicalText(profile: JsonObject): string {

@@ -34,6 +34,7 @@ export interface SlidingRoomRow {
   readonly timelineLimit: number;
   readonly isDm: boolean;
   readonly selectionNid: number;
+  readonly profiles: number;
 }
 
 interface RoomRow {
@@ -46,6 +47,7 @@ interface RoomRow {
   timeline_limit: number;
   is_dm: boolean;
   selection_nid: number;
+  profiles: number;
 }
 
 const PAGE = 5_000;
@@ -82,7 +84,8 @@ export async function selectSlidingRooms(
   let from = { room: -1, state: -1 };
   while (true) {
     const rows = await db.all<RoomRow>(sql`
-      SELECT room_nid, state, events, receipts, account_data, shown, timeline_limit, is_dm, selection_nid
+      SELECT room_nid, state, events, receipts, account_data, shown, timeline_limit, is_dm, selection_nid,
+        profiles
       FROM sliding_rooms
       WHERE conn_key = ${connKey} AND (room_nid, state) > (${from.room}, ${from.state}) AND state <= ${state}
       ORDER BY room_nid, state LIMIT ${PAGE}`);
@@ -103,6 +106,7 @@ function toSlidingRoom(row: RoomRow): SlidingRoomRow {
     timelineLimit: row.timeline_limit,
     isDm: row.is_dm,
     selectionNid: row.selection_nid,
+    profiles: row.profiles,
   };
 }
 
@@ -176,9 +180,9 @@ export async function insertSlidingRooms(
   await tx.runMany(rooms.map((room) =>
     sql`
     INSERT INTO sliding_rooms (conn_key, room_nid, state, events, receipts, account_data, shown, timeline_limit, is_dm,
-      selection_nid)
+      selection_nid, profiles)
     VALUES (${connKey}, ${room.roomNid}, ${state}, ${room.events}, ${room.receipts}, ${room.accountData},
-      ${room.shown}, ${room.timelineLimit}, ${room.isDm}, ${room.selectionNid})`
+      ${room.shown}, ${room.timelineLimit}, ${room.isDm}, ${room.selectionNid}, ${room.profiles})`
   ));
 }
 

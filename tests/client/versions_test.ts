@@ -30,6 +30,7 @@ const ENDPOINTS: Readonly<Record<string, readonly [string, string]>> = {
   "org.matrix.msc4140": ["GET", `${UNSTABLE}/org.matrix.msc4140/delayed_events`],
   "org.matrix.msc4143": ["GET", `${UNSTABLE}/org.matrix.msc4143/rtc/transports`],
   "org.matrix.msc4151.stable": ["POST", "/rooms/!x:hs.test/report"],
+  "org.matrix.msc4262": ["POST", `${UNSTABLE}/org.matrix.simplified_msc3575/sync`],
   "org.matrix.msc4306": ["GET", `${UNSTABLE}/io.element.msc4306/rooms/!x:hs.test/thread/$x/subscription`],
   "org.matrix.simplified_msc3575": ["POST", `${UNSTABLE}/org.matrix.simplified_msc3575/sync`],
   "uk.half-shot.msc2666.query_mutual_rooms": ["GET", `${UNSTABLE}/uk.half-shot.msc2666/user/mutual_rooms?user_id=@x:y`],

@@ -8,7 +8,8 @@ import { FakeClock } from "../harness/fake_clock.ts";
 import { testEachDatabase } from "../harness/databases.ts";
 
 const OWNER = { userId: "@alice:hs.test" as UserId, deviceId: "PHONE", connId: "" };
-const NOTHING = { rooms: new Map(), members: new Map(), resetMembers: new Set<number>() };
+const NO_PROFILES = { fields: -2, sent: [], dropped: [] };
+const NOTHING = { rooms: new Map(), members: new Map(), resetMembers: new Set<number>(), profiles: NO_PROFILES };
 
 /** A database whose first transaction is committed long before its caller hears of it. */
 function hesitant(db: Database, until: Promise<void>): Database {

@@ -11,6 +11,7 @@ import { invalidParam } from "../../protocol/errors.ts";
 import { parseRoomId, type RoomId, type UserId } from "../../protocol/ids.ts";
 import { parseSlidingPos } from "../../streams/tokens.ts";
 import { unknownPos } from "../../sync/sliding/connections.ts";
+import { profileFields } from "../../sync/sliding/profile_extension.ts";
 import type { SlidingSyncService } from "../../sync/sliding/sliding_sync.ts";
 import type { StateClause, StatePattern } from "../../sync/sliding/state_selection.ts";
 import type {
@@ -80,17 +81,22 @@ const List = z.looseObject({
   filters: Filters.nullish(),
 });
 const enabled = { enabled: z.boolean().nullish() };
-const OfRooms = z.looseObject({
+const ofRooms = {
   ...enabled,
   lists: z.array(text).max(MAX_ITEMS).nullish(),
   rooms: z.array(text).max(MAX_ITEMS).nullish(),
-}).nullish();
+};
+const OfRooms = z.looseObject(ofRooms).nullish();
 const Extensions = z.looseObject({
   to_device: z.looseObject({ ...enabled, since: z.string().nullish(), limit: count.nullish() }).nullish(),
   e2ee: z.looseObject(enabled).nullish(),
   account_data: OfRooms,
   receipts: OfRooms,
   typing: OfRooms,
+  "org.matrix.msc4262.profiles": z.looseObject({
+    ...ofRooms,
+    fields: z.array(text).max(MAX_ITEMS).nullish(),
+  }).nullish(),
   "org.matrix.msc4354.sticky_events": z.looseObject({
     ...enabled,
     since: z.string().nullish(),
@@ -239,6 +245,7 @@ function extensionsOf(extensions: ExtensionsValue): ExtensionRequests {
     accountData: roomsOf(extensions.account_data),
     receipts: roomsOf(extensions.receipts),
     typing: roomsOf(extensions.typing),
+    profiles: profilesOf(extensions),
     stickyEvents: sticky?.enabled !== true ? null : {
       since: positionSince(sticky.since ?? "", "sticky_events"),
       limit: Math.min(Math.max(sticky.limit ?? DEFAULT_EXTENSION_LIMIT, 1), DEFAULT_EXTENSION_LIMIT),
@@ -247,6 +254,11 @@ function extensionsOf(extensions: ExtensionsValue): ExtensionRequests {
       limit: Math.min(Math.max(threads.limit ?? DEFAULT_EXTENSION_LIMIT, 1), DEFAULT_EXTENSION_LIMIT),
     },
   };
+}
+
+function profilesOf({ "org.matrix.msc4262.profiles": profiles }: ExtensionsValue): ExtensionRequests["profiles"] {
+  const rooms = roomsOf(profiles);
+  return rooms && { ...rooms, fields: profileFields(profiles?.fields ?? null) };
 }
 
 function positionSince(given: string, extension: string): number | null {

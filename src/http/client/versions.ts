@@ -58,6 +58,7 @@ const STABLE_FEATURES: Readonly<Record<string, boolean>> = {
   "org.matrix.msc4151.stable": true,
   "org.matrix.msc4155": true,
   "org.matrix.msc4222": true,
+  "org.matrix.msc4262": true,
   "org.matrix.msc4380.stable": true,
   "uk.half-shot.msc2666.query_mutual_rooms": true,
   "uk.half-shot.msc2666.query_mutual_rooms.stable": true,

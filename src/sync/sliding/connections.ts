@@ -46,6 +46,8 @@ export interface RoomRecord {
   /** The client has at least that many of the last events, or all there are. */
   readonly timelineLimit: number;
   readonly isDm: boolean;
+  /** With which fields the client has the profiles of the room: `ProfileFields.key`, or `NEVER`. */
+  readonly profiles: number;
   /** The client has all state that this selects. */
   readonly selection: StateSelection;
 }
@@ -59,6 +61,7 @@ export interface Connection {
   readonly rooms: ReadonlyMap<number, RoomRecord>;
   /** The numeric ids of the member events that the client has, by room. */
   readonly sentMembers: ReadonlyMap<number, ReadonlySet<number>>;
+  readonly sentProfiles: SentProfiles;
 }
 
 /** What a response changes. */
@@ -68,6 +71,7 @@ export interface ConnectionChanges {
   readonly members: ReadonlyMap<number, readonly number[]>;
   /** Rooms of which the client drops the members it knew. */
   readonly resetMembers: ReadonlySet<number>;
+  readonly profiles: ProfilesTold;
 }
 
 interface Held {
@@ -76,6 +80,7 @@ interface Held {
   acked: number;
   readonly rooms: Map<number, RoomRecord>;
   readonly members: Map<number, Set<number>>;
+  profiles: SentProfiles;
   /** The state after `acked` that it may have; null when none was written. */
   next: { readonly state: number; readonly rooms: ReadonlyMap<number, RoomRecord> } | null;
   /** The members of the last response, which the client has if it comes back with that `pos`. */
@@ -84,12 +89,29 @@ interface Held {
   lastUsedTs: number;
 }
 
+/** The users whose profiles a client has, with these fields. Kept in memory: what is forgotten is sent again. */
+export interface SentProfiles {
+  readonly fields: number;
+  readonly users: ReadonlySet<string>;
+}
+
+/** What a response tells of profiles. */
+export interface ProfilesTold {
+  /** With which fields; another number than before drops what was known. */
+  readonly fields: number;
+  readonly sent: readonly string[];
+  readonly dropped: readonly string[];
+}
+
+const NO_PROFILES: SentProfiles = { fields: NEVER, users: new Set() };
+
 /** Connections not used for this long end, in milliseconds. */
 export const CONNECTION_LIFETIME_MS = 7 * 86_400_000;
 const TOUCH_AFTER_MS = 3_600_000;
 const MAX_CONNECTIONS_PER_DEVICE = 20;
 const MAX_SELECTIONS = 30;
 const MAX_SENT_MEMBERS_PER_ROOM = 1_000;
+const MAX_SENT_PROFILES = 1_000;
 const KEY_LENGTH = 16;
 const CACHE_BYTES = 32 * 1024 * 1024;
 const HELD_BYTES = 1_000;
@@ -116,7 +138,7 @@ export class SlidingConnections {
 
   /** Returns a connection that has nothing yet. */
   begin(owner: ConnectionOwner): Connection {
-    return { owner, key: null, state: 0, rooms: new Map(), sentMembers: new Map() };
+    return { owner, key: null, state: 0, rooms: new Map(), sentMembers: new Map(), sentProfiles: NO_PROFILES };
   }
 
   /** Returns the connection that a `pos` belongs to. Throws 400 `M_UNKNOWN_POS` when it is none of the owner's. */
@@ -129,12 +151,13 @@ export class SlidingConnections {
     const now = this.#clock.now();
     if (held.lastUsedTs < now - CONNECTION_LIFETIME_MS) throw unknownPos();
     if (held.next?.state === pos.state) acknowledge(held);
-    this.#noteMembers(held, text);
+    noteReceived(held, text);
     if (held.lastUsedTs < now - TOUCH_AFTER_MS) {
       held.lastUsedTs = now;
       await this.#db.transaction((tx) => touchConnection(tx, { connKey: pos.connection, now }));
     }
-    return { owner, key: pos.connection, state: pos.state, rooms: held.rooms, sentMembers: held.members };
+    const { rooms, members: sentMembers, profiles: sentProfiles } = held;
+    return { owner, key: pos.connection, state: pos.state, rooms, sentMembers, sentProfiles };
   }
 
   /**
@@ -208,6 +231,7 @@ export class SlidingConnections {
       acked: 0,
       rooms: new Map(),
       members: new Map(),
+      profiles: NO_PROFILES,
       next: { state: 1, rooms: changes.rooms },
       last: null,
       selections: new Map([...changes.rooms.values()].map(({ selection }) => [selection.nid, selection])),
@@ -232,28 +256,12 @@ export class SlidingConnections {
       ...{ owner, rooms, selections, lastUsedTs },
       acked: state,
       members: new Map(),
+      profiles: NO_PROFILES,
       next: null,
       last: null,
     };
     this.#held.set(connKey, held);
     return held;
-  }
-
-  #noteMembers(held: Held, pos: string): void {
-    if (held.last?.pos === pos) {
-      const { members, resetMembers } = held.last.changes;
-      for (const roomNid of resetMembers) held.members.delete(roomNid);
-      for (const [roomNid, nids] of members) {
-        const sent = held.members.get(roomNid) ?? new Set();
-        held.members.set(roomNid, sent);
-        for (const nid of nids) sent.add(nid);
-        for (const nid of sent) {
-          if (sent.size <= MAX_SENT_MEMBERS_PER_ROOM) break;
-          sent.delete(nid);
-        }
-      }
-    }
-    held.last = null;
   }
 }
 
@@ -268,6 +276,39 @@ function deviceOf({ userId, deviceId }: ConnectionOwner): string {
 
 function isSame(left: ConnectionOwner, right: ConnectionOwner): boolean {
   return left.userId === right.userId && left.deviceId === right.deviceId && left.connId === right.connId;
+}
+
+/** Notes what the client has by coming back with the `pos` of the last response. */
+function noteReceived(held: Held, pos: string): void {
+  if (held.last?.pos === pos) {
+    const { members, resetMembers, profiles } = held.last.changes;
+    for (const roomNid of resetMembers) held.members.delete(roomNid);
+    for (const [roomNid, nids] of members) {
+      const sent = held.members.get(roomNid) ?? new Set();
+      held.members.set(roomNid, sent);
+      for (const nid of nids) sent.add(nid);
+      trim(sent, MAX_SENT_MEMBERS_PER_ROOM);
+    }
+    held.profiles = withTold(held.profiles, profiles);
+  }
+  held.last = null;
+}
+
+function withTold(before: SentProfiles, { fields, sent, dropped }: ProfilesTold): SentProfiles {
+  if (fields === before.fields && sent.length === 0 && dropped.length === 0) return before;
+  const users = new Set(fields === before.fields ? before.users : []);
+  for (const user of dropped) users.delete(user);
+  for (const user of sent) users.add(user);
+  trim(users, MAX_SENT_PROFILES);
+  return { fields, users };
+}
+
+/** Drops the oldest entries beyond a number. */
+function trim<T>(set: Set<T>, max: number): void {
+  for (const entry of set) {
+    if (set.size <= max) break;
+    set.delete(entry);
+  }
 }
 
 function acknowledge(held: Held): void {

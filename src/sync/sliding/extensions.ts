@@ -1,7 +1,8 @@
 /** The extensions of sliding sync, as text. */
 import { formatSubscriptionToken } from "../../services/thread_subscriptions.ts";
 import { deviceLists } from "../device_parts.ts";
-import type { RoomRecord } from "./connections.ts";
+import type { ProfilesTold, RoomRecord } from "./connections.ts";
+import { type ProfileExtensionDeps, readProfiles } from "./profile_extension.ts";
 import { readAccountData, readReceipts, readTyping, type RoomExtensionDeps } from "./room_extensions.ts";
 import { readStickyEvents, type StickyExtensionDeps } from "./sticky_extension.ts";
 import type { RoomResult } from "./room_result.ts";
@@ -9,7 +10,7 @@ import type { WantedRoom } from "./types.ts";
 import type { SlidingView } from "./view.ts";
 
 /** What extensions are read from. */
-export interface ExtensionDeps extends RoomExtensionDeps, StickyExtensionDeps {}
+export interface ExtensionDeps extends RoomExtensionDeps, StickyExtensionDeps, ProfileExtensionDeps {}
 
 /** The rooms of an attempt. */
 export interface ShownRooms {
@@ -26,6 +27,7 @@ export interface ExtensionTexts {
   readonly text: string;
   /** Something in here is worth waking a client for. */
   readonly hasNews: boolean;
+  readonly profiles: ProfilesTold;
 }
 
 /** One extension; null when there is nothing to say. */
@@ -54,9 +56,12 @@ export async function readExtensions(
   add(named("typing", readTyping(deps, { view, rooms })));
   add(named("io.element.msc4308.thread_subscriptions", await threadSubscriptions(deps, view)));
   add(await readStickyEvents(deps, { view, rooms }));
+  const profiles = await readProfiles(deps, { view, rooms });
+  add(profiles.part);
   return {
     text: parts.map(({ name, text }) => `"${name}":${text}`).join(","),
     hasNews: parts.some(({ isNews }) => isNews),
+    profiles: profiles.told,
   };
 }
 

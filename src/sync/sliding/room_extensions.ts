@@ -191,7 +191,7 @@ export function readTyping(
 }
 
 /** Returns the rooms that an extension is asked for. */
-function choose(
+export function choose(
   { lists, rooms }: ExtensionRooms,
   wanted: ReadonlyMap<number, WantedRoom>,
 ): ReadonlyMap<number, WantedRoom> {
@@ -207,14 +207,16 @@ function choose(
   return chosen;
 }
 
-function recordOf(
+/** Returns what the client will have of a room, as far as it is known by now. */
+export function recordOf(
   { connection }: SlidingView,
   { rooms, room }: { rooms: ShownRooms; room: WantedRoom },
 ): RoomRecord | undefined {
   return rooms.records.get(room.entry.roomNid) ?? connection.rooms.get(room.entry.roomNid);
 }
 
-function change(
+/** Notes that the client will have more of a room. */
+export function change(
   view: SlidingView,
   { rooms, room, to }: { rooms: ShownRooms; room: WantedRoom; to: Partial<RoomRecord> },
 ): void {

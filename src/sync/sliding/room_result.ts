@@ -1,6 +1,7 @@
 /** One room of a sliding sync response, as text. Spec: MSC4186, "RoomResult". */
 import { type EventFilter, parseRoomEventFilter } from "../../protocol/filter.ts";
 import { stateKeyOf } from "../../protocol/event.ts";
+import type { UserId } from "../../protocol/ids.ts";
 import { isJsonObject } from "../../protocol/json.ts";
 import type { JoinPositions } from "../../rooms/join_positions.ts";
 import { type Bundler, membershipsOf } from "../../rooms/pagination.ts";
@@ -46,6 +47,8 @@ export interface RoomResult {
   readonly isInitial: boolean;
   /** The ids of the events in the timeline. */
   readonly eventIds: readonly string[];
+  /** Whom the response speaks of: their profiles matter to the client. */
+  readonly speakers: ReadonlySet<UserId>;
 }
 
 /** The most events that a timeline shows, whatever the client asks for. */
@@ -55,6 +58,7 @@ const SENT_ALL = 1_000_000;
 /** A type of state, the key of its content, and the field of the response. */
 type NamedPart = readonly [type: string, key: string, field: string];
 const NAMED_PARTS: readonly NamedPart[] = [["m.room.name", "name", "name"], ["m.room.avatar", "url", "avatar"]];
+const MEMBER = "m.room.member";
 const NO_MEMBERS: ReadonlySet<number> = new Set();
 
 /** Returns what to tell of a room, or null when nothing happened in it. */
@@ -144,16 +148,39 @@ async function insideResult(
       events: LIVE,
       receipts: known?.receipts ?? NEVER,
       accountData: known?.accountData ?? NEVER,
+      profiles: record?.profiles ?? NEVER,
       shown,
       timelineLimit: limitSent(inside),
       isDm,
       selection: selectionSent(inside),
     },
-    members: state.events.filter(({ event }) => event.type === "m.room.member").map(({ nid }) => nid),
+    members: state.events.filter(({ event }) => event.type === MEMBER).map(({ nid }) => nid),
     resetsMembers: isNew,
     isInitial: isNew,
     eventIds: timeline.events.map(({ stored }) => stored.event.eventId),
+    speakers: view.request.extensions.profiles === null ? new Set() : await speakersOf(deps, inside),
   };
+}
+
+/** Returns who sent or joined what is shown, the members shown, and those that give the room its name. */
+async function speakersOf(deps: RoomResultDeps, { view, room, record, ...inside }: Inside): Promise<Set<UserId>> {
+  const { part, root, timeline, state, deltas } = inside;
+  const speakers = new Set<UserId>();
+  for (const { stored: { event } } of timeline.events) speakers.add(event.sender);
+  for (const { event } of [...timeline.events.map(({ stored }) => stored), ...state.events]) {
+    if (event.type === MEMBER && event.stateKey !== null) speakers.add(event.stateKey as UserId);
+  }
+  // All members are known to a client that has them at once, so those who come are told in any case.
+  for (const { type, stateKey } of room.state.lazyMembers ? [] : deltas) {
+    if (type === MEMBER) speakers.add(stateKey as UserId);
+  }
+  if (record !== null) return speakers;
+  const { heroes } = await deps.summaries.of(
+    { roomNid: part.roomNid, root, byAlias: false },
+    view.request.requester.userId,
+  );
+  for (const hero of heroes) speakers.add(hero);
+  return speakers;
 }
 
 /** Returns how many of the last events the client has. */

@@ -193,7 +193,7 @@ export class SlidingSyncService {
 
   async #answer({ view, matches, results, records, extensions }: Attempt): Promise<string> {
     const { connections } = this.#deps;
-    const changes = changesOf({ results, records });
+    const changes = changesOf({ results, records, extensions });
     const { key, state } = await connections.save(view.connection, changes);
     const pos = formatSlidingPos({ connection: key, state, streams: view.now });
     connections.noteSent(key, { pos, changes });
@@ -207,19 +207,22 @@ export class SlidingSyncService {
   }
 }
 
-function changesOf({ results, records }: Pick<Attempt, "results" | "records">): ConnectionChanges {
+function changesOf(
+  { results, records, extensions }: Pick<Attempt, "results" | "records" | "extensions">,
+): ConnectionChanges {
   const members = new Map<number, readonly number[]>();
   const resetMembers = new Set<number>();
   for (const [roomNid, result] of results) {
     if (result.members.length > 0) members.set(roomNid, result.members);
     if (result.resetsMembers) resetMembers.add(roomNid);
   }
-  return { rooms: records, members, resetMembers };
+  return { rooms: records, members, resetMembers, profiles: extensions.profiles };
 }
 
 function isSame(record: RoomRecord, other: RoomRecord | undefined): boolean {
   return other !== undefined && record.events === other.events && record.receipts === other.receipts &&
-    record.accountData === other.accountData && record.shown === other.shown && record.isDm === other.isDm &&
+    record.accountData === other.accountData && record.profiles === other.profiles && record.shown === other.shown &&
+    record.isDm === other.isDm &&
     record.timelineLimit === other.timelineLimit && record.selection.text === other.selection.text;
 }
 

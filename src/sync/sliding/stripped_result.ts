@@ -34,6 +34,7 @@ export async function strippedResult(
       accountData: known?.accountData ?? NEVER,
       shown: isOver ? "leave" : "stripped",
       timelineLimit: 0,
+      profiles: NEVER,
       isDm,
       selection: room.state,
     },
@@ -41,6 +42,7 @@ export async function strippedResult(
     resetsMembers: true,
     isInitial: true,
     eventIds: [],
+    speakers: new Set(),
   };
 }
 

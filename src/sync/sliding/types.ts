@@ -38,6 +38,13 @@ export interface ExtensionRooms {
   readonly rooms: ReadonlySet<string> | null;
 }
 
+/** Which fields of profiles are asked for; null for all. */
+export interface ProfileFields {
+  readonly names: ReadonlySet<string> | null;
+  /** A number made of the names, so that other fields are another number. */
+  readonly key: number;
+}
+
 /** The extensions that are enabled; null where one is not. */
 export interface ExtensionRequests {
   readonly toDevice: { readonly since: number | null; readonly limit: number } | null;
@@ -45,6 +52,7 @@ export interface ExtensionRequests {
   readonly accountData: ExtensionRooms | null;
   readonly receipts: ExtensionRooms | null;
   readonly typing: ExtensionRooms | null;
+  readonly profiles: ExtensionRooms & { readonly fields: ProfileFields } | null;
   readonly threadSubscriptions: { readonly limit: number } | null;
   /** `since` is a position of the events stream. */
   readonly stickyEvents: { readonly since: number | null; readonly limit: number } | null;
