@@ -41,7 +41,9 @@ export function pageRoutes(
   }
   if (consent !== null) consentRoutes(app, { pages, consent });
   if (mas !== null) return;
-  loginPageRoutes(app, { pages, login: accounts.login, serverName: core.config.serverName });
+  const { serverName, publicBaseurl } = core.config;
+  const providers = core.sso.all.map(({ info }) => info);
+  loginPageRoutes(app, { pages, login: accounts.login, serverName, providers, publicBaseurl });
   emailLinkRoutes(app, { pages, validations: accounts.validations });
 }
 
