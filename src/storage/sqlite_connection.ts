@@ -2,17 +2,12 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { assertStorableText, DatabaseError, sqliteError } from "./database_error.ts";
 import { renderSql, type Sql, SqlList, type SqlValue } from "./sql.ts";
+import { CHECKPOINT_PAGES } from "./sqlite_log.ts";
 
 const CACHED_STATEMENTS = 1000;
 /** What makes a statement write, outside quotes. */
 const WRITES = /\b(?:INSERT|UPDATE|DELETE|REPLACE INTO|CREATE|DROP|ALTER)\b/i;
 const QUOTED = /'[^']*'/g;
-/**
- * Pages (4 KiB each) in the write-ahead log at which a commit copies them into the file. The same few pages change with
- * every event, so a longer log is copied with less work.
- */
-const CHECKPOINT_PAGES = 4000;
-
 interface Prepared {
   readonly statement: StatementSync;
   readonly mayWrite: boolean;

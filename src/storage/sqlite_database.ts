@@ -15,6 +15,7 @@ import { DatabaseError, sqliteError } from "./database_error.ts";
 import type { Sql } from "./sql.ts";
 import { SqliteConnection } from "./sqlite_connection.ts";
 import { claimSqliteFile, type SqliteClaim } from "./sqlite_file.ts";
+import { extendLog } from "./sqlite_log.ts";
 
 /** How many transactions may share a commit: bounds how long the first of them waits. */
 const MAX_BATCH = 200;
@@ -52,6 +53,7 @@ export function openSqlite({ path, unsafe = false, waitMs = 0 }: SqliteOptions):
   try {
     const writer = claim.open({ readOnly: false, synchronous });
     const reader = claim.open({ readOnly: true, synchronous });
+    if (!unsafe) extendLog(path);
     return new SqliteDatabase({ writer, reader, claim });
   } catch (error) {
     claim.release();

@@ -85,3 +85,31 @@ testSqlite("a statement that writes is refused outside a transaction, also betwe
 Deno.test("a database in memory is refused", async () => {
   await rejects(() => openDatabase({ sqlite: { path: ":memory:" } }), DatabaseStartupError);
 });
+
+Deno.test("the log beside the file is made long at once, over what a killed server left in it [sqlite]", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "synapse-ts-db-" });
+  const path = `${folder}/homeserver.db`;
+  const sizeOf = async (name: string) => (await Deno.stat(name)).size;
+  try {
+    await using db = await openDatabase({ sqlite: { path } });
+    const length = await sizeOf(`${path}-wal`);
+    ok(length > 16_000_000);
+    await db.transaction((tx) => tx.run(sql`CREATE TABLE t (a BIGINT NOT NULL PRIMARY KEY, b TEXT)`));
+    await db.transaction((tx) => tx.run(sql`INSERT INTO t (a, b) VALUES (1, 'in the log only')`));
+    // What the disk has when the process is killed now, with the log cut after its last frame.
+    await Deno.mkdir(`${folder}/copy`);
+    const copy = `${folder}/copy/homeserver.db`;
+    await Deno.copyFile(path, copy);
+    const log = await Deno.readFile(`${path}-wal`);
+    let end = log.length;
+    while (log[end - 1] === 0) end--;
+    await Deno.writeFile(`${copy}-wal`, log.subarray(0, end));
+    await using recovered = await openDatabase({ sqlite: { path: copy } });
+    equal(await sizeOf(`${copy}-wal`), length);
+    deepEqual(await selectKeys(recovered), [1]);
+    await recovered.transaction((tx) => tx.run(sql`INSERT INTO t (a) VALUES (2)`));
+    deepEqual(await selectKeys(recovered), [1, 2]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
