@@ -23,7 +23,9 @@ export function extendLog(path: string): void {
   const zeros = new Uint8Array(CHUNK_BYTES);
   try {
     file.seekSync(before, Deno.SeekMode.Start);
-    for (let at = before; at < LOG_BYTES;) at += file.writeSync(zeros.subarray(0, Math.min(CHUNK_BYTES, LOG_BYTES - at)));
+    for (let at = before; at < LOG_BYTES;) {
+      at += file.writeSync(zeros.subarray(0, Math.min(CHUNK_BYTES, LOG_BYTES - at)));
+    }
     file.syncSync();
   } catch (error) {
     file.truncateSync(before);
