@@ -10,18 +10,13 @@ import { randomString } from "../lib/random.ts";
 import { MatrixError, notFound } from "../protocol/errors.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import type { Database } from "../storage/database.ts";
-import {
-  insertMedia,
-  type MediaKey,
-  type MediaRow,
-  selectMedia,
-  selectQuarantinerOfContent,
-} from "../storage/media.ts";
+import { insertMedia, type MediaKey, type MediaRow, selectMedia } from "../storage/media.ts";
 import type { MediaArrivals } from "./arrivals.ts";
 import { contentPath } from "./blob_paths.ts";
 import type { BlobStore, ByteRange } from "./blob_store.ts";
 import type { MediaLastAccess } from "./last_access.ts";
 import { DownloadQuota } from "./download_quota.ts";
+import { quarantinerOf } from "./quarantine.ts";
 import { IncomingFile } from "./receive.ts";
 import type { RemoteMedia } from "./remote_media.ts";
 
@@ -108,7 +103,7 @@ export class MediaDownloads {
     while (true) {
       const row = await selectMedia(db, key);
       if (row === null) throw notFound();
-      if (row.length !== null) return row;
+      if (row.length !== null || row.quarantinedBy !== null) return row;
       if ((row.unusedExpiresTs ?? 0) <= clock.now()) throw notFound();
       const left = deadline - clock.monotonic();
       if (left <= 0 || signal.aborted) {
@@ -177,7 +172,8 @@ export class MediaDownloads {
         lastAccessTs: now,
         isAuthenticated: settings.enableAuthenticatedMedia,
         isUrlCache: false,
-        quarantinedBy: await selectQuarantinerOfContent(tx, sha256),
+        sourceUrl: null,
+        quarantinedBy: await quarantinerOf(tx, sha256),
         safeFromQuarantine: false,
       });
     });

@@ -12,12 +12,14 @@ import { ChildPool } from "./child/child_pool.ts";
 import { type ChildCommand, mediaChildCommand } from "./child/child_process.ts";
 import { MediaDownloads } from "./downloads.ts";
 import { MediaLastAccess } from "./last_access.ts";
+import { MediaAdmin } from "./media_admin.ts";
 import { openStore } from "./open_store.ts";
 import { AddressRules, type Resolve } from "./preview/address_rules.ts";
 import type { Fetcher } from "./preview/fetcher.ts";
 import { loadOembedProviders, type OembedProvider } from "./preview/oembed.ts";
 import { UrlPreviews } from "./preview/url_previews.ts";
 import { UrlRules } from "./preview/url_rules.ts";
+import { MediaQuarantine } from "./quarantine.ts";
 import type { RemoteMedia } from "./remote_media.ts";
 import { MediaRemoval } from "./removal.ts";
 import { Thumbnails } from "./thumbnails.ts";
@@ -58,6 +60,8 @@ export class Media {
   readonly thumbnails: Thumbnails;
   readonly previews: UrlPreviews;
   readonly removal: MediaRemoval;
+  readonly quarantine: MediaQuarantine;
+  readonly admin: MediaAdmin;
   readonly lastAccess: MediaLastAccess;
   readonly #store: BlobStore;
   readonly #fetcher: Fetcher | null;
@@ -84,6 +88,8 @@ export class Media {
     const { downloads } = this;
     this.thumbnails = new Thumbnails({ ...deps, store, downloads, children: this.#children });
     this.removal = new MediaRemoval({ ...deps, store });
+    this.quarantine = new MediaQuarantine({ db });
+    this.admin = new MediaAdmin({ ...deps, ...this });
     this.#fetcher = fetcher;
     this.previews = new UrlPreviews({
       ...deps,

@@ -1,20 +1,14 @@
 /**
- * Deleting and hiding media, for administrators and for the rules of retention.
+ * Deleting media, for administrators and for the rules of retention.
  *
  * The row goes first: a file without a row is never served, a row without a file would be an error.
  */
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { ServerName, UserId } from "../protocol/ids.ts";
+import type { ServerName } from "../protocol/ids.ts";
 import type { Database } from "../storage/database.ts";
 import { type MediaKey, type MediaRow, selectMedia } from "../storage/media.ts";
-import {
-  deleteMediaRows,
-  selectMediaOfUser,
-  selectUnusedMedia,
-  updateQuarantine,
-  updateSafeFromQuarantine,
-} from "../storage/media_removal.ts";
+import { deleteMediaRows, selectUnusedMedia } from "../storage/media_removal.ts";
 import { contentPath, thumbnailFolder } from "./blob_paths.ts";
 import type { BlobStore } from "./blob_store.ts";
 
@@ -29,7 +23,7 @@ export interface MediaRemovalDeps {
 
 const BATCH = 100;
 
-/** Deletes, quarantines and protects files. */
+/** Deletes files. */
 export class MediaRemoval {
   readonly #deps: MediaRemovalDeps;
 
@@ -54,38 +48,6 @@ export class MediaRemoval {
       await store.delete(contentPath(row, serverName));
       await store.deleteFolder(thumbnailFolder(row, serverName));
     }
-  }
-
-  /** Hides a file, and all with the same content; returns how many. Protected files stay. */
-  async quarantine(key: MediaKey, by: UserId): Promise<number> {
-    const row = await selectMedia(this.#deps.db, key);
-    if (row === null) return 0;
-    return await this.#deps.db.transaction((tx) => updateQuarantine(tx, { row, by }));
-  }
-
-  /** Shows a file again, and all with the same content; returns how many. */
-  async unquarantine(key: MediaKey): Promise<number> {
-    const row = await selectMedia(this.#deps.db, key);
-    if (row === null) return 0;
-    return await this.#deps.db.transaction((tx) => updateQuarantine(tx, { row, by: null }));
-  }
-
-  /** Hides everything that a user has uploaded; returns how many files. */
-  async quarantineUser(userId: UserId, by: UserId): Promise<number> {
-    let count = 0;
-    let after = "";
-    while (true) {
-      const rows = await selectMediaOfUser(this.#deps.db, { userId, after, limit: BATCH });
-      for (const row of rows) count += await this.#deps.db.transaction((tx) => updateQuarantine(tx, { row, by }));
-      const last = rows.at(-1);
-      if (last === undefined) return count;
-      after = last.mediaId;
-    }
-  }
-
-  /** Protects a file from quarantine, or no longer; tells whether there is such a file. */
-  async setSafe(key: MediaKey, isSafe: boolean): Promise<boolean> {
-    return await this.#deps.db.transaction((tx) => updateSafeFromQuarantine(tx, { ...key, isSafe }));
   }
 
   /** Deletes some of what was not used for as long as `media_retention` says; returns how many files. */

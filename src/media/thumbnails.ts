@@ -7,7 +7,7 @@
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LruCache } from "../lib/lru.ts";
-import { MatrixError, tooLarge } from "../protocol/errors.ts";
+import { MatrixError, notFound, tooLarge } from "../protocol/errors.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import type { Database } from "../storage/database.ts";
 import { insertThumbnail, selectThumbnail, type ThumbnailKey, type ThumbnailRow } from "../storage/media_thumbnails.ts";
@@ -126,9 +126,11 @@ export class Thumbnails {
     const { db, store } = this.#deps;
     const { contentType, isOriginal } = result;
     const row = { contentType, isOriginal, length: bytes.length };
-    if (!isOriginal) await store.put(this.#pathOf(media, { ...key, contentType }), once(bytes));
-    await db.transaction((tx) => insertThumbnail(tx, { ...key, ...row }));
-    return row;
+    const path = this.#pathOf(media, { ...key, contentType });
+    if (!isOriginal) await store.put(path, once(bytes));
+    if (await db.transaction((tx) => insertThumbnail(tx, { ...key, ...row }))) return row;
+    if (!isOriginal) await store.delete(path);
+    throw notFound();
   }
 
   #pathOf(media: FoundMedia, thumbnail: ThumbnailSize & { isAnimated: boolean; contentType: string }): BlobPath {

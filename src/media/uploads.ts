@@ -18,12 +18,12 @@ import {
   lockUploader,
   type MediaRow,
   selectMedia,
-  selectQuarantinerOfContent,
   sumUploads,
 } from "../storage/media.ts";
 import type { MediaArrivals } from "./arrivals.ts";
 import { contentPath } from "./blob_paths.ts";
 import type { BlobStore } from "./blob_store.ts";
+import { quarantinerOf } from "./quarantine.ts";
 import { IncomingFile, uploadTooLarge } from "./receive.ts";
 
 /** What the service is built from. */
@@ -91,7 +91,7 @@ export class MediaUploads {
       db.transaction(async (tx) => {
         await this.#checkQuota(tx, { userId: upload.userId, length: received.length });
         const row = { ...this.#newRow(upload.userId, mediaId), ...fileOf(upload, received) };
-        const quarantinedBy = await selectQuarantinerOfContent(tx, received.sha256);
+        const quarantinedBy = await quarantinerOf(tx, received.sha256);
         if (!await insertMedia(tx, { ...row, quarantinedBy })) throw new Error("A random media id is taken");
       }));
     return this.#uri(mediaId);
@@ -125,7 +125,7 @@ export class MediaUploads {
     await this.#keepOrDelete(received, () =>
       db.transaction(async (tx) => {
         await this.#checkQuota(tx, { userId: upload.userId, length: received.length });
-        const quarantinedBy = await selectQuarantinerOfContent(tx, received.sha256);
+        const quarantinedBy = await quarantinerOf(tx, received.sha256);
         const file = fileOf(upload, received);
         if (!await completeMedia(tx, { origin, mediaId, file, quarantinedBy, now: clock.now() })) {
           throw cannotOverwrite();
@@ -215,6 +215,7 @@ export class MediaUploads {
       lastAccessTs: now,
       isAuthenticated: settings.enableAuthenticatedMedia,
       isUrlCache: false,
+      sourceUrl: null,
       quarantinedBy: null,
       safeFromQuarantine: false,
     };

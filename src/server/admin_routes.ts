@@ -1,4 +1,6 @@
 /** Synapse's admin API: its services and endpoints. */
+import { mediaAdminRoutes } from "../http/admin/media.ts";
+import { mediaQuarantineRoutes } from "../http/admin/media_quarantine.ts";
 import { roomAdminRoutes } from "../http/admin/rooms.ts";
 import { registrationTokenRoutes } from "../http/admin/registration_tokens.ts";
 import { userActionRoutes } from "../http/admin/user_actions.ts";
@@ -26,6 +28,11 @@ export function addAdminRoutes(app: App, parts: Parts, { auth }: { auth: Auth })
     showsApproval: requiresApproval(config),
   });
   addRoomAdminRoutes(app, parts, { auth });
+  if (config.media.enableMediaRepo) {
+    const { serverName } = config;
+    mediaAdminRoutes(app, { auth, serverName, userAdmin, ...parts.media });
+    mediaQuarantineRoutes(app, { auth, serverName, ...parts.media });
+  }
   registrationTokenRoutes(app, { auth, registrationTokens: new RegistrationTokens({ db, clock }) });
   userActionRoutes(app, { auth, userAdmin, accountAdmin: social.accountAdmin, registration: accounts.registration });
   userAdminRoutes(app, { auth, userAdmin });

@@ -26,6 +26,8 @@ export interface MediaRow extends MediaKey {
   readonly lastAccessTs: number;
   readonly isAuthenticated: boolean;
   readonly isUrlCache: boolean;
+  /** Where an image of a URL preview was fetched from; null for all other files, and for old images. */
+  readonly sourceUrl: string | null;
   readonly quarantinedBy: string | null;
   readonly safeFromQuarantine: boolean;
 }
@@ -53,13 +55,14 @@ interface MediaDbRow {
   last_access_ts: number;
   is_authenticated: boolean;
   is_url_cache: boolean;
+  source_url: string | null;
   quarantined_by: string | null;
   safe_from_quarantine: boolean;
 }
 
 /** The columns of a `MediaRow`, for queries of the neighbors of this file. */
 export const MEDIA_COLUMNS = sql`origin, media_id, file_id, user_id, content_type, upload_name, created_ts, length,
-  unused_expires_ts, sha256, last_access_ts, is_authenticated, is_url_cache, quarantined_by, safe_from_quarantine`;
+  unused_expires_ts, sha256, last_access_ts, is_authenticated, is_url_cache, source_url, quarantined_by, safe_from_quarantine`;
 
 /** Reads rows of `MEDIA_COLUMNS`. */
 export function toMediaRows(rows: readonly unknown[]): MediaRow[] {
@@ -77,6 +80,7 @@ export function toMediaRows(rows: readonly unknown[]): MediaRow[] {
     lastAccessTs: row.last_access_ts,
     isAuthenticated: row.is_authenticated,
     isUrlCache: row.is_url_cache,
+    sourceUrl: row.source_url,
     quarantinedBy: row.quarantined_by,
     safeFromQuarantine: row.safe_from_quarantine,
   }));
@@ -93,11 +97,12 @@ export async function selectMedia(db: Db, { origin, mediaId }: MediaKey): Promis
 export async function insertMedia(tx: Tx, media: MediaRow): Promise<boolean> {
   return await tx.run(sql`
     INSERT INTO media (origin, media_id, file_id, user_id, content_type, upload_name, created_ts, length,
-      unused_expires_ts, sha256, last_access_ts, is_authenticated, is_url_cache, quarantined_by, safe_from_quarantine)
+      unused_expires_ts, sha256, last_access_ts, is_authenticated, is_url_cache, source_url, quarantined_by,
+      safe_from_quarantine)
     VALUES (${media.origin}, ${media.mediaId}, ${media.fileId}, ${media.userId}, ${media.contentType},
       ${media.uploadName}, ${media.createdTs}, ${media.length}, ${media.unusedExpiresTs}, ${media.sha256},
-      ${media.lastAccessTs}, ${media.isAuthenticated}, ${media.isUrlCache}, ${media.quarantinedBy},
-      ${media.safeFromQuarantine})
+      ${media.lastAccessTs}, ${media.isAuthenticated}, ${media.isUrlCache}, ${media.sourceUrl},
+      ${media.quarantinedBy}, ${media.safeFromQuarantine})
     ON CONFLICT DO NOTHING`) > 0;
 }
 
@@ -113,7 +118,7 @@ export async function completeMedia(
   return await tx.run(sql`
     UPDATE media SET file_id = ${file.fileId}, content_type = ${file.contentType}, upload_name = ${file.uploadName},
       length = ${file.length}, sha256 = ${file.sha256}, unused_expires_ts = NULL, last_access_ts = ${now},
-      quarantined_by = ${quarantinedBy}
+      quarantined_by = COALESCE(quarantined_by, ${quarantinedBy})
     WHERE origin = ${origin} AND media_id = ${mediaId} AND length IS NULL`) > 0;
 }
 
@@ -138,13 +143,6 @@ export async function sumUploads(db: Db, { userId, from }: { userId: UserId; fro
   const row = await db.get<{ total: number | null }>(sql`
     SELECT CAST(SUM(length) AS BIGINT) AS total FROM media WHERE user_id = ${userId} AND created_ts >= ${from}`);
   return row?.total ?? 0;
-}
-
-/** Returns who quarantined a file with this content, or null. */
-export async function selectQuarantinerOfContent(db: Db, sha256: string): Promise<string | null> {
-  const row = await db.get<{ quarantined_by: string }>(sql`
-    SELECT quarantined_by FROM media WHERE sha256 = ${sha256} AND quarantined_by IS NOT NULL LIMIT 1`);
-  return row?.quarantined_by ?? null;
 }
 
 /** Deletes reservations that expired before `now`; returns how many. */

@@ -1,41 +1,15 @@
-/** Media that are deleted, quarantined or protected. */
+/** Media that are deleted. */
 import type { ServerName, UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
 import { MEDIA_COLUMNS, type MediaKey, type MediaRow, toMediaRows } from "./media.ts";
 import { sql } from "./sql.ts";
 
-/** Deletes files with their thumbnails. */
+/** Deletes files with their thumbnails. The file goes first: who adds a thumbnail holds its row meanwhile. */
 export async function deleteMediaRows(tx: Tx, keys: readonly MediaKey[]): Promise<void> {
   await tx.runMany(keys.flatMap(({ origin, mediaId }) => [
-    sql`DELETE FROM media_thumbnails WHERE origin = ${origin} AND media_id = ${mediaId}`,
     sql`DELETE FROM media WHERE origin = ${origin} AND media_id = ${mediaId}`,
+    sql`DELETE FROM media_thumbnails WHERE origin = ${origin} AND media_id = ${mediaId}`,
   ]));
-}
-
-/** Hides a file and those with the same content, or shows them again; returns how many. */
-export async function updateQuarantine(
-  tx: Tx,
-  { row, by }: { row: MediaRow; by: UserId | null },
-): Promise<number> {
-  const isHidden = by !== null;
-  const own = await tx.run(sql`
-    UPDATE media SET quarantined_by = ${by}
-    WHERE origin = ${row.origin} AND media_id = ${row.mediaId} AND (quarantined_by IS NULL) = ${isHidden}
-      AND NOT (safe_from_quarantine AND ${isHidden})`);
-  if (row.sha256 === null) return own;
-  return own + await tx.run(sql`
-    UPDATE media SET quarantined_by = ${by}
-    WHERE sha256 = ${row.sha256} AND (quarantined_by IS NULL) = ${isHidden}
-      AND NOT (safe_from_quarantine AND ${isHidden})`);
-}
-
-/** Protects a file from quarantine, or no longer; returns whether there is such a file. */
-export async function updateSafeFromQuarantine(
-  tx: Tx,
-  { origin, mediaId, isSafe }: MediaKey & { isSafe: boolean },
-): Promise<boolean> {
-  return await tx.run(sql`
-    UPDATE media SET safe_from_quarantine = ${isSafe} WHERE origin = ${origin} AND media_id = ${mediaId}`) > 0;
 }
 
 /** Returns files of a user in the order of their ids, after one. */

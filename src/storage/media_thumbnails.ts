@@ -1,7 +1,7 @@
 /** Thumbnails that have been made. */
 import type { Db, Tx } from "./database.ts";
 import type { MediaKey } from "./media.ts";
-import { sql } from "./sql.ts";
+import { lockRow, sql } from "./sql.ts";
 
 /** What a thumbnail was made for. */
 export interface ThumbnailKey extends MediaKey {
@@ -28,15 +28,19 @@ export async function selectThumbnail(db: Db, key: ThumbnailKey): Promise<Thumbn
   return row && { contentType: row.content_type, length: row.length, isOriginal: row.is_original };
 }
 
-/** Adds a thumbnail, unless it is there. */
+/** Adds a thumbnail, unless it is there; returns false when its file was deleted meanwhile. */
 export async function insertThumbnail(
   tx: Tx,
   { contentType, length, isOriginal, ...key }: ThumbnailKey & ThumbnailRow,
-): Promise<void> {
+): Promise<boolean> {
+  const file = await tx.get(sql`
+    SELECT media_id FROM media WHERE origin = ${key.origin} AND media_id = ${key.mediaId} ${lockRow()}`);
+  if (file === null) return false;
   await tx.run(sql`
     INSERT INTO media_thumbnails (origin, media_id, width, height, method, is_animated, content_type, length,
       is_original)
     VALUES (${key.origin}, ${key.mediaId}, ${key.width}, ${key.height}, ${key.method}, ${key.isAnimated},
       ${contentType}, ${length}, ${isOriginal})
     ON CONFLICT DO NOTHING`);
+  return true;
 }

@@ -1,7 +1,13 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { PNG } from "../fixtures/images.ts";
-import { type MediaServer, type MediaServerOptions, type MediaUser, testMedia } from "../harness/media.ts";
+import {
+  MEDIA_SERVER,
+  type MediaServer,
+  type MediaServerOptions,
+  type MediaUser,
+  testMedia,
+} from "../harness/media.ts";
 
 type Page = (request: Request) => Response;
 
@@ -262,6 +268,24 @@ testPreviews(
     deepEqual(site.hits, ["/once", "/gone"]);
   },
 );
+
+testPreviews("an image whose content is quarantined is left out", async ({ hs, alice, site }) => {
+  site.pages.set("/bad.png", () => new Response(PNG, { headers: { "content-type": "image/png" } }));
+  site.html("/page.html", '<meta property="og:title" content="A page"><meta property="og:image" content="bad.png">');
+  const mediaId = await alice.upload(PNG, { type: "image/png" });
+  equal(await hs.media.quarantine.hide([{ origin: MEDIA_SERVER, mediaId }], alice.userId), 1);
+  const fields = await expectPreview(alice, site.url("/page.html"));
+  deepEqual([fields["og:title"], fields["og:image"]], ["A page", undefined]);
+  deepEqual(await expectPreview(alice, site.url("/bad.png")), {});
+});
+
+testPreviews("an image tells where it was fetched from", async ({ hs, alice, site }) => {
+  site.pages.set("/good.png", () => new Response(PNG, { headers: { "content-type": "image/png" } }));
+  const fields = await expectPreview(alice, site.url("/good.png"));
+  const mediaId = String(fields["og:image"]).slice(`mxc://${MEDIA_SERVER}/`.length);
+  const { url_cache: from, user_id: userId } = await hs.media.admin.info({ origin: MEDIA_SERVER, mediaId });
+  deepEqual([from, userId], [site.url("/good.png"), null]);
+});
 
 testMedia("previews that are off are not there", async (start) => {
   await using hs = await start();

@@ -66,6 +66,22 @@ testEachServer("what is not there, not uploaded yet or not ours is not given", a
   assert.deepEqual([unsigned.status, unsigned.body.errcode], [401, "M_UNAUTHORIZED"]);
 });
 
+testEachServer("what is quarantined is not given", async (database) => {
+  await using resident = await startResident(database);
+  const [alice] = await resident.hs.register("alice");
+  const admin = await resident.hs.registerAdmin("admin");
+  const headers = { "content-type": "image/png" };
+  const uploaded = await alice.ok("POST", "/_matrix/media/v3/upload", { body: PNG, headers });
+  const mediaId = uploaded.content_uri.split("/").at(-1);
+  const paths = [`download/${mediaId}`, `thumbnail/${mediaId}?width=32&height=32`];
+  for (const path of paths) assert.equal((await partsOf(await download(resident, path))).length, 2);
+  await admin.post(`/_synapse/admin/v1/media/quarantine/${SERVER_NAME}/${mediaId}`);
+  for (const path of [...paths, `download/${mediaId}?admin_unsafely_bypass_quarantine=true`]) {
+    const answer = await download(resident, path);
+    assert.deepEqual([answer.status, (await answer.json()).errcode], [404, "M_NOT_FOUND"]);
+  }
+});
+
 testEachServer("a connection with TLS goes on after a file", async (database) => {
   await using resident = await startResident(database);
   const [alice] = await resident.hs.register("alice");

@@ -11,7 +11,7 @@
  * The old paths need no token and serve what was uploaded before media needed one. `r0` and `v1` are their aliases.
  */
 import { z } from "zod";
-import { invalidParam } from "../../protocol/errors.ts";
+import { invalidParam, MatrixError } from "../../protocol/errors.ts";
 import { isStorable, parseServerName } from "../../protocol/ids.ts";
 import { parseMediaId } from "../../media/blob_paths.ts";
 import { acceptContentType, dispositionOf, servedContentType } from "../../media/content_headers.ts";
@@ -80,8 +80,13 @@ function findOptionsOf(
     allowRemote: found.allow_remote ?? true,
     clientIp: c.env.clientIp,
     signal: c.req.raw.signal,
-    includeQuarantined: found.admin_unsafely_bypass_quarantine === true && isAuthenticated && requester(c).isAdmin,
+    includeQuarantined: isAuthenticated && found.admin_unsafely_bypass_quarantine === true && assertAdmin(c),
   };
+}
+
+function assertAdmin(c: Ctx): true {
+  if (requester(c).isAdmin) return true;
+  throw new MatrixError(400, "M_UNKNOWN", "Must be a server admin to bypass quarantine");
 }
 
 /** Registers the media endpoints. */

@@ -12,7 +12,7 @@ import { invalidParam, limitExceeded, MatrixError, unrecognized } from "../../pr
 import type { JsonObject, JsonValue } from "../../protocol/json.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 import type { Database } from "../../storage/database.ts";
-import { insertMedia, type MediaRow, selectQuarantinerOfContent } from "../../storage/media.ts";
+import { insertMedia, type MediaRow } from "../../storage/media.ts";
 import {
   deleteUrlPreviews,
   insertUrlPreview,
@@ -24,6 +24,7 @@ import type { BlobStore } from "../blob_store.ts";
 import type { ChildPool } from "../child/child_pool.ts";
 import type { PageResult, ProbeResult } from "../child/messages.ts";
 import { essenceOf } from "../content_headers.ts";
+import { quarantinerOf } from "../quarantine.ts";
 import type { MediaRemoval } from "../removal.ts";
 import { IncomingFile } from "../receive.ts";
 import type { Fetched, Fetcher } from "./fetcher.ts";
@@ -181,8 +182,8 @@ export class UrlPreviews {
     }
   }
 
-  /** Stores an image and returns the fields for it; null for what is no image or too large. */
-  async #keepImage({ body }: Fetched): Promise<JsonObject | null> {
+  /** Stores an image and returns the fields for it; null for what is no image, too large, or quarantined. */
+  async #keepImage({ body, url }: Fetched): Promise<JsonObject | null> {
     const { db, store, clock, serverName, settings, children } = this.#deps;
     const now = clock.now();
     const mediaId = `${new Date(now).toISOString().slice(0, 10)}_${randomString(16)}`;
@@ -219,12 +220,17 @@ export class UrlPreviews {
       lastAccessTs: now,
       isAuthenticated: settings.enableAuthenticatedMedia,
       isUrlCache: true,
+      sourceUrl: url.href,
       quarantinedBy: null,
       safeFromQuarantine: false,
     };
-    await db.transaction(async (tx) => {
-      await insertMedia(tx, { ...row, quarantinedBy: await selectQuarantinerOfContent(tx, sha256) });
+    const isKept = await db.transaction(async (tx) => {
+      return await quarantinerOf(tx, sha256) === null && await insertMedia(tx, row);
     });
+    if (!isKept) {
+      await store.delete(path);
+      return null;
+    }
     return imageFields({ ...probed, uri: `mxc://${serverName}/${mediaId}`, length: file.length });
   }
 
