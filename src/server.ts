@@ -52,6 +52,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
   try {
     const parts = await buildParts(core, overrides.dns === undefined ? {} : { dns: overrides.dns });
     await parts.accounts.validity?.start();
+    await parts.accounts.limitOverrides.start();
     await parts.rooms.retention.load(core.db);
     const log = getLogger("synapse.access.http");
     const certificates = await openCertificates(core);

@@ -9,7 +9,7 @@ import { selectRoomById } from "../storage/rooms.ts";
 import { MAX_POSITION } from "../storage/timeline.ts";
 import { parseMediaId } from "./blob_paths.ts";
 
-const PAGE = 200;
+const PAGE = 100;
 
 /** Reads the media of a room's events, newest first, page by page; each is named once in a page. */
 export async function* mediaOfRoom(db: Database, roomId: RoomId): AsyncGenerator<MediaKey[]> {

@@ -13,6 +13,7 @@ import { Passwords } from "../services/passwords.ts";
 import { type MemberProfile, Profiles } from "../services/profile.ts";
 import { ProfileChanges } from "../services/profile_changes.ts";
 import { limitsOf, RateLimits } from "../services/rate_limits.ts";
+import { RateLimitOverrides } from "../services/rate_limit_overrides.ts";
 import { Registration } from "../services/registration.ts";
 import { SharedSecretRegistration } from "../services/shared_secret_registration.ts";
 import { type ThreepidChange, Threepids } from "../services/threepids.ts";
@@ -76,6 +77,7 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   return {
     ...{
       limits,
+      limitOverrides: new RateLimitOverrides({ db, limits }),
       passwords,
       credentials,
       tokens,

@@ -5,6 +5,7 @@ import { roomAdminRoutes } from "../http/admin/rooms.ts";
 import { registrationTokenRoutes } from "../http/admin/registration_tokens.ts";
 import { userActionRoutes } from "../http/admin/user_actions.ts";
 import { userDeviceRoutes } from "../http/admin/user_devices.ts";
+import { userLimitRoutes } from "../http/admin/user_limits.ts";
 import { userAdminRoutes } from "../http/admin/users.ts";
 import type { App } from "../http/app.ts";
 import { getLogger } from "../lib/log.ts";
@@ -37,6 +38,7 @@ export function addAdminRoutes(app: App, parts: Parts, { auth }: { auth: Auth })
   userActionRoutes(app, { auth, userAdmin, accountAdmin: social.accountAdmin, registration: accounts.registration });
   userAdminRoutes(app, { auth, userAdmin });
   userDeviceRoutes(app, { auth, userAdmin, devices: accounts.devices });
+  userLimitRoutes(app, { auth, userAdmin, limitOverrides: accounts.limitOverrides });
 }
 
 function addRoomAdminRoutes(app: App, { core, rooms, users, stopping }: Parts, { auth }: { auth: Auth }): void {

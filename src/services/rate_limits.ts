@@ -101,6 +101,8 @@ interface Bucket {
   readonly limit: Limit;
 }
 
+/** What a user's own limit is for. */
+const OVERRIDDEN: LimitName = "rc_message";
 const MIN_SWEEP_SIZE = 1024;
 
 /** Counts actions by limiter and key (a user, an address, a room). */
@@ -122,14 +124,19 @@ export class RateLimits {
     this.#buckets.clear();
   }
 
-  /** Sets a user's own limit for what is limited per user; null lifts it. An admin's decision, kept by the caller. */
+  /**
+   * Sets a user's own limit on sending; null lifts all limits, as in Synapse. An admin's decision, kept by the caller.
+   * It begins with a full bucket.
+   */
   setOverride(userId: UserId, limit: Limit | null): void {
     this.#overrides.set(userId, limit);
+    this.#buckets.delete(`${OVERRIDDEN}\n${userId}`);
   }
 
   /** Removes a user's own limit. */
   clearOverride(userId: UserId): void {
     this.#overrides.delete(userId);
+    this.#buckets.delete(`${OVERRIDDEN}\n${userId}`);
   }
 
   /** Takes one action from the bucket, or returns the milliseconds until there is one; 0 means it was allowed. */
@@ -154,17 +161,26 @@ export class RateLimits {
     if (waitMs > 0) throw limitExceeded(waitMs);
   }
 
-  /** As `check`, per user: honors the user's own limit, and lets application services pass that are to. */
+  /** As `check`, per user: honors the user's own limit, and lets those pass who have none. */
   checkUser(name: LimitName, requester: Requester): void {
-    if (requester.isUnlimited === true) return;
-    const override = this.#overrides.get(requester.userId);
-    if (override === null) return;
+    if (this.#isUnlimited(requester)) return;
+    const override = name === OVERRIDDEN ? this.#overrides.get(requester.userId) : undefined;
     const waitMs = this.#take({
       id: `${name}\n${requester.userId}`,
       limit: override ?? this.#limits[name],
       consume: true,
     });
     if (waitMs > 0) throw limitExceeded(waitMs);
+  }
+
+  /** As `check`, for what a user does to a room or to others: lets those pass who have no limits. */
+  checkTarget(requester: Requester, { name, key }: { name: LimitName; key: string }): void {
+    if (!this.#isUnlimited(requester)) this.check(name, key);
+  }
+
+  /** Application services may be without limits, and whoever an administrator lifts them for. */
+  #isUnlimited({ userId, isUnlimited }: Requester): boolean {
+    return isUnlimited === true || this.#overrides.get(userId) === null;
   }
 
   #take({ id, limit, consume }: { id: string; limit: Limit; consume: boolean }): number {

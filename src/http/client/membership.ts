@@ -75,7 +75,7 @@ function ownRoutes(
 ): void {
   async function join(c: Ctx, { roomId, via }: Place): Promise<Response> {
     const { reason, third_party_signed: proof, ...extra } = await readJson(c, JoinBody, { allowEmpty: true });
-    rateLimits.check("rc_joins_per_room", roomId);
+    rateLimits.checkTarget(requester(c), { name: "rc_joins_per_room", key: roomId });
     if (proof !== undefined) {
       const signed = proof as unknown as JsonObject;
       const { userId: target } = requester(c);
@@ -126,7 +126,7 @@ function othersRoutes(app: App, { auth, limits, rateLimits, engine, thirdPartyIn
   async function inviteAddress(c: Ctx, body: JsonObject): Promise<Response> {
     const invite = toAddressInvite(roomIdOf(c), checkJson(AddressInviteBody, body));
     rateLimits.checkUser("rc_third_party_invite", requester(c));
-    rateLimits.check("rc_invites.per_room", invite.roomId);
+    rateLimits.checkTarget(requester(c), { name: "rc_invites.per_room", key: invite.roomId });
     await thirdPartyInvites.invite(requester(c), invite);
     return json({});
   }
@@ -148,8 +148,8 @@ function othersRoutes(app: App, { auth, limits, rateLimits, engine, thirdPartyIn
   route("invite", {
     guard: limits.perUser("rc_invites.per_issuer"),
     act: (who, target) => {
-      rateLimits.check("rc_invites.per_room", target.roomId);
-      rateLimits.check("rc_invites.per_user", target.userId);
+      rateLimits.checkTarget(who, { name: "rc_invites.per_room", key: target.roomId });
+      rateLimits.checkTarget(who, { name: "rc_invites.per_user", key: target.userId });
       return engine.invite(who, target);
     },
   });
