@@ -20,6 +20,14 @@ export class SignatureChecks {
     this.#keys = keys;
   }
 
+  /** Tells whether the key of one of the credentials is there and in use, fetching it if need be. */
+  async hasKey(origin: ServerName, credentials: readonly XMatrix[]): Promise<boolean> {
+    for (const { key: keyId } of credentials) {
+      if (await this.#keys.find({ serverName: origin, keyId, use: "request", validAt: null }) !== null) return true;
+    }
+    return false;
+  }
+
   /** Tells whether one of the credentials, all of `origin`, is a good signature of the request. */
   async request(
     request: SignedRequest,

@@ -18,6 +18,7 @@ import type { Requester } from "../rooms/types.ts";
 import { MatrixError, missingToken, unrecognized } from "../protocol/errors.ts";
 import type { Session } from "../services/tokens.ts";
 import type { DatabaseUsage } from "../storage/database_usage.ts";
+import type { ArrivingBodies } from "./middleware/arriving_bodies.ts";
 import { renderError } from "./middleware/errors.ts";
 
 /** What travels with one request: set by the listener, completed by the guards, read by the access log. */
@@ -25,6 +26,8 @@ export interface RequestInfo {
   readonly requestId: string;
   /** The address of the client: the first of `X-Forwarded-For` on listeners that trust it. */
   readonly clientIp: string;
+  /** What its body counts among while it arrives. */
+  readonly arriving: ArrivingBodies;
   /** The access token and the account behind it, once an `auth` guard has passed. */
   session: Session | null;
   /** The path of the endpoint that answers, with the names of its parameters; null where none does. */

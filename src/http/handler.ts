@@ -9,6 +9,7 @@ import type { Logger } from "../lib/log.ts";
 import { invalidParam, unrecognized } from "../protocol/errors.ts";
 import { countUsage } from "../storage/database_usage.ts";
 import { type App, rawPath, type RequestInfo } from "./app.ts";
+import { ArrivingBodies } from "./middleware/arriving_bodies.ts";
 import { type AnsweredRequest, logRequest } from "./middleware/access_log.ts";
 import { renderError } from "./middleware/errors.ts";
 import { addCors, preflight } from "./middleware/responses.ts";
@@ -23,6 +24,8 @@ export interface HandlerDeps {
   readonly log: Logger;
   /** Told of each request that was answered. */
   readonly onAnswered?: (answered: AnsweredRequest) => void;
+  /** What bodies count among while they arrive; by default each listener has its own. */
+  readonly arriving?: ArrivingBodies;
 }
 
 /** What one listener does with requests. */
@@ -81,7 +84,8 @@ function clientIpOf(request: Request, remoteAddress: string): string {
 }
 
 /** Makes the handler of one listener. */
-export function createHandler({ app, clock, log, onAnswered }: HandlerDeps, options: HandlerOptions): RequestHandler {
+export function createHandler(deps: HandlerDeps, options: HandlerOptions): RequestHandler {
+  const { app, clock, log, onAnswered, arriving = new ArrivingBodies() } = deps;
   const { resources, xForwarded, requestIdHeader, name } = options;
   let count = 0;
 
@@ -90,6 +94,7 @@ export function createHandler({ app, clock, log, onAnswered }: HandlerDeps, opti
     return {
       requestId: given?.slice(0, MAX_REQUEST_ID_LENGTH) ?? `${request.method}-${count++}`,
       clientIp: xForwarded ? clientIpOf(request, remoteAddress) : remoteAddress,
+      arriving,
       session: null,
       route: null,
       usage: { count: 0, ms: 0 },

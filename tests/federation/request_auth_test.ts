@@ -183,29 +183,22 @@ Deno.test("OriginLimits refuses when too many wait", async () => {
 
 Deno.test("BodyBudget bounds what all bodies take, and those of one server", () => {
   const budget = new BodyBudget({ total: 100, perOrigin: 50 });
-  const [one, two] = ["one.test", "two.test"].map(server);
-  assert(one !== undefined && two !== undefined);
+  const [one, two, three] = ["one.test", "two.test", "three.test"].map(server);
+  assert(one !== undefined && two !== undefined && three !== undefined);
   const refused = { errcode: "M_LIMIT_EXCEEDED" };
-  const first = budget.open();
-  first.take(40);
-  first.assign(one);
+  const first = budget.hold(one, 40);
   {
-    using second = budget.open();
-    second.take(20);
-    assert.throws(() => second.assign(one), refused);
-    second.assign(two);
+    assert.throws(() => budget.hold(one, 20), refused);
+    using _second = budget.hold(two, 20);
     assert.equal(budget.held, 60);
-    using third = budget.open();
-    third.take(40);
-    assert.throws(() => third.take(1), refused);
+    using _third = budget.hold(three, 40);
+    assert.throws(() => budget.hold(two, 1), refused);
   }
   assert.equal(budget.held, 40);
   first[Symbol.dispose]();
   first[Symbol.dispose]();
   assert.equal(budget.held, 0);
-  using large = budget.open();
-  large.take(60);
-  large.assign(one);
+  using _large = budget.hold(one, 60);
 });
 
 testScene("a body is given back to the budget, be its request good or bad", async ({ inbound, signer }) => {
@@ -213,4 +206,18 @@ testScene("a body is given back to the budget, be its request good or bad", asyn
   assert.equal((await askAs(wrong, inbound, { path: ECHO, body: { n: 1 } })).status, 401);
   assert.equal((await askAs(signer, inbound, { path: ECHO, body: { n: 1 } })).status, 200);
   assert.equal(inbound.parts.bodies.held, 0);
+});
+
+testScene("who has no key is refused before the body has come", async ({ inbound, peer, signer }) => {
+  peer.handler = () => ({ status: 404 });
+  let authorization = "";
+  const change = (header: string) => authorization = header;
+  await askAs(signer, inbound, { path: ECHO, method: "PUT", body: {}, change });
+  const { hostname, port } = new URL(inbound.base);
+  using connection = await Deno.connect({ hostname, port: Number(port) });
+  const head = [`PUT ${ECHO} HTTP/1.1`, "Host: x", `Authorization: ${authorization}`, "Content-Length: 100", "", ""];
+  await connection.write(new TextEncoder().encode(head.join("\r\n")));
+  const answer = new Uint8Array(100);
+  const length = await connection.read(answer) ?? 0;
+  assert.match(new TextDecoder().decode(answer.subarray(0, length)), /^HTTP\/1.1 401/);
 });

@@ -1,6 +1,7 @@
 /** A whole server that others ask over federation, and a peer whose user may join its rooms. */
 import assert from "node:assert/strict";
 import { createApp } from "../../src/http/app.ts";
+import { ArrivingBodies } from "../../src/http/middleware/arriving_bodies.ts";
 import { createHandler, type RequestHandler } from "../../src/http/handler.ts";
 import { getLogger } from "../../src/lib/log.ts";
 import { type Clock, systemClock } from "../../src/lib/clock.ts";
@@ -31,6 +32,8 @@ export interface Resident extends AsyncDisposable {
   readonly rooms: FederationRoomParts;
   readonly peer: Peer;
   readonly signer: Signer;
+  /** The bodies of requests that are arriving. */
+  readonly arriving: ArrivingBodies;
   /** Answers requests to the federation listener. */
   readonly handler: RequestHandler;
   /** Where the federation listener is. */
@@ -69,7 +72,8 @@ export async function startResident(
   const { media, rooms, userData } = hs.parts;
   addFederationRoomRoutes(app, { core, federation, federationRooms, media, rooms, userData });
   addFederationExchangeRoutes(app, { core, federation, exchange: hs.parts.exchange });
-  const handler = createHandler({ app, clock: systemClock, log: getLogger("test") }, {
+  const arriving = new ArrivingBodies();
+  const handler = createHandler({ app, arriving, clock: systemClock, log: getLogger("test") }, {
     ...{ resources: new Set(["federation", "keys", "openid"]), xForwarded: false, requestIdHeader: null, name: "test" },
   });
   const listener = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (r) => handler(r, "127.0.0.1"));
@@ -82,7 +86,7 @@ export async function startResident(
   }
 
   const resident: Resident = {
-    ...{ hs, federation, rooms: federationRooms, peer, signer, handler, base, fetch: fetchJson },
+    ...{ hs, federation, rooms: federationRooms, peer, signer, arriving, handler, base, fetch: fetchJson },
     async ask(path, body, options = {}) {
       const request = { path: `/_matrix/federation${path}`, destination: SERVER_NAME };
       const { method, signer: by = signer } = options;

@@ -1,7 +1,7 @@
 /**
- * How much memory the bodies of other servers' requests may take while they are read, wait for their turn and are worked
- * on. Who sends is known only once a body is there, so there is a bound for all and, from then on, one for each server: a
- * server sends one transaction at a time, and needs no more than a few.
+ * How much memory the bodies of other servers' requests may take while they wait for their turn and are worked on. What
+ * is still arriving counts elsewhere, for nobody knows yet whether it comes from the server that it says: see
+ * `middleware/arriving_bodies.ts`. A server sends one transaction at a time, and needs no more than a few.
  */
 import { limitExceeded } from "../../protocol/errors.ts";
 import type { ServerName } from "../../protocol/ids.ts";
@@ -16,14 +16,6 @@ const MIB = 1024 * 1024;
 /** Room for some transactions of the largest size. Parsed, a body takes a few times as much. */
 export const BODY_BUDGET: BodyBudgetOptions = { total: 48 * MIB, perOrigin: 16 * MIB };
 const RETRY_AFTER_MS = 2_000;
-
-/** What one request holds of the budget. */
-export interface BodyShare extends Disposable {
-  /** Takes more; throws 429 when there is no more. */
-  take(bytes: number): void;
-  /** Says whose request it is; throws 429 when that server holds too much already. */
-  assign(origin: ServerName): void;
-}
 
 /** Counts the bytes of bodies. */
 export class BodyBudget {
@@ -40,33 +32,26 @@ export class BodyBudget {
     return this.#held;
   }
 
-  /** Opens a share, which must be disposed of when the request is answered. */
-  open(): BodyShare {
-    let own = 0;
-    let owner: ServerName | null = null;
+  /** Holds a body until it is disposed of; throws 429 when that server, or all together, hold too much already. */
+  hold(origin: ServerName, bytes: number): Disposable {
+    const before = this.#byOrigin.get(origin) ?? 0;
+    const { total, perOrigin } = this.#options;
+    if (this.#held + bytes > total) throw limitExceeded(RETRY_AFTER_MS);
+    if (before > 0 && before + bytes > perOrigin) throw limitExceeded(RETRY_AFTER_MS);
+    this.#add(origin, bytes);
+    let own = bytes;
     return {
-      take: (bytes) => {
-        if (this.#held + bytes > this.#options.total) throw limitExceeded(RETRY_AFTER_MS);
-        this.#held += bytes;
-        own += bytes;
-      },
-      assign: (origin) => {
-        const before = this.#byOrigin.get(origin) ?? 0;
-        if (before + own > this.#options.perOrigin && before > 0) throw limitExceeded(RETRY_AFTER_MS);
-        owner = origin;
-        if (own > 0) this.#byOrigin.set(origin, before + own);
-      },
       [Symbol.dispose]: () => {
-        this.#held -= own;
-        if (owner !== null) this.#release(owner, own);
+        this.#add(origin, -own);
         own = 0;
       },
     };
   }
 
-  #release(origin: ServerName, bytes: number): void {
-    const left = (this.#byOrigin.get(origin) ?? 0) - bytes;
-    if (left > 0) this.#byOrigin.set(origin, left);
+  #add(origin: ServerName, bytes: number): void {
+    this.#held += bytes;
+    const ofOrigin = (this.#byOrigin.get(origin) ?? 0) + bytes;
+    if (ofOrigin > 0) this.#byOrigin.set(origin, ofOrigin);
     else this.#byOrigin.delete(origin);
   }
 }

@@ -17,8 +17,8 @@ import { badJson, forbidden, MatrixError, notJson } from "../../protocol/errors.
 import { parseServerName, type ServerName } from "../../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../../protocol/json.ts";
 import { type App, type Ctx, type Method, plain } from "../app.ts";
-import { readCountedBytes } from "../middleware/body.ts";
-import type { BodyBudget, BodyShare } from "./body_budget.ts";
+import { readBytes } from "../middleware/body.ts";
+import type { BodyBudget } from "./body_budget.ts";
 import type { OriginLimits } from "./origin_limits.ts";
 
 /** A request whose signature is good. */
@@ -69,8 +69,8 @@ export class FederationAuth {
 
   /** Authenticates a request and answers it in its turn. */
   async answer(c: Ctx, { handler, options }: { handler: SignedHandler; options: SignedOptions }): Promise<Response> {
-    using share = this.#deps.bodies.open();
-    const call = await this.#authenticate(c, { ...options, share });
+    const call = await this.#authenticate(c, options);
+    using _held = this.#deps.bodies.hold(call.origin, call.bytes);
     if (options.isLimited === false) return await handler(c, call);
     return await this.#deps.limits.run(call.origin, async () => await handler(c, call));
   }
@@ -78,13 +78,15 @@ export class FederationAuth {
   /** Returns who asks and with what body; throws 401 for what is wrong with the credentials, 403 for servers shut out. */
   async #authenticate(
     c: Ctx,
-    { maxBytes = DEFAULT_MAX_BYTES, share }: SignedOptions & { share: BodyShare },
-  ): Promise<SignedCall> {
+    { maxBytes = DEFAULT_MAX_BYTES }: SignedOptions,
+  ): Promise<SignedCall & { readonly bytes: number }> {
     const { checks, backoff, serverName, isAllowed } = this.#deps;
     const { origin, credentials } = this.#credentialsOf(c.req.raw);
     if (!isAllowed(origin)) throw forbidden("Federation with this server is not allowed");
-    const hasBody = c.req.method !== "GET";
-    const body = hasBody ? readObject(await readCountedBytes(c, { maxBytes, onBytes: share.take })) : null;
+    // Before the body is read, so that nothing of it is waiting while keys are fetched.
+    if (!await checks.hasKey(origin, credentials)) refuse("no key", origin);
+    const bytes = c.req.method === "GET" ? null : await readBytes(c, maxBytes);
+    const body = bytes === null ? null : readObject(bytes);
     const request = {
       method: c.req.method,
       uri: targetOf(c.req.raw.url),
@@ -96,10 +98,9 @@ export class FederationAuth {
     if (outcome === "bad signature" && request.uri.includes("%27")) {
       outcome = await checks.request({ ...request, uri: request.uri.replaceAll("%27", "'") }, { origin, credentials });
     }
-    refuseUnlessGood(outcome, origin);
-    share.assign(origin);
+    if (outcome !== "good") refuse(outcome, origin);
     await backoff.noteAlive(origin);
-    return { origin, body: body ?? {} };
+    return { origin, body: body ?? {}, bytes: bytes?.length ?? 0 };
   }
 
   #credentialsOf(request: Request): { origin: ServerName; credentials: readonly XMatrix[] } {
@@ -162,9 +163,12 @@ function canonicalText(body: JsonObject): string {
   }
 }
 
-function refuseUnlessGood(outcome: RequestSignature, origin: ServerName): void {
-  if (outcome === "no key") throw unauthorized(`The signing key of "${origin}" cannot be found or is not valid now`);
-  if (outcome === "bad signature") throw unauthorized(`The signature of "${origin}" is not good`);
+function refuse(outcome: Exclude<RequestSignature, "good">, origin: ServerName): never {
+  throw unauthorized(
+    outcome === "no key"
+      ? `The signing key of "${origin}" cannot be found or is not valid now`
+      : `The signature of "${origin}" is not good`,
+  );
 }
 
 function unauthorized(message: string): MatrixError {

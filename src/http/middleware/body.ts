@@ -3,7 +3,7 @@
  * `Content-Type`, which clients get wrong and Synapse never looks at.
  */
 import type { z } from "zod";
-import { badJson, MatrixError, missingParam, notJson, tooLarge } from "../../protocol/errors.ts";
+import { badJson, limitExceeded, MatrixError, missingParam, notJson, tooLarge } from "../../protocol/errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../protocol/json.ts";
 import type { Ctx } from "../app.ts";
 
@@ -13,6 +13,8 @@ export const MAX_JSON_BYTES = 262_144;
 const MAX_JSON_DEPTH = 128;
 /** A client that sends its body slower than this is cut off. */
 const BODY_TIMEOUT_MS = 60_000;
+/** When one that had to make room for others may come again. */
+const RETRY_AFTER_MS = 2_000;
 
 /** How a body is read. */
 export interface BodyOptions {
@@ -22,34 +24,61 @@ export interface BodyOptions {
   readonly allowEmpty?: boolean;
 }
 
+/** Longer bodies, and those whose length is not said, count among what is arriving. */
+const SMALL_BYTES = 16_384;
+
+/** Reads a body into memory that grows as it comes, so that what counts is what it takes however small its pieces are. */
 async function readStream(
-  body: ReadableStream<Uint8Array>,
-  { maxBytes, onBytes }: { maxBytes: number; onBytes?: (count: number) => void },
+  c: Ctx,
+  { body, maxBytes }: { body: ReadableStream<Uint8Array>; maxBytes: number },
 ): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
+  const reader = body.getReader();
+  let refusal: MatrixError | null = null;
+  let bytes = new Uint8Array(0);
+  const end = (error: MatrixError): void => {
+    refusal ??= error;
+    bytes = new Uint8Array(0);
+    // Ends the read that is waiting.
+    reader.cancel(error).catch(() => {});
+  };
+  using share = c.env.arriving.open(c.env.clientIp, () => end(limitExceeded(RETRY_AFTER_MS)));
+  const timer = setTimeout(() => end(tooSlow()), BODY_TIMEOUT_MS);
   let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > maxBytes) throw tooLarge("Request body is too large");
-    onBytes?.(chunk.length);
-    chunks.push(chunk);
+  try {
+    while (true) {
+      const { done, value } = await reader.read();
+      if (refusal !== null) throw refusal;
+      if (done) return bytes.subarray(0, length);
+      const needed = length + value.length;
+      if (needed > maxBytes) end(tooLarge("Request body is too large"));
+      else if (needed > bytes.length) {
+        const size = Math.max(needed, Math.min(maxBytes, 2 * bytes.length));
+        share.take(size - bytes.length);
+        if (refusal === null) bytes = grown(bytes, size);
+      }
+      if (refusal !== null) throw refusal;
+      bytes.set(value, length);
+      length = needed;
+    }
+  } finally {
+    clearTimeout(timer);
   }
-  const whole = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return whole;
+}
+
+function grown(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(size);
+  larger.set(bytes);
+  return larger;
+}
+
+function tooSlow(): MatrixError {
+  return new MatrixError(408, "M_UNKNOWN", "Request body did not arrive in time");
 }
 
 async function withTimeout<T>(work: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const expiry = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
-      () => reject(new MatrixError(408, "M_UNKNOWN", "Request body did not arrive in time")),
-      BODY_TIMEOUT_MS,
-    );
+    timer = setTimeout(() => reject(tooSlow()), BODY_TIMEOUT_MS);
   });
   try {
     return await Promise.race([work, expiry]);
@@ -61,29 +90,20 @@ async function withTimeout<T>(work: Promise<T>): Promise<T> {
 /** Returns the body's bytes; 413 when there are more than `maxBytes`, noticed as they arrive. */
 export async function readBytes(c: Ctx, maxBytes: number): Promise<Uint8Array> {
   const request = c.req.raw;
-  if (request.body === null) return new Uint8Array(0);
+  const { body } = request;
+  if (body === null) return new Uint8Array(0);
   const declared = request.headers.get("content-length");
-  if (declared !== null) {
-    // HTTP ends the body at the declared length, so a small one needs no counting.
-    if (Number(declared) > maxBytes) throw tooLarge("Request body is too large");
-    return await arrived(request.bytes());
-  }
-  return await arrived(readStream(request.body, { maxBytes }));
-}
-
-/** As `readBytes`; `onBytes` is told of the bytes as they come, and may throw to end it. */
-export async function readCountedBytes(
-  c: Ctx,
-  options: { maxBytes: number; onBytes: (count: number) => void },
-): Promise<Uint8Array> {
-  const { body } = c.req.raw;
-  return body === null ? new Uint8Array(0) : await arrived(readStream(body, options));
+  const length = declared === null ? Infinity : Number(declared);
+  if (declared !== null && length > maxBytes) throw tooLarge("Request body is too large");
+  // HTTP ends the body at the declared length, so a small one needs no counting.
+  if (length <= SMALL_BYTES) return await arrived(withTimeout(request.bytes()));
+  return await arrived(readStream(c, { body, maxBytes }));
 }
 
 /** A client that goes away in the middle of its request is no fault of the server. */
 async function arrived(body: Promise<Uint8Array>): Promise<Uint8Array> {
   try {
-    return await withTimeout(body);
+    return await body;
   } catch (error) {
     if (error instanceof MatrixError) throw error;
     throw new MatrixError(400, "M_UNKNOWN", "Request body did not arrive whole");
