@@ -116,6 +116,10 @@ export class SdkUser implements AsyncDisposable {
     return this.client.getSafeUserId();
   }
 
+  get password(): string {
+    return passwordOf(this.client.getUserIdLocalpart() ?? "");
+  }
+
   get crypto(): NonNullable<ReturnType<MatrixClient["getCrypto"]>> {
     const crypto = this.client.getCrypto();
     assert.ok(crypto !== undefined);

@@ -1,6 +1,8 @@
 /** Encrypted messages between real clients, one at each server. */
 import { enterEncryptedRoom, SdkUser } from "../clients/sdk_client.ts";
+import type { TestClient } from "../harness/client.ts";
 import type { SidedCheck, Sides } from "./check.ts";
+import type { HomeServer } from "./servers.ts";
 
 const MESSAGES = 10;
 
@@ -9,10 +11,11 @@ export const ENCRYPTED: Readonly<Record<string, SidedCheck>> = {
   "encrypted messages between matrix-js-sdk clients": chat,
 };
 
-async function chat({ host, guest }: Sides): Promise<void> {
+async function chat({ host, guest, remember }: Sides): Promise<void> {
   await using alice = await SdkUser.register(host.base, "sdk-alice");
   await using bob = await SdkUser.register(guest.base, "sdk-bob");
   const roomId = await enterEncryptedRoom(alice, bob);
+  remember({ roomId, users: [clientOf(alice, host), clientOf(bob, guest)] });
   const sent: string[] = [];
   for (let index = 0; index < MESSAGES; index++) {
     for (const user of [alice, bob]) {
@@ -27,4 +30,11 @@ async function chat({ host, guest }: Sides): Promise<void> {
     const shown = user.events(roomId).filter((event) => event.getType() === "m.room.message");
     if (shown.some((event) => !event.isEncrypted())) throw new Error("A message was sent in clear");
   }
+}
+
+/** Returns a client with the session of the SDK's, which outlives it. */
+function clientOf(user: SdkUser, server: HomeServer): TestClient {
+  const [deviceId, accessToken] = [user.client.getDeviceId(), user.client.getAccessToken()];
+  if (deviceId === null || accessToken === null) throw new Error(`${user.id} has no session`);
+  return server.client({ userId: user.id, deviceId, accessToken, password: user.password });
 }

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { ownProgram, type Program, type Server, start, synapseProgram } from "../../bench/servers.ts";
 import { CA_PATH, makeCertificate } from "../federation/certificates.ts";
-import { TestClient } from "../harness/client.ts";
+import { type Account, TestClient } from "../harness/client.ts";
 import { freePort } from "../harness/ports.ts";
 import { runProcess } from "../harness/process.ts";
 
@@ -82,7 +82,12 @@ export class HomeServer implements AsyncDisposable {
     const session = await response.json();
     if (response.status !== 200) throw new Error(`${this.kind} did not register a user: ${JSON.stringify(session)}`);
     const { user_id: userId, device_id: deviceId, access_token: accessToken } = session;
-    return new TestClient(this.base, { http, account: { userId, deviceId, accessToken, password: PASSWORD } });
+    return this.client({ userId, deviceId, accessToken, password: PASSWORD });
+  }
+
+  /** Returns a client that goes on with a session of a user. */
+  client(account: Account): TestClient {
+    return new TestClient(this.base, { http, account });
   }
 
   /** Ends the server as an operator does. */
