@@ -77,10 +77,17 @@ function checkRegistration({ registration, captcha }: SectionValues, report: Rep
 
 function checkVerification({ registration, captcha, email, rooms, api }: SectionValues, report: Report): void {
   const needed = registration.registrationsRequire3pid;
-  if (needed.includes("msisdn")) {
+  const { accountThreepidDelegates: { msisdn: delegate }, disableMsisdnRegistration } = registration;
+  if (needed.includes("msisdn") && delegate === null && !disableMsisdnRegistration) {
     report.problem(
       ["registrations_require_3pid"],
-      "asks for phone numbers, which cannot be validated without text messages",
+      'asks for phone numbers, which needs "account_threepid_delegates.msisdn" to be set',
+    );
+  }
+  if (delegate !== null && !/^https?:$/.test(URL.parse(delegate)?.protocol ?? "")) {
+    report.problem(
+      ["account_threepid_delegates", "msisdn"],
+      "must be the address of an identity server, with http:// or https://",
     );
   }
   if (needed.includes("email") && email.email === null) {

@@ -5,7 +5,6 @@ import {
   integer,
   list,
   noEffect,
-  notYet,
   nullable,
   object,
   oneOf,
@@ -35,12 +34,12 @@ export const REGISTRATION_OPTIONS = {
   registrations_require_3pid: option(
     list(medium),
     [],
-    works("Identifiers every new account must have. `msisdn` cannot be: no text messages are sent."),
+    works("Identifiers every new account must have. `msisdn` needs `account_threepid_delegates`."),
   ),
   disable_msisdn_registration: option(
     boolean,
     false,
-    noEffect("Never ask for a phone number.", "no text messages are sent, so it is never asked for"),
+    works("Never ask new users for a phone number."),
   ),
   allowed_local_3pids: option(
     nullable(list(object({ medium: required(medium), pattern: required(pattern) }))),
@@ -69,7 +68,7 @@ export const REGISTRATION_OPTIONS = {
   account_threepid_delegates: option(
     object({ msisdn: option(nullable(string), null) }),
     {},
-    notYet("Servers that validate identifiers for this one."),
+    works("Address of the identity server (`msisdn`) that sends text messages to validate phone numbers."),
   ),
   enable_set_displayname: option(boolean, true, works("Let users change their display name.")),
   enable_set_avatar_url: option(boolean, true, works("Let users change their avatar.")),

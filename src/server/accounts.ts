@@ -144,14 +144,14 @@ function buildRegistration(
 ) {
   const { config, db, clock, signer } = core;
   const { serverName, sessions } = config;
-  const { rules, validations } = buildValidations(core, limits);
+  const { rules, validations, phones } = buildValidations(core, limits);
   const [captcha, terms] = [buildCaptcha(config), registrationTerms(config)];
   const hasSso = core.sso.all.length > 0;
-  const stages = uiaStages({ db, clock, credentials, validations, captcha, terms, hasSso });
+  const stages = uiaStages({ db, clock, credentials, validations, phones, captcha, terms, hasSso });
   const ownFlows = (userId: UserId) => ownFlowsOf(core, userId);
   const uia = new Uia({ db, clock, stages, recentMs: sessions.uiAuth.sessionTimeout, ownFlows });
   const { identityServers, onThreepidChange: onChange } = hooks;
-  const threepids = new Threepids({ db, clock, validations, rules, signer, identityServers, onChange });
+  const threepids = new Threepids({ db, clock, validations, phones, rules, signer, identityServers, onChange });
   const activeUsers = buildActiveUsers(core);
   const validity = buildValidity(core);
   const registration = new Registration({
@@ -162,13 +162,14 @@ function buildRegistration(
       requireTerms: terms !== null,
       userTypes: config.server.userTypes,
       hasEmail: validations.isEnabled,
+      hasPhones: phones.isEnabled,
     },
     onTermsAccepted: hooks.onTermsAccepted,
     isExclusive: (userId) => userId === noticesUserOf(config) || appservices.isExclusiveUser(userId),
     ownsUser: (service, userId) => appservices.ownsUser(service, userId),
     onRegistered: hooks.onRegistered,
   });
-  return { uia, registration, threepids, validations, captcha, terms, activeUsers, validity };
+  return { uia, registration, threepids, validations, phones, captcha, terms, activeUsers, validity };
 }
 
 // deno-lint-ignore explicit-function-return-type -- the type is what is built

@@ -1,10 +1,12 @@
 /** Templates, mails, and the proofs of addresses that mails make. */
 import type { Config } from "../config/config.ts";
+import { sendBounded } from "../lib/bounded_request.ts";
 import { getLogger } from "../lib/log.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { Captcha } from "../services/captcha.ts";
 import { EmailValidations } from "../services/email_validations.ts";
 import { Mailer } from "../services/mailer.ts";
+import { PhoneValidations } from "../services/phone_validations.ts";
 import type { RateLimits } from "../services/rate_limits.ts";
 import { readOwnTemplates, Templates } from "../services/templates.ts";
 import { ThreepidRules } from "../services/threepid_rules.ts";
@@ -30,11 +32,11 @@ export async function openMail(config: Config): Promise<MailParts> {
   return { templates, mailer: new Mailer({ options, serverName, templates, log, trusted }) };
 }
 
-/** Builds what sends and checks the links of mails. */
+/** Builds what sends and checks the links of mails, and has phone numbers validated. */
 export function buildValidations(
   { config, db, clock, mail }: Core,
   limits: RateLimits,
-): { rules: ThreepidRules; validations: EmailValidations } {
+): { rules: ThreepidRules; validations: EmailValidations; phones: PhoneValidations } {
   const { blocking, registration, email: { email }, publicBaseurl } = config;
   const rules = new ThreepidRules(registration);
   const options = {
@@ -44,7 +46,12 @@ export function buildValidations(
     validationTokenLifetime: email?.validationTokenLifetime ?? 0,
     subjects: email?.subjects ?? {},
   };
-  return { rules, validations: new EmailValidations({ db, clock, limits, mailer: mail.mailer, rules, options }) };
+  const validations = new EmailValidations({ db, clock, limits, mailer: mail.mailer, rules, options });
+  const phones = new PhoneValidations({
+    ...{ db, clock, limits, rules, send: sendBounded, log: getLogger("synapse.handlers.identity") },
+    options: { ...options, delegate: registration.accountThreepidDelegates.msisdn },
+  });
+  return { rules, validations, phones };
 }
 
 /** Builds the captcha of registrations; null where there is none. */

@@ -100,7 +100,7 @@ function serverRoutes(app: App, { core: { config, meters, mas } }: Parts, { auth
     auth,
     options: {
       ...{ ...config.registration, ...config.passwords, ...config.sessions },
-      hasEmail: config.email.email !== null,
+      mayAddAddresses: config.email.email !== null || config.registration.accountThreepidDelegates.msisdn !== null,
       forgetRoomsOnLeave: config.rooms.forgetRoomsOnLeave,
       maxEventDelayMs: config.server.maxEventDelayDuration,
     },
@@ -145,7 +145,8 @@ function accountParts(
   }
   accountRoutes(app, {
     ...{ auth, accounts: accounts.accounts, uia, options, isDelegated, hasEmail: accounts.validations.isEnabled },
-    consumeProof: (sessionId) => db.transaction((tx) => accounts.validations.consume(tx, sessionId)),
+    hasPhones: accounts.phones.isEnabled,
+    consumeProof: (proven) => db.transaction((tx) => accounts.threepids.consume(tx, proven)),
   });
   threepidRoutes(app, { auth, isDelegated, ...accounts });
   deviceRoutes(app, { auth, devices, uia, isDelegated });

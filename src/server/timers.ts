@@ -60,6 +60,7 @@ function chores(parts: Parts): Chore[] {
     },
     { name: "account_validity", everyMs: 1_800_000, run: async () => await accounts.validity?.remind() },
     { name: "email_validations", everyMs: 1_800_000, run: () => accounts.validations.expire() },
+    { name: "phone_validations", everyMs: 1_800_000, run: () => accounts.phones.expire() },
     { name: "monthly_active_users", everyMs: 3_600_000, run: () => accounts.activeUsers.reap() },
     { name: "uia_sessions", everyMs: 300_000, run: () => accounts.uia.expireSessions() },
     { name: "sliding_sync_connections", everyMs: 3_600_000, run: () => expireSlidingConnections(core) },

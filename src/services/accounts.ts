@@ -60,10 +60,10 @@ export class Accounts {
     return await selectThreepids(this.#deps.db, userId);
   }
 
-  /** Returns whose verified e-mail address this is. Throws 404 when it is nobody's. */
-  async requireEmailOwner(address: string): Promise<UserId> {
-    const userId = await selectThreepidOwner(this.#deps.db, { medium: "email", address });
-    if (userId === null) throw new MatrixError(404, "M_NOT_FOUND", "No account has this e-mail address");
+  /** Returns whose verified address this is. Throws 404 when it is nobody's. */
+  async requireOwner({ medium, address }: { medium: string; address: string }): Promise<UserId> {
+    const userId = await selectThreepidOwner(this.#deps.db, { medium, address });
+    if (userId === null) throw new MatrixError(404, "M_NOT_FOUND", "No account has this address");
     return userId;
   }
 

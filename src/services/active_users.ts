@@ -51,11 +51,11 @@ export class ActiveUsers {
   }
 
   /** Throws `M_RESOURCE_LIMIT_EXCEEDED` where no account may be made, with this address if any. */
-  async assertMayRegister(email: string | null): Promise<void> {
+  async assertMayRegister(addresses: readonly { readonly medium: string; readonly address: string }[]): Promise<void> {
     this.#assertOpen();
     const { limitUsageByMau, mauTrialDays } = this.#deps.options;
     if (!limitUsageByMau || mauTrialDays > 0) return;
-    if (email !== null && this.#isReserved("email", email)) return;
+    if (addresses.some(({ medium, address }) => this.#isReserved(medium, address))) return;
     if (await this.isFull()) throw this.#full();
   }
 

@@ -3,6 +3,7 @@
  *
  * An unknown user, one without a password and a wrong password answer alike and take alike long.
  */
+import { parsePhoneNumber } from "../lib/phone_numbers.ts";
 import { badJson, forbidden, invalidParam, MatrixError, missingParam } from "../protocol/errors.ts";
 import { localpartOf, makeUserId, parseUserId, type ServerName, serverNameOf, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
@@ -53,10 +54,7 @@ export class Credentials {
           address: textOf(identifier, "address").toLowerCase(),
         });
       case "m.id.phone":
-        return await selectThreepidOwner(this.#deps.db, {
-          medium: "msisdn",
-          address: textOf(identifier, typeof identifier.phone === "string" ? "phone" : "number").replace(/[^0-9]/g, ""),
-        });
+        return await this.#findByPhone(identifier);
       default:
         throw invalidParam(`Unknown login identifier type "${textOf(identifier, "type").slice(0, 64)}"`);
     }
@@ -86,6 +84,14 @@ export class Credentials {
   async #matches(password: string, user: User | null): Promise<boolean> {
     if (password.length > MAX_PASSWORD_LENGTH) return false;
     return await this.#deps.passwords.verifyPassword(password, user?.passwordHash ?? null);
+  }
+
+  async #findByPhone(identifier: JsonObject): Promise<UserId | null> {
+    // The second name is from before the specification.
+    const text = textOf(identifier, typeof identifier.phone === "string" ? "phone" : "number");
+    const country = typeof identifier.country === "string" ? identifier.country : "";
+    const address = await parsePhoneNumber(text, country) ?? text.replace(/[^0-9]/g, "");
+    return await selectThreepidOwner(this.#deps.db, { medium: "msisdn", address });
   }
 
   async #findLocal(name: string): Promise<UserId | null> {

@@ -64,7 +64,8 @@ export interface ThreepidCreds {
 }
 
 /** An address that was proven. */
-export interface ProvenEmail {
+export interface ProvenAddress {
+  readonly medium: "email" | "msisdn";
   readonly sessionId: string;
   readonly address: string;
   readonly validatedTs: number;
@@ -115,7 +116,7 @@ export class EmailValidations {
     const mailer = this.#requireMailer();
     const address = parseEmail(request.email);
     if (!CLIENT_SECRET.test(request.clientSecret)) throw invalidParam("Invalid client_secret");
-    const nextLink = this.#checkNextLink(request.nextLink);
+    const nextLink = this.checkNextLink(request.nextLink);
     this.#deps.limits.check("rc_3pid_validation", `ip ${request.clientIp}`);
     this.#deps.limits.check("rc_3pid_validation", `email ${address}`);
     if (request.purpose === "add") this.#deps.rules.assertMayChange();
@@ -146,10 +147,10 @@ export class EmailValidations {
   }
 
   /** Returns the address that a session has proven for a purpose, or null. */
-  async proven(creds: ThreepidCreds, purpose: ValidationPurpose): Promise<ProvenEmail | null> {
+  async proven(creds: ThreepidCreds, purpose: ValidationPurpose): Promise<ProvenAddress | null> {
     const found = await this.#find(creds, purpose);
     if (found === null || found.validatedTs === null) return null;
-    return { sessionId: found.sessionId, address: found.address, validatedTs: found.validatedTs };
+    return { medium: "email", sessionId: found.sessionId, address: found.address, validatedTs: found.validatedTs };
   }
 
   /** Ends a session whose proof was used, in the transaction that used it. */
@@ -225,7 +226,8 @@ export class EmailValidations {
     return sessionId;
   }
 
-  #checkNextLink(link: string | null): string | null {
+  /** Returns the address to go on to, or null for none. Throws 400 for one that may not be. */
+  checkNextLink(link: string | null): string | null {
     if (link === null || link === "") return null;
     const parsed = link.length > MAX_NEXT_LINK_LENGTH ? null : URL.parse(link);
     if (parsed === null || (parsed.protocol !== "https:" && parsed.protocol !== "http:")) {
@@ -253,5 +255,5 @@ function refusalOf(purpose: ValidationPurpose, owner: UserId | null): MatrixErro
 
 /** 400: the address belongs to another account. */
 export function threepidInUse(): MatrixError {
-  return new MatrixError(400, "M_THREEPID_IN_USE", "This e-mail address is already in use");
+  return new MatrixError(400, "M_THREEPID_IN_USE", "This e-mail address or phone number is already in use");
 }

@@ -33,7 +33,7 @@ import type { IssuedTokens, Tokens } from "./tokens.ts";
 import { type FlowOptions, registrationFlows } from "./registration_flows.ts";
 import type { Threepids } from "./threepids.ts";
 import type { Uia, UiaOutcome } from "./uia.ts";
-import { provenEmail, REGISTER_ACTION } from "./uia_stages.ts";
+import { provenAddresses, REGISTER_ACTION } from "./uia_stages.ts";
 
 /** Options of the configuration, by Synapse's names. */
 export interface RegistrationOptions extends FlowOptions {
@@ -179,7 +179,7 @@ export class Registration {
     },
   ): Promise<Registered> {
     if (!this.#deps.options.allowGuestAccess) throw forbidden("Guest access is disabled");
-    await this.#deps.activeUsers.assertMayRegister(null);
+    await this.#deps.activeUsers.assertMayRegister([]);
     this.#deps.limits.check("rc_registration", clientIp);
     const userId = this.#parseNewName(randomString(GENERATED_LENGTH, LOWER_ALPHANUMERIC), { allowNumeric: true });
     const login = { deviceId: null, initialDeviceDisplayName, wantsRefreshToken, inhibitLogin: false };
@@ -232,7 +232,7 @@ export class Registration {
   async registerVouched(
     { localpart, displayName, emails, settle }: VouchedUser,
   ): Promise<UserId> {
-    await this.#deps.activeUsers.assertMayRegister(emails[0] ?? null);
+    await this.#deps.activeUsers.assertMayRegister(emails.slice(0, 1).map((address) => ({ medium: "email", address })));
     const userId = await this.assertAvailable(localpart);
     await this.#deps.db.transaction(async (tx) => {
       const displayname = displayName === null || displayName === "" ? {} : { displayname: displayName };
@@ -308,7 +308,7 @@ export class Registration {
     if (previous !== null) return await this.#logInAgain(previous, login);
     if (password === null) throw new MatrixError(400, "M_MISSING_PARAM", 'Missing parameter "password"');
     this.#deps.limits.check("rc_registration", clientIp);
-    await this.#deps.activeUsers.assertMayRegister(provenEmail(outcome.proofs)?.address ?? null);
+    await this.#deps.activeUsers.assertMayRegister(provenAddresses(outcome.proofs));
     const isGuest = guestAccessToken !== null;
     const localpart = username ?? randomString(GENERATED_LENGTH, LOWER_ALPHANUMERIC);
     const userId = isGuest ? await this.#guestOf(params) : await this.assertAvailable(localpart);
@@ -340,8 +340,7 @@ export class Registration {
   /** Keeps what was proven on the way: an address, agreement to terms. */
   async #settleProofs(tx: Tx, { userId, proofs }: { userId: UserId; proofs: UiaOutcome["proofs"] }): Promise<void> {
     const { threepids, onTermsAccepted } = this.#deps;
-    const email = provenEmail(proofs);
-    if (email !== null) await threepids.giveToNewUser(tx, { userId, ...email });
+    for (const proven of provenAddresses(proofs)) await threepids.giveToNewUser(tx, { userId, ...proven });
     const version = proofs["m.login.terms"];
     if (typeof version === "string") await onTermsAccepted(tx, { userId, version });
   }

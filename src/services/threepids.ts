@@ -1,5 +1,5 @@
 /**
- * The e-mail addresses of accounts, and where they are published. Spec: client-server API, "Adding Account Administrative
+ * The e-mail addresses and phone numbers of accounts, and where they are published. Spec: client-server API, "Adding Account Administrative
  * Contact Information".
  */
 import { IdentityServerError, type IdentityServers } from "../federation/identity_servers.ts";
@@ -13,10 +13,11 @@ import { deleteThreepid, insertThreepid, selectThreepids } from "../storage/user
 import {
   type EmailValidations,
   parseEmail,
-  type ProvenEmail,
+  type ProvenAddress,
   type ThreepidCreds,
   threepidInUse,
 } from "./email_validations.ts";
+import type { PhoneValidations } from "./phone_validations.ts";
 import { isEmailAddress, type ThreepidRules } from "./threepid_rules.ts";
 
 /** What the service is built from. */
@@ -24,6 +25,7 @@ export interface ThreepidsDeps {
   readonly db: Database;
   readonly clock: Clock;
   readonly validations: EmailValidations;
+  readonly phones: PhoneValidations;
   readonly rules: ThreepidRules;
   readonly identityServers: Pick<IdentityServers, "bind" | "unbind">;
   readonly signer: Signer;
@@ -59,19 +61,20 @@ export class Threepids {
 
   /** Adds the address that a session has proven. Throws 400 when it has proven none, or another user has it. */
   async add(userId: UserId, creds: ThreepidCreds): Promise<void> {
-    const { rules, validations, db } = this.#deps;
+    const { rules, validations, phones, db } = this.#deps;
     rules.assertMayChange();
-    const proven = await validations.proven(creds, "add");
+    // Which kind of address it is, only its session says.
+    const proven = await validations.proven(creds, "add") ?? await phones.proven(creds, "add");
     if (proven === null) {
       throw new MatrixError(400, "M_THREEPID_AUTH_FAILED", "The address has not been validated by this session");
     }
-    rules.assertAllowed("email", proven.address);
+    rules.assertAllowed(proven.medium, proven.address);
     await db.transaction((tx) => this.#give(tx, { userId, proven, isNewUser: false }));
   }
 
   /** Gives an account that is being made the address that was proven on the way. Throws 400 when it is taken. */
-  async giveToNewUser(tx: Tx, { userId, ...proven }: ProvenEmail & { userId: UserId }): Promise<void> {
-    this.#deps.rules.assertAllowed("email", proven.address);
+  async giveToNewUser(tx: Tx, { userId, ...proven }: ProvenAddress & { userId: UserId }): Promise<void> {
+    this.#deps.rules.assertAllowed(proven.medium, proven.address);
     await this.#give(tx, { userId, proven, isNewUser: true });
   }
 
@@ -125,13 +128,19 @@ export class Threepids {
 
   async #give(
     tx: Tx,
-    { userId, proven, isNewUser }: { userId: UserId; proven: ProvenEmail; isNewUser: boolean },
+    { userId, proven, isNewUser }: { userId: UserId; proven: ProvenAddress; isNewUser: boolean },
   ): Promise<void> {
-    const { address, validatedTs, sessionId } = proven;
+    const { medium, address, validatedTs } = proven;
     const addedTs = this.#deps.clock.now();
-    if (!await insertThreepid(tx, { userId, medium: "email", address, validatedTs, addedTs })) throw threepidInUse();
-    await this.#deps.validations.consume(tx, sessionId);
-    await this.#deps.onChange(tx, { kind: "added", userId, address, isNewUser });
+    if (!await insertThreepid(tx, { userId, medium, address, validatedTs, addedTs })) throw threepidInUse();
+    await this.consume(tx, proven);
+    if (medium === "email") await this.#deps.onChange(tx, { kind: "added", userId, address, isNewUser });
+  }
+
+  /** Ends the session of a proof that was used. */
+  async consume(tx: Tx, { medium, sessionId }: Pick<ProvenAddress, "medium" | "sessionId">): Promise<void> {
+    const { validations, phones } = this.#deps;
+    await (medium === "email" ? validations : phones).consume(tx, sessionId);
   }
 
   /** Removes one of a user's addresses, and has it published no more; nothing happens when it is not theirs. */

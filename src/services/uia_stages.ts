@@ -10,7 +10,8 @@ import {
 } from "../storage/registration_tokens.ts";
 import type { Captcha } from "./captcha.ts";
 import type { Credentials } from "./credentials.ts";
-import type { EmailValidations, ProvenEmail } from "./email_validations.ts";
+import type { EmailValidations, ProvenAddress } from "./email_validations.ts";
+import type { PhoneValidations } from "./phone_validations.ts";
 import type { Stage, StageCheck, Verdict } from "./uia.ts";
 
 /** What the stages are built from. */
@@ -19,6 +20,7 @@ export interface StageDeps {
   readonly clock: Clock;
   readonly credentials: Credentials;
   readonly validations: EmailValidations;
+  readonly phones: PhoneValidations;
   /** Null where there are none. */
   readonly captcha: Captcha | null;
   /** Null where users need not agree to terms. */
@@ -38,7 +40,8 @@ export interface TermsPolicy {
 export function uiaStages(deps: StageDeps): Readonly<Record<Stage, StageCheck>> {
   return {
     "m.login.dummy": { verify: () => Promise.resolve({ passed: true, proof: true }) },
-    "m.login.email.identity": emailStage(deps),
+    "m.login.email.identity": addressStage(deps.validations),
+    ...(deps.phones.isEnabled ? { "m.login.msisdn": addressStage(deps.phones) } : {}),
     "m.login.password": passwordStage(deps),
     ...(deps.captcha === null ? {} : { "m.login.recaptcha": captchaStage(deps.captcha) }),
     "m.login.registration_token": registrationTokenStage(deps),
@@ -75,15 +78,25 @@ function hasIdentifier(auth: JsonObject): boolean {
 /** The action of registrations, whose addresses are proven for just that; see `EmailValidations`. */
 export const REGISTER_ACTION = "POST /register";
 
-/** Returns the address that the stage for e-mail has proven, or null. */
-export function provenEmail(proofs: Readonly<Record<Stage, JsonValue>>): ProvenEmail | null {
-  const proof = proofs["m.login.email.identity"];
-  if (!isJsonObject(proof)) return null;
-  const { sessionId, address, validatedTs } = proof;
-  return { sessionId: String(sessionId), address: String(address), validatedTs: Number(validatedTs) };
+/** The stages that prove addresses. */
+const ADDRESS_STAGES = { email: "m.login.email.identity", msisdn: "m.login.msisdn" } as const;
+
+/** Returns the addresses that stages have proven. */
+export function provenAddresses(proofs: Readonly<Record<Stage, JsonValue>>): ProvenAddress[] {
+  const proven: ProvenAddress[] = [];
+  for (const medium of ["email", "msisdn"] as const) {
+    const proof = proofs[ADDRESS_STAGES[medium]];
+    if (!isJsonObject(proof)) continue;
+    const { sessionId, address, validatedTs } = proof;
+    proven.push({
+      ...{ medium, sessionId: String(sessionId), address: String(address) },
+      validatedTs: Number(validatedTs),
+    });
+  }
+  return proven;
 }
 
-function emailStage({ validations }: StageDeps): StageCheck {
+function addressStage(validations: Pick<EmailValidations, "proven">): StageCheck {
   return {
     async verify(auth, { action }) {
       // The second name is from before the specification; clients still send it.
@@ -96,7 +109,7 @@ function emailStage({ validations }: StageDeps): StageCheck {
       const purpose = action === REGISTER_ACTION ? "register" : "reset";
       const proven = await validations.proven({ sid, clientSecret }, purpose);
       if (proven !== null) return { passed: true, proof: { ...proven } };
-      return { passed: false, errcode: "M_UNAUTHORIZED", error: "The e-mail address has not been validated yet" };
+      return { passed: false, errcode: "M_UNAUTHORIZED", error: "The address has not been validated yet" };
     },
   };
 }

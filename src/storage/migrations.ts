@@ -39,6 +39,7 @@ import historyPurge from "../../migrations/0044_history_purge.sql" with { type: 
 import mediaQuarantine from "../../migrations/0047_media_quarantine.sql" with { type: "text" };
 import userOverrides from "../../migrations/0048_user_overrides.sql" with { type: "text" };
 import profileChanges from "../../migrations/0049_profile_changes.sql" with { type: "text" };
+import phoneValidations from "../../migrations/0050_phone_validations.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
 /** One step of the schema. */
@@ -83,4 +84,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0047_media_quarantine", text: mediaQuarantine },
   { name: "0048_user_overrides", text: userOverrides },
   { name: "0049_profile_changes", text: profileChanges },
+  { name: "0050_phone_validations", text: phoneValidations },
 ];

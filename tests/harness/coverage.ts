@@ -9,7 +9,6 @@ import { exchangeChecks } from "./client.ts";
 import { findOperation, type Operation, OPERATIONS } from "./openapi.ts";
 
 const NO_POLICY_SERVER = "this is no policy server";
-const NO_TEXTS = "no text messages are sent";
 
 type Kind = "a success" | "a request without a token" | "a refusal with 403 or 404" | "a refusal with 400";
 
@@ -17,20 +16,11 @@ type Kind = "a success" | "a request without a token" | "a refusal with 403 or 4
 const GAPS: Readonly<Record<string, Partial<Record<Kind, string>>>> = {
   "GET /.well-known/matrix/policy_server": { "a success": NO_POLICY_SERVER },
   "GET /_matrix/client/v3/login": { "a refusal with 403 or 404": "there always is a way to log in" },
-  "POST /_matrix/client/v3/account/3pid/msisdn/requestToken": {
-    "a success": NO_TEXTS,
-    "a refusal with 403 or 404": NO_TEXTS,
-  },
   "POST /_matrix/client/v3/account/password/email/requestToken": {
     "a refusal with 403 or 404": "whoever has an address may reset the password with it, whatever is allowed by now",
   },
   "POST /_matrix/client/v3/account/password/msisdn/requestToken": {
-    "a success": NO_TEXTS,
-    "a refusal with 403 or 404": NO_TEXTS,
-  },
-  "POST /_matrix/client/v3/register/msisdn/requestToken": {
-    "a success": NO_TEXTS,
-    "a refusal with 403 or 404": NO_TEXTS,
+    "a refusal with 403 or 404": "whoever has a number may reset the password with it, whatever is allowed by now",
   },
 };
 

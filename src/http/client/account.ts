@@ -8,7 +8,8 @@ import { forbidden, missingToken } from "../../protocol/errors.ts";
 import type { Accounts } from "../../services/accounts.ts";
 import type { LoginOptions } from "../../services/login.ts";
 import type { Uia, UiaOutcome } from "../../services/uia.ts";
-import { provenEmail } from "../../services/uia_stages.ts";
+import { provenAddresses } from "../../services/uia_stages.ts";
+import type { ProvenAddress } from "../../services/email_validations.ts";
 import { type App, client, type Ctx, type Guard, requester, sessionOf } from "../app.ts";
 import { type Auth, tokenOf } from "../middleware/auth.ts";
 import { checkJson, readJsonObject } from "../middleware/body.ts";
@@ -24,7 +25,8 @@ export interface AccountRoutesDeps {
   /** Whether the server sends mail, so that a password can be reset. */
   readonly hasEmail: boolean;
   /** Ends the proof of an address, so that it resets one password only. */
-  readonly consumeProof: (sessionId: string) => Promise<void>;
+  readonly hasPhones: boolean;
+  readonly consumeProof: (proven: ProvenAddress) => Promise<void>;
   /** Whether another server has the accounts, their passwords among them. */
   readonly isDelegated: boolean;
 }
@@ -46,13 +48,14 @@ export function accountRoutes(app: App, deps: AccountRoutesDeps): void {
     .post("/account/deactivate", auth.user(), (c) => deactivate(c, deps));
 }
 
-/** Users of the account; where mail is sent, also whoever proves to have its e-mail address. */
-function userOrOwner({ auth, hasEmail }: AccountRoutesDeps): Guard {
+/** Users of the account; where addresses are validated, also whoever proves to have one of the account's. */
+function userOrOwner({ auth, hasEmail, hasPhones }: AccountRoutesDeps): Guard {
   const user = auth.user();
-  return (c) => hasEmail && tokenOf(c) === null ? undefined : user(c);
+  return (c) => (hasEmail || hasPhones) && tokenOf(c) === null ? undefined : user(c);
 }
 
-async function changePassword(c: Ctx, { accounts, uia, options, consumeProof }: AccountRoutesDeps): Promise<Response> {
+async function changePassword(c: Ctx, deps: AccountRoutesDeps): Promise<Response> {
+  const { accounts, uia, options, consumeProof } = deps;
   const { enabled, localdbEnabled } = options.passwordConfig;
   if (enabled === false || !localdbEnabled) throw forbidden("Password change is disabled");
   const body = await readJsonObject(c);
@@ -61,15 +64,18 @@ async function changePassword(c: Ctx, { accounts, uia, options, consumeProof }: 
   const change = async (outcome: UiaOutcome): Promise<Response> => {
     const { new_password: password, logout_devices: logoutDevices = true } = checkJson(PasswordBody, outcome.body);
     const session = sessionOf(c);
-    const email = provenEmail(outcome.proofs);
-    if (session === null && email === null) throw missingToken();
-    const userId = session?.requester.userId ?? await accounts.requireEmailOwner(email?.address ?? "");
+    const [proven] = provenAddresses(outcome.proofs);
+    const userId = session?.requester.userId ?? (proven && await accounts.requireOwner(proven));
+    if (userId === undefined) throw missingToken();
     await accounts.setPassword({ userId, password, logoutDevices, keep: session?.requester.deviceId ?? null });
-    if (email !== null) await consumeProof(email.sessionId);
+    if (proven !== undefined) await consumeProof(proven);
     return json({});
   };
   if (sessionOf(c) !== null) return await requirePassword(c, { uia, body, conditions, work: change });
-  const flows = [["m.login.email.identity"]];
+  const flows = [
+    ...(deps.hasEmail ? [["m.login.email.identity"]] : []),
+    ...(deps.hasPhones ? [["m.login.msisdn"]] : []),
+  ];
   return await uia.require({ ...conditions, flows, session: null, body, clientIp: c.env.clientIp }, change);
 }
 

@@ -27,7 +27,8 @@ export interface CapabilityOptions {
   readonly enable3pidChanges: boolean;
   readonly forgetRoomsOnLeave: boolean;
   /** Addresses cannot be validated where the server sends no e-mail. */
-  readonly hasEmail: boolean;
+  /** Whether any kind of address can be validated. */
+  readonly mayAddAddresses: boolean;
 }
 
 /** Registers the endpoint. */
@@ -53,7 +54,7 @@ function capabilitiesOf({ options, roomVersions, defaultRoomVersion }: Capabilit
     "m.set_displayname": { enabled: enableSetDisplayname },
     "m.set_avatar_url": { enabled: enableSetAvatarUrl },
     "m.profile_fields": fixed.length === 0 ? { enabled: true } : { enabled: true, disallowed: fixed },
-    "m.3pid_changes": { enabled: options.hasEmail && options.enable3pidChanges },
+    "m.3pid_changes": { enabled: options.mayAddAddresses && options.enable3pidChanges },
     "m.forget_forced_upon_leave": { enabled: options.forgetRoomsOnLeave },
     ...(options.maxEventDelayMs === null
       ? {}

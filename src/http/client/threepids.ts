@@ -3,12 +3,14 @@
  *   GET  /_matrix/client/v3/account/3pid
  *   POST /_matrix/client/v3/account/3pid, /account/3pid/{add,bind,delete,unbind}
  *   POST /_matrix/client/v3/{register,account/3pid,account/password}/{email,msisdn}/requestToken
+ *   POST /_matrix/client/unstable/add_threepid/msisdn/submit_token
  */
 import { z } from "zod";
 import { MatrixError } from "../../protocol/errors.ts";
 import { isStorable } from "../../protocol/ids.ts";
 import type { Accounts } from "../../services/accounts.ts";
 import type { EmailValidations } from "../../services/email_validations.ts";
+import type { PhoneValidations } from "../../services/phone_validations.ts";
 import type { Registration } from "../../services/registration.ts";
 import type { Threepids } from "../../services/threepids.ts";
 import type { Uia } from "../../services/uia.ts";
@@ -25,6 +27,7 @@ export interface ThreepidRoutesDeps {
   readonly accounts: Accounts;
   readonly threepids: Threepids;
   readonly validations: EmailValidations;
+  readonly phones: PhoneValidations;
   readonly registration: Registration;
   readonly uia: Uia;
   /** Whether another server has the accounts with their addresses. */
@@ -37,13 +40,15 @@ const AddressBody = z.looseObject({ medium: text, address: text, id_server: text
 const CredsBody = z.looseObject({ sid: text, client_secret: text });
 const OldAddBody = z.looseObject({ three_pid_creds: CredsBody.optional(), threePidCreds: CredsBody.optional() });
 const BindBody = z.looseObject({ ...CredsBody.shape, id_server: text, id_access_token: z.string().max(4_096) });
-const TokenBody = z.looseObject({
-  email: text,
+const tokenRequest = {
   client_secret: text,
   // Some clients send it as text.
   send_attempt: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
   next_link: z.string().max(4_096).nullish(),
-});
+};
+const TokenBody = z.looseObject({ ...tokenRequest, email: text });
+const PhoneTokenBody = z.looseObject({ ...tokenRequest, country: text, phone_number: text });
+const SubmitBody = z.looseObject({ ...CredsBody.shape, token: text });
 
 /** Registers the endpoints. */
 export function threepidRoutes(app: App, deps: ThreepidRoutesDeps): void {
@@ -109,7 +114,7 @@ async function add(c: Ctx, { uia, threepids }: ThreepidRoutesDeps): Promise<Resp
   });
 }
 
-function tokenRoutes(app: App, { validations, registration }: ThreepidRoutesDeps): void {
+function tokenRoutes(app: App, { validations, phones, registration }: ThreepidRoutesDeps): void {
   const sendMail = (purpose: ValidationPurpose) => async (c: Ctx): Promise<Response> => {
     const body = await readJsonObject(c);
     if (!validations.isEnabled) throw unsupportedMedium("This server does not send e-mail");
@@ -118,17 +123,27 @@ function tokenRoutes(app: App, { validations, registration }: ThreepidRoutesDeps
     const request = { purpose, email, clientSecret, sendAttempt, nextLink: next_link ?? null };
     return json({ sid: await validations.request({ ...request, clientIp: c.env.clientIp }) });
   };
-  const refusePhone = async (c: Ctx): Promise<Response> => {
-    await readJsonObject(c);
-    throw unsupportedMedium("This server does not send text messages");
+  const sendText = (purpose: ValidationPurpose) => async (c: Ctx): Promise<Response> => {
+    const body = await readJsonObject(c);
+    if (!phones.isEnabled) throw unsupportedMedium("This server does not validate phone numbers");
+    const { country, phone_number: phoneNumber, ...request } = checkJson(PhoneTokenBody, body);
+    if (purpose === "register") registration.assertEnabled();
+    const { client_secret: clientSecret, send_attempt: sendAttempt } = request;
+    const nextLink = validations.checkNextLink(request.next_link ?? null);
+    const asked = { purpose, country, phoneNumber, clientSecret, sendAttempt, nextLink };
+    return json(await phones.request({ ...asked, clientIp: c.env.clientIp }));
   };
   client(app)
     .post("/register/email/requestToken", sendMail("register"))
     .post("/account/3pid/email/requestToken", sendMail("add"))
     .post("/account/password/email/requestToken", sendMail("reset"))
-    .post("/register/msisdn/requestToken", refusePhone)
-    .post("/account/3pid/msisdn/requestToken", refusePhone)
-    .post("/account/password/msisdn/requestToken", refusePhone);
+    .post("/register/msisdn/requestToken", sendText("register"))
+    .post("/account/3pid/msisdn/requestToken", sendText("add"))
+    .post("/account/password/msisdn/requestToken", sendText("reset"));
+  client(app, ["unstable"]).post("/add_threepid/msisdn/submit_token", async (c) => {
+    const { sid, client_secret: clientSecret, token } = await readJson(c, SubmitBody);
+    return json({ success: await phones.submit({ sid, clientSecret, token }) });
+  });
 }
 
 function unsupportedMedium(message: string): MatrixError {
