@@ -5,7 +5,6 @@ import {
   integer,
   list,
   noEffect,
-  notYet,
   nullable,
   object,
   option,
@@ -52,7 +51,11 @@ const KEY_SERVER = {
 /** The table of the section "API Configuration". */
 export const API_OPTIONS = {
   room_prejoin_state: option(object(PREJOIN_STATE), {}, works("What people see of a room before they join.")),
-  track_puppeted_user_ips: option(boolean, false, notYet("Keep addresses of administrators who act as a user.")),
+  track_puppeted_user_ips: option(
+    boolean,
+    false,
+    works("Where an administrator acts as a user, note the address for the user too, not for the administrator alone."),
+  ),
   app_service_config_files: option(
     list(string),
     [],

@@ -59,7 +59,7 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
   const introspect = core.mas === null ? null : core.mas.introspect.bind(core.mas);
   const tokens = new Tokens({ db, clock, lifetimes: sessions, introspect });
   const appservices = new Appservices({ db, serverName, tokens, registrations: core.appserviceRegistrations });
-  const lastSeen = new LastSeen({ db, clock });
+  const lastSeen = new LastSeen({ db, clock, tracksPuppetedUsers: config.api.trackPuppetedUserIps });
   const devices = new Devices({ db, clock, tokens, onChange: hooks.onDeviceChange });
   const verified = buildRegistration(core, { hooks, credentials, devices, tokens, limits, appservices });
   const { registration } = verified;

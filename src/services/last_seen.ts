@@ -4,6 +4,7 @@
  * A crash loses at most one interval of it, which nobody is told was kept.
  */
 import type { Clock } from "../lib/clock.ts";
+import type { DeviceId } from "../protocol/ids.ts";
 import type { Database } from "../storage/database.ts";
 import { deleteOldSightings, type Sighting, writeSightings } from "../storage/devices.ts";
 import type { Session } from "./tokens.ts";
@@ -13,15 +14,26 @@ const MAX_USER_AGENT_LENGTH = 512;
 const GRANULARITY_MS = 120_000;
 const MAX_PENDING = 10_000;
 const MAX_RECENT = 20_000;
+/** An administrator who acts as a user has no device. */
+const NO_DEVICE = "" as DeviceId;
 
 /** Notes sightings. */
 export class LastSeen {
   readonly #db: Database;
   readonly #clock: Clock;
   readonly #recent = new Map<string, { ip: string; at: number }>();
+  readonly #tracksPuppetedUsers: boolean;
   #pending: Sighting[] = [];
 
-  constructor({ db, clock }: { db: Database; clock: Clock }) {
+  constructor(
+    { db, clock, tracksPuppetedUsers = false }: {
+      db: Database;
+      clock: Clock;
+      /** Whether users are seen where an administrator acts as them: `track_puppeted_user_ips`. */
+      tracksPuppetedUsers?: boolean;
+    },
+  ) {
+    this.#tracksPuppetedUsers = tracksPuppetedUsers;
     this.#db = db;
     this.#clock = clock;
   }
@@ -37,9 +49,12 @@ export class LastSeen {
     const { userId, deviceId } = session.requester;
     if (this.#recent.size >= MAX_RECENT) this.#recent.clear();
     this.#recent.set(session.tokenHash, { ip, at: this.#clock.monotonic() });
-    if (deviceId === null || this.#pending.length >= MAX_PENDING) return;
-    const agent = userAgent.slice(0, MAX_USER_AGENT_LENGTH);
-    this.#pending.push({ userId, deviceId, ip, userAgent: agent, seenTs: this.#clock.now() });
+    if (this.#pending.length >= MAX_PENDING) return;
+    const seen = { ip, userAgent: userAgent.slice(0, MAX_USER_AGENT_LENGTH), seenTs: this.#clock.now() };
+    const puppetedBy = session.puppetedBy ?? null;
+    if (puppetedBy !== null) this.#pending.push({ ...seen, userId: puppetedBy, deviceId: NO_DEVICE });
+    const isNoted = puppetedBy === null ? deviceId !== null : this.#tracksPuppetedUsers;
+    if (isNoted) this.#pending.push({ ...seen, userId, deviceId: deviceId ?? NO_DEVICE });
   }
 
   /** Writes what was noted; called every few seconds and at shutdown. */

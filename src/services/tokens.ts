@@ -46,6 +46,8 @@ export interface Session {
   readonly isLocked: boolean;
   /** A suspended account reads, and sends nothing. */
   readonly isSuspended: boolean;
+  /** The administrator who acts as the user. */
+  readonly puppetedBy?: UserId | null;
 }
 
 /** Lifetimes in milliseconds by Synapse's options; null is for ever. */
@@ -268,6 +270,7 @@ export class Tokens {
       expiresTs: found.expiresTs,
       isLocked: found.isLocked,
       isSuspended: found.isSuspended,
+      puppetedBy: found.puppetedBy,
     };
     if (generation === this.#generation) this.#sessions.set(accessToken, session);
     return session;

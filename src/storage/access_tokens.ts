@@ -15,6 +15,8 @@ export interface AccessTokenUser {
   readonly isLocked: boolean;
   readonly isSuspended: boolean;
   readonly isShadowBanned: boolean;
+  /** The administrator who acts as the user with it. */
+  readonly puppetedBy: UserId | null;
 }
 
 interface AccessTokenUserRow {
@@ -28,6 +30,7 @@ interface AccessTokenUserRow {
   is_locked: boolean;
   is_suspended: boolean;
   is_shadow_banned: boolean;
+  puppeted_by: string | null;
 }
 
 /** A new access token. */
@@ -58,7 +61,7 @@ export interface RefreshToken {
 export async function selectAccessToken(db: Db, tokenHash: string): Promise<AccessTokenUser | null> {
   const row = await db.get<AccessTokenUserRow>(sql`
     SELECT t.user_id, t.device_id, t.expires_ts, t.refresh_hash, t.is_used, u.is_guest, u.is_admin, u.is_locked,
-      u.is_suspended, u.is_shadow_banned
+      u.is_suspended, u.is_shadow_banned, t.puppeted_by
     FROM access_tokens t
     JOIN users u ON u.user_id = t.user_id
     WHERE t.token_hash = ${tokenHash} AND NOT u.is_deactivated`);
@@ -74,6 +77,7 @@ export async function selectAccessToken(db: Db, tokenHash: string): Promise<Acce
     isLocked: row.is_locked,
     isSuspended: row.is_suspended,
     isShadowBanned: row.is_shadow_banned,
+    puppetedBy: row.puppeted_by as UserId | null,
   };
 }
 

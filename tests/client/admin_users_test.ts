@@ -242,3 +242,23 @@ testEachServer("administrators list, name, make and remove devices", async (data
   const wrong = { body: { devices: "all" }, status: 400, errcode: "M_BAD_JSON" };
   await admin.fails("POST", `${USERS}/${alice.userId}/delete_devices`, wrong);
 });
+
+testEachServer("who acts as a user is seen there; the user only where the operator wants that", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const admin = await hs.registerAdmin("root");
+  const [alice] = await hs.register("alice");
+  const agentsOf = async (userId: string) => {
+    const { devices } = await hs.again(admin).get(`${ADMIN}/v1/whois/${userId}`);
+    const connections: Json[] = devices[""]?.sessions[0].connections ?? [];
+    return connections.map(({ user_agent: agent }) => agent);
+  };
+  const actAsAlice = async (agent: string) => {
+    const { access_token: token } = await hs.again(admin).post(`${ADMIN}/v1/users/${alice.userId}/login`);
+    await hs.anyone.ok("GET", "/account/whoami", { token, headers: { "user-agent": agent } });
+  };
+  await actAsAlice("first");
+  assert.deepEqual([await agentsOf(admin.userId), await agentsOf(alice.userId)], [["first"], []]);
+  await hs.restart({ track_puppeted_user_ips: true });
+  await actAsAlice("second");
+  assert.deepEqual([await agentsOf(admin.userId), await agentsOf(alice.userId)], [["second"], ["second"]]);
+});
