@@ -9,8 +9,10 @@ import { getLogger } from "../lib/log.ts";
 import { requester } from "../http/app.ts";
 import { Mas } from "../services/mas.ts";
 import { MasAccounts } from "../services/mas_accounts.ts";
+import type { UserId } from "../protocol/ids.ts";
 import { UiaRequired } from "../services/uia.ts";
 import { deleteCrossSigningReset, selectMayReset } from "../storage/cross_signing_resets.ts";
+import type { Database } from "../storage/database.ts";
 import type { Parts } from "./parts.ts";
 
 /** Builds what asks the service; null where this server has the accounts itself. */
@@ -51,6 +53,14 @@ export async function withResetAllowed(
       msg: `To reset your end-to-end encryption cross-signing identity, you first need to approve it at ${url}`,
     });
   }
+  return await usingReset(db, { userId, work });
+}
+
+/** Replaces keys as somebody who was allowed to, which holds for one time. */
+export async function usingReset(
+  db: Database,
+  { userId, work }: { userId: UserId; work: () => Promise<Response> },
+): Promise<Response> {
   const response = await work();
   await db.transaction((tx) => deleteCrossSigningReset(tx, userId));
   return response;

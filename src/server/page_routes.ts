@@ -1,7 +1,6 @@
 /** Registers the pages that people see in a browser. */
 import { accountValidityRoutes } from "../http/client/account_validity.ts";
 import type { Auth } from "../http/middleware/auth.ts";
-import type { UserId } from "../protocol/ids.ts";
 import type { App } from "../http/app.ts";
 import { authFallbackRoutes } from "../http/pages/auth_fallback.ts";
 import { casRoutes } from "../http/pages/cas.ts";
@@ -35,10 +34,7 @@ export function pageRoutes(
   authFallbackRoutes(app, { mas, pages, sso, log, ...accounts });
   ssoPageRoutes(app, { ...parts, page: { pages, sso, log, publicBaseurl: core.config.publicBaseurl } });
   const { validity } = accounts;
-  if (validity !== null) {
-    const hasAccount = async (userId: UserId) => await accounts.accounts.find(userId) !== null;
-    accountValidityRoutes(app, { auth, pages, validity, hasAccount });
-  }
+  if (validity !== null) accountValidityRoutes(app, { auth, pages, validity });
   if (consent !== null) consentRoutes(app, { pages, consent });
   if (mas !== null) return;
   const { serverName, publicBaseurl } = core.config;

@@ -28,7 +28,7 @@ import { toDeviceRoutes } from "../http/client/to_device.ts";
 import { versionRoutes } from "../http/client/versions.ts";
 import { adminRegisterRoutes } from "../http/admin/register.ts";
 import { serverNoticeRoutes } from "../http/admin/server_notices.ts";
-import { type App, createApp } from "../http/app.ts";
+import { type App, createApp, requester } from "../http/app.ts";
 import { healthRoutes } from "../http/health.ts";
 import { metricsRoutes } from "../http/metrics.ts";
 import { Auth } from "../http/middleware/auth.ts";
@@ -43,12 +43,13 @@ import { addFederationExchangeRoutes } from "./federation_exchange.ts";
 import { addFederationRoomRoutes } from "./federation_rooms.ts";
 import { addFederationRoutes } from "./federation.ts";
 import type { Parts } from "./parts.ts";
-import { addMasRoutes, withResetAllowed } from "./mas.ts";
+import { addMasRoutes, usingReset, withResetAllowed } from "./mas.ts";
 import { configuredFeatures } from "./features.ts";
 import { pageRoutes } from "./page_routes.ts";
 import { rendezvousParts } from "./rendezvous.ts";
 import { socialRoutes } from "./social_routes.ts";
 import { redactRelated } from "../services/related_redactions.ts";
+import { selectMayReset } from "../storage/cross_signing_resets.ts";
 import { parseSyncToken } from "../streams/tokens.ts";
 
 /** The guards that routes share. */
@@ -222,10 +223,14 @@ function encryptionParts(
   keyRoutes(app, {
     ...{ auth, limits, deviceKeys, crossSigning, deviceLists, isLocal: core.isLocal },
     remoteDevices: exchange.remoteDevices,
-    withUserAuth: (c, body, action) => {
-      if (core.mas !== null) return withResetAllowed(c, { core, work: action });
+    withUserAuth: async (c, body, action) => {
+      if (core.mas !== null) return await withResetAllowed(c, { core, work: action });
+      const { userId } = requester(c);
+      if (await selectMayReset(core.db, { userId, now: core.clock.now() })) {
+        return await usingReset(core.db, { userId, work: action });
+      }
       const conditions = { action: "POST /keys/device_signing/upload", allowRecent: true };
-      return requirePassword(c, { uia, body, conditions, work: action });
+      return await requirePassword(c, { uia, body, conditions, work: action });
     },
     rangeBetween: (from, to) => {
       const [start, end] = [parseSyncToken(from), parseSyncToken(to)];

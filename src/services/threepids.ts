@@ -9,7 +9,7 @@ import type { UserId } from "../protocol/ids.ts";
 import type { Signer } from "../protocol/signatures.ts";
 import type { Database, Tx } from "../storage/database.ts";
 import { deleteThreepidBinding, insertThreepidBinding, selectThreepidBindings } from "../storage/threepid_bindings.ts";
-import { deleteThreepid, insertThreepid, selectThreepids } from "../storage/users.ts";
+import { deleteThreepid, insertThreepid, selectThreepidOwner, selectThreepids } from "../storage/users.ts";
 import {
   type EmailValidations,
   parseEmail,
@@ -104,11 +104,25 @@ export class Threepids {
     });
   }
 
+  /** Throws 400 where one of the addresses is none, or another user has it. */
+  async assertFree(userId: UserId, addresses: readonly Address[]): Promise<void> {
+    for (const address of addresses.map(normalized)) {
+      const owner = await selectThreepidOwner(this.#deps.db, address);
+      if (owner !== null && owner !== userId) throw threepidInUse();
+    }
+  }
+
   /** Makes these a user's addresses, all of them and no others, at the word of an administrator. */
-  async replaceAll(userId: UserId, addresses: readonly Address[]): Promise<void> {
+  async replaceAll(
+    userId: UserId,
+    { addresses, isNewUser }: { addresses: readonly Address[]; isNewUser: boolean },
+  ): Promise<void> {
     const { db, clock, onChange } = this.#deps;
     const wanted = addresses.map(normalized);
     const isSame = (one: Address) => (other: Address) => one.medium === other.medium && one.address === other.address;
+    for (const { medium, address } of await selectThreepids(db, userId)) {
+      if (!wanted.some(isSame({ medium, address }))) await this.unbind(userId, { medium, address, idServer: null });
+    }
     await db.transaction(async (tx) => {
       const known = await selectThreepids(tx, userId);
       for (const { medium, address } of known) {
@@ -121,7 +135,7 @@ export class Threepids {
         if (known.some(isSame({ medium, address }))) continue;
         const row = { userId, medium, address, validatedTs: now, addedTs: now };
         if (!await insertThreepid(tx, row)) throw threepidInUse();
-        if (medium === "email") await onChange(tx, { kind: "added", userId, address, isNewUser: false });
+        if (medium === "email") await onChange(tx, { kind: "added", userId, address, isNewUser });
       }
     });
   }

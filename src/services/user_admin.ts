@@ -1,12 +1,20 @@
 /** What administrators do to accounts, as in Synapse's admin API. */
 import type { Clock } from "../lib/clock.ts";
-import { MatrixError, notFound } from "../protocol/errors.ts";
+import { forbidden, invalidParam, MatrixError, notFound } from "../protocol/errors.ts";
 import { localpartOf, type UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Requester } from "../rooms/types.ts";
 import { selectConsent } from "../storage/consents.ts";
+import { selectCrossSigningKeys } from "../storage/cross_signing.ts";
+import { upsertCrossSigningReset } from "../storage/cross_signing_resets.ts";
 import type { Database } from "../storage/database.ts";
-import { selectExternalIds } from "../storage/external_ids.ts";
+import {
+  deleteExternalIds,
+  type ExternalId,
+  insertExternalId,
+  selectExternalIds,
+  selectUserByExternalId,
+} from "../storage/external_ids.ts";
 import { selectProfile } from "../storage/profiles.ts";
 import { type ListedUser, selectLastSeen, selectUsersPage } from "../storage/user_listing.ts";
 import { selectUser, type User } from "../storage/users.ts";
@@ -36,6 +44,8 @@ export interface UserAdminDeps {
   readonly userTypes: readonly string[];
   /** Whether accounts may wait for approval (MSC3866), which is shown then. */
   readonly showsApproval: boolean;
+  /** Whether the accounts are those of the Matrix Authentication Service. */
+  readonly isDelegated: boolean;
 }
 
 /** A change of an account; what is not named stays. */
@@ -45,6 +55,8 @@ export interface UserChange {
   readonly displayname?: string | null;
   readonly avatarUrl?: string | null;
   readonly threepids?: readonly { readonly medium: string; readonly address: string }[];
+  /** Who the user is at identity providers: all of it. */
+  readonly externalIds?: readonly ExternalId[];
   readonly isAdmin?: boolean;
   readonly isDeactivated?: boolean;
   readonly isLocked?: boolean;
@@ -52,6 +64,8 @@ export interface UserChange {
   /** Null for none. */
   readonly userType?: string | null;
 }
+
+const KEY_REPLACEMENT_MS = 600_000;
 
 /** Administers accounts. */
 export class UserAdmin {
@@ -63,7 +77,10 @@ export class UserAdmin {
 
   /** Returns a page of accounts and how many there are. */
   async list(page: Parameters<typeof selectUsersPage>[1]): Promise<{ users: JsonObject[]; total: number }> {
-    const { db, lastSeen, showsApproval } = this.#deps;
+    const { db, lastSeen, showsApproval, isDelegated } = this.#deps;
+    if (isDelegated && page.filter.guests) {
+      throw invalidParam("The guests parameter is not supported when delegating to MAS.");
+    }
     await lastSeen.flush();
     const filter = showsApproval ? page.filter : { ...page.filter, onlyApproved: false };
     const { users, total } = await selectUsersPage(db, { ...page, filter });
@@ -110,12 +127,13 @@ export class UserAdmin {
   /** Changes an account, or makes it; returns whether it is new. */
   async put(requester: Requester, { userId, change }: { userId: UserId; change: UserChange }): Promise<boolean> {
     this.#assertLocal(userId, "This endpoint can only be used with local users");
-    this.#assertSound(change);
+    await this.#assertSound(userId, change);
     const user = await selectUser(this.#deps.db, userId);
+    const isNewUser = user === null;
     if (user === null) await this.#create(userId, change);
     else await this.#change(requester, { user, change });
-    await this.#finish(requester, { userId, change });
-    return user === null;
+    await this.#finish(requester, { userId, isNewUser, change });
+    return isNewUser;
   }
 
   /** Sets a user's password. */
@@ -149,6 +167,16 @@ export class UserAdmin {
     await this.#deps.accounts.setShadowBan(userId, isShadowBanned);
   }
 
+  /** Lets a user replace their cross-signing keys without proof for a while; returns until when. Throws 404. */
+  async allowKeyReplacement(userId: UserId): Promise<number> {
+    const { db, clock } = this.#deps;
+    const keys = await selectCrossSigningKeys(db, [userId]);
+    if (!keys.some(({ usage }) => usage === "master")) throw notFound("User has no master cross-signing key");
+    const untilTs = clock.now() + KEY_REPLACEMENT_MS;
+    await db.transaction((tx) => upsertCrossSigningReset(tx, { userId, untilTs }));
+    return untilTs;
+  }
+
   /** Makes a token by which an administrator acts as a user. */
   async logInAs(
     requester: Requester,
@@ -171,13 +199,23 @@ export class UserAdmin {
     if (!this.#deps.isLocal(userId)) throw badRequest(otherwise);
   }
 
-  #assertSound({ userType, isDeactivated, isLocked }: UserChange): void {
+  /** Refuses before anything has been changed. */
+  async #assertSound(
+    userId: UserId,
+    { userType, isDeactivated, isLocked, threepids, externalIds = [] }: UserChange,
+  ): Promise<void> {
     if (typeof userType === "string" && !this.#deps.userTypes.includes(userType)) throw badRequest("Invalid user type");
     if (isDeactivated && isLocked) throw badRequest("An user can't be deactivated and locked");
+    if (threepids !== undefined) await this.#deps.threepids.assertFree(userId, threepids);
+    for (const person of externalIds) {
+      const owner = await selectUserByExternalId(this.#deps.db, person);
+      if (owner !== null && owner !== userId) throw externalIdInUse();
+    }
   }
 
   async #create(userId: UserId, { password, displayname, isAdmin, userType }: UserChange): Promise<void> {
-    const { registration, credentials } = this.#deps;
+    const { registration, credentials, isDelegated } = this.#deps;
+    if (isDelegated) throw forbidden("The authentication service has the accounts: create the user there");
     await registration.createUser({
       localpart: localpartOf(userId),
       passwordHash: password === undefined ? null : await credentials.hashNew(password),
@@ -207,15 +245,34 @@ export class UserAdmin {
   }
 
   /** What is the same for new accounts and others. */
-  async #finish(requester: Requester, { userId, change }: { userId: UserId; change: UserChange }): Promise<void> {
+  async #finish(
+    requester: Requester,
+    { userId, isNewUser, change }: { userId: UserId; isNewUser: boolean; change: UserChange },
+  ): Promise<void> {
     const { accounts, profiles, threepids, showsApproval } = this.#deps;
-    if (change.threepids !== undefined) await threepids.replaceAll(userId, change.threepids);
+    if (change.threepids !== undefined) {
+      await threepids.replaceAll(userId, { addresses: change.threepids, isNewUser });
+    }
+    if (change.externalIds !== undefined) await this.#replaceExternalIds(userId, change.externalIds);
     if (change.avatarUrl !== undefined) {
       await profiles.setField({ requester, userId, key: "avatar_url", value: change.avatarUrl ?? undefined });
     }
     if (change.isLocked !== undefined) await accounts.setFlags(userId, { isLocked: change.isLocked });
     if (change.isApproved !== undefined && showsApproval) await accounts.setApproved(userId, change.isApproved);
   }
+
+  async #replaceExternalIds(userId: UserId, externalIds: readonly ExternalId[]): Promise<void> {
+    await this.#deps.db.transaction(async (tx) => {
+      await deleteExternalIds(tx, userId);
+      for (const person of externalIds) {
+        if (!await insertExternalId(tx, { ...person, userId })) throw externalIdInUse();
+      }
+    });
+  }
+}
+
+function externalIdInUse(): MatrixError {
+  return new MatrixError(409, "M_UNKNOWN", "External id is already in use.");
 }
 
 function badRequest(message: string): MatrixError {

@@ -119,6 +119,25 @@ export async function selectLastSeen(db: Db, userId: UserId): Promise<number | n
   return row?.ts ?? null;
 }
 
+/** A user as a search finds them. */
+export type FoundUser = Pick<ListedUser, "userId" | "isGuest" | "isAdmin" | "userType">;
+
+/** Returns users a part of whose id this is, by id. */
+export async function selectUsersByPart(
+  db: Db,
+  { part, limit }: { part: string; limit: number },
+): Promise<FoundUser[]> {
+  const rows = await db.all<Pick<Row, "user_id" | "is_guest" | "is_admin" | "user_type">>(sql`
+    SELECT user_id, is_guest, is_admin, user_type FROM users
+    WHERE ${contains(sql`user_id`, part)} ORDER BY user_id LIMIT ${limit}`);
+  return rows.map((row) => ({
+    userId: row.user_id,
+    isGuest: row.is_guest,
+    isAdmin: row.is_admin,
+    userType: row.user_type,
+  }));
+}
+
 function conditions(filter: UserFilter): Sql {
   const { userId, name, guests, deactivated, admins, locked, onlyApproved, notUserTypes } = filter;
   let where = sql`TRUE`;

@@ -26,7 +26,6 @@ const OPERATIONS: readonly (readonly [string, string, Json?])[] = [
   ["PUT", `${USERS}/@alice:hs.test/devices/A`, {}],
   ["DELETE", `${USERS}/@alice:hs.test/devices/A`],
   ["POST", `${USERS}/@alice:hs.test/delete_devices`, { devices: [] }],
-  ["GET", `${ADMIN}/v1/server_version`],
   ["GET", `${ADMIN}/v1/whois/@alice:hs.test`],
   ["GET", `${ADMIN}/v1/username_available?username=x`],
   ["POST", `${ADMIN}/v1/deactivate/@alice:hs.test`, {}],

@@ -156,6 +156,36 @@ testEachServer("what the service does in the server's place is not here", async 
   ]);
 });
 
+testEachServer("administrators leave to the service what the service has", async (database) => {
+  await using site = await setUp(database);
+  const { hs, mas } = site;
+  await site.provision("alice");
+  const token = mas.give("alice", { scope: "urn:matrix:client:api:* urn:synapse:admin:*" });
+  const alice = "@alice:hs.test";
+  const gone = [
+    ["POST", `v1/reset_password/${alice}`],
+    ["GET", `v1/users/${alice}/admin`],
+    ["PUT", `v1/users/${alice}/admin`],
+    ["POST", `v1/users/${alice}/login`],
+    ["POST", "v1/account_validity/validity"],
+    ["GET", "v1/registration_tokens"],
+    ["POST", "v1/registration_tokens/new"],
+    ["GET", "v1/registration_tokens/x"],
+    ["PUT", "v1/registration_tokens/x"],
+    ["DELETE", "v1/registration_tokens/x"],
+  ] as const;
+  for (const [method, target] of gone) {
+    await hs.anyone.fails(method, `/_synapse/admin/${target}`, { token, ...GONE });
+  }
+  const users = "/_synapse/admin/v2/users";
+  await hs.anyone.fails("GET", users, { token, status: 400, errcode: "M_INVALID_PARAM" });
+  assert.equal((await hs.anyone.ok("GET", users, { token, query: { guests: false } })).total, 1);
+  const forbidden = { status: 403, errcode: "M_FORBIDDEN" };
+  await hs.anyone.fails("PUT", `${users}/@new:hs.test`, { token, body: {}, ...forbidden });
+  const named = await hs.anyone.ok("PUT", `${users}/${alice}`, { token, body: { displayname: "A" } });
+  assert.equal(named.displayname, "A");
+});
+
 testEachServer("without the service its endpoints are not here", async (database) => {
   await using hs = await TestServer.start({ database });
   await hs.anyone.fails("GET", "/_matrix/client/v1/auth_metadata", GONE);

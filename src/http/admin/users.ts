@@ -4,7 +4,7 @@
  *   GET, PUT /_synapse/admin/v2/users/{userId}
  */
 import { z } from "zod";
-import { parseUserId } from "../../protocol/ids.ts";
+import { isStorable, MAX_ID_BYTES, parseUserId } from "../../protocol/ids.ts";
 import type { UserAdmin, UserChange } from "../../services/user_admin.ts";
 import { USER_ORDERS, type UserFilter } from "../../storage/user_listing.ts";
 import { type App, type Ctx, plain, requester } from "../app.ts";
@@ -21,6 +21,8 @@ export interface UserAdminRoutesDeps {
 
 const MAX_PAGE = 1_000;
 const MAX_THREEPIDS = 100;
+const MAX_EXTERNAL_IDS = 100;
+const idText = z.string().min(1).refine((text) => isStorable(text, MAX_ID_BYTES));
 const ListQuery = z.object({
   from: intParam().optional(),
   limit: intParam().optional(),
@@ -40,6 +42,7 @@ const UserBody = z.looseObject({
   displayname: z.string().nullish(),
   avatar_url: z.string().nullish(),
   threepids: z.array(z.looseObject({ medium: z.string(), address: z.string() })).max(MAX_THREEPIDS).nullish(),
+  external_ids: z.array(z.looseObject({ auth_provider: idText, external_id: idText })).max(MAX_EXTERNAL_IDS).nullish(),
   admin: z.boolean().optional(),
   deactivated: z.boolean().optional(),
   locked: z.boolean().optional(),
@@ -97,6 +100,13 @@ function changeOf(body: z.output<typeof UserBody>): UserChange {
     ...(body.displayname === undefined ? {} : { displayname: body.displayname || null }),
     ...(body.avatar_url === undefined ? {} : { avatarUrl: body.avatar_url || null }),
     ...(body.threepids ? { threepids: body.threepids } : {}),
+    ...(body.external_ids
+      ? {
+        externalIds: body.external_ids.map(({ auth_provider: authProvider, external_id: externalId }) => ({
+          ...{ authProvider, externalId },
+        })),
+      }
+      : {}),
     ...(body.admin === undefined ? {} : { isAdmin: body.admin }),
     ...(body.deactivated === undefined ? {} : { isDeactivated: body.deactivated }),
     ...(body.locked === undefined ? {} : { isLocked: body.locked }),

@@ -2,15 +2,12 @@
  * Renewing accounts that expire. Not in the specification; the paths are Synapse's.
  *   GET  /_matrix/client/unstable/account_validity/renew?token=…
  *   POST /_matrix/client/unstable/account_validity/send_mail
- *   POST /_synapse/admin/v1/account_validity/validity
  */
 import { z } from "zod";
-import { invalidParam, notFound } from "../../protocol/errors.ts";
-import { parseUserId, type UserId } from "../../protocol/ids.ts";
 import type { AccountValidity } from "../../services/account_validity.ts";
-import { type App, client, plain, requester } from "../app.ts";
+import { type App, client, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
-import { readJson, readJsonObject } from "../middleware/body.ts";
+import { readJsonObject } from "../middleware/body.ts";
 import { query } from "../middleware/params.ts";
 import { json } from "../middleware/responses.ts";
 import type { Pages } from "../pages/page.ts";
@@ -20,20 +17,14 @@ export interface AccountValidityRoutesDeps {
   readonly auth: Auth;
   readonly pages: Pages;
   readonly validity: AccountValidity;
-  readonly hasAccount: (userId: UserId) => Promise<boolean>;
 }
 
-const ValidityBody = z.looseObject({
-  user_id: z.string(),
-  expiration_ts: z.number().int().min(0).nullish(),
-  enable_renewal_emails: z.boolean().nullish(),
-});
 const PAGES = { "renewed": "account_renewed.html", "renewed before": "account_previously_renewed.html" } as const;
 
 /** Registers the endpoints. */
 export function accountValidityRoutes(
   app: App,
-  { auth, pages, validity, hasAccount }: AccountValidityRoutesDeps,
+  { auth, pages, validity }: AccountValidityRoutesDeps,
 ): void {
   client(app, ["unstable"])
     .get("/account_validity/renew", async (c) => {
@@ -47,16 +38,4 @@ export function accountValidityRoutes(
       await validity.sendMail(requester(c).userId);
       return json({});
     });
-  plain(app).post("/_synapse/admin/v1/account_validity/validity", auth.admin(), async (c) => {
-    const body = await readJson(c, ValidityBody);
-    const userId = parseUserId(body.user_id);
-    if (userId === null) throw invalidParam("Invalid user_id");
-    if (!await hasAccount(userId)) throw notFound("User not found");
-    const given = body.expiration_ts ?? null;
-    const expiresTs = await validity.renew(userId, {
-      ...(given === null ? {} : { expiresTs: given }),
-      sendsMail: body.enable_renewal_emails ?? true,
-    });
-    return json({ expiration_ts: expiresTs });
-  });
 }
