@@ -1,5 +1,5 @@
 /** Relations that a local user may not make. Spec: client-server API, "Event annotations and reactions", "Threading". */
-import { MatrixError } from "../protocol/errors.ts";
+import { badJson, MatrixError } from "../protocol/errors.ts";
 import type { EventId } from "../protocol/ids.ts";
 import { isJsonObject } from "../protocol/json.ts";
 import type { Db } from "../storage/database.ts";
@@ -9,7 +9,7 @@ import type { EventTemplate } from "./build.ts";
 import { relationOf } from "./relation.ts";
 
 /**
- * Throws when an event relates to one of another room, repeats an annotation, or starts a thread from an event that is
+ * Throws when an event relates to one of another room, repeats an annotation or has none to make, or starts a thread from an event that is
  * itself related to another. Relations to events that are not known here are let through.
  */
 export async function assertRelationAllowed(
@@ -27,7 +27,8 @@ export async function assertRelationAllowed(
   if (relType === "m.thread" && target !== undefined && hasRelation(target.event.content["m.relates_to"])) {
     throw new MatrixError(400, "M_UNKNOWN", "Cannot start threads from an event with a relation");
   }
-  if (relType !== "m.annotation" || aggregationKey === null) return;
+  if (relType !== "m.annotation") return;
+  if (aggregationKey === null) throw badJson('An annotation needs a "key"');
   const { sender, type } = template;
   const isPending = batch.pending.some(({ stored: { event } }) => {
     if (event.sender !== sender || event.type !== type) return false;

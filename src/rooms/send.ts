@@ -1,6 +1,6 @@
 /** Sending events as a local user. Spec: client-server API, "Sending events to a room". */
 import { canonicalJson, CanonicalJsonError } from "../protocol/canonical_json.ts";
-import { forbidden, MatrixError, missingParam } from "../protocol/errors.ts";
+import { forbidden, invalidParam, MatrixError, missingParam } from "../protocol/errors.ts";
 import { type EventId, parseEventId, type RoomId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { getActionLevel, getUserLevel } from "../protocol/power_levels.ts";
@@ -109,8 +109,10 @@ async function assertMayRedact(
   { requester, eventId, ownOnly }: { requester: Requester; eventId: EventId; ownOnly: boolean },
 ): Promise<void> {
   const target = (await batch.byId([eventId])).get(eventId);
-  const isOwn = target !== undefined && target.roomNid === batch.room.roomNid &&
-    target.event.sender === requester.userId;
+  if (target !== undefined && target.roomNid !== batch.room.roomNid) {
+    throw invalidParam("The event to redact is in another room");
+  }
+  const isOwn = target?.event.sender === requester.userId;
   if (isOwn) return;
   if (ownOnly) {
     throw new MatrixError(403, "M_USER_SUSPENDED", "Only own events can be redacted while the account is suspended");

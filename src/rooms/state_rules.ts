@@ -2,9 +2,10 @@
 import { domainOf } from "../protocol/auth_rules_context.ts";
 import { canonicalJson, CanonicalJsonError } from "../protocol/canonical_json.ts";
 import { badJson, invalidParam, MatrixError } from "../protocol/errors.ts";
-import { parseRoomAlias, type RoomAlias } from "../protocol/ids.ts";
+import { parseRoomAlias, type RoomAlias, type ServerName } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import { ownerOfStateKey } from "../protocol/owned_state.ts";
+import { isServerAllowed, parseServerAcl } from "../protocol/server_acl.ts";
 import { selectAlias } from "../storage/directory.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventTemplate } from "./build.ts";
@@ -30,6 +31,9 @@ export async function assertStateAllowed(
     assertCanonical(template.content);
     await assertNoCreators(batch, template.content);
   }
+  if (template.type === "m.room.server_acl" && template.stateKey === "") {
+    assertLetsUsIn(deps.serverName, template.content);
+  }
   if (template.type === "m.room.canonical_alias" && template.stateKey === "") {
     await assertAliasesLeadHere(deps, { batch, content: template.content });
   }
@@ -47,6 +51,12 @@ function assertRetention({ stateKey, content }: EventTemplate): void {
   if (typeof min === "number" && typeof max === "number" && min > max) {
     throw badJson('"min_lifetime" cannot be greater than "max_lifetime"');
   }
+}
+
+/** As Synapse: nobody could take back an ACL that shuts out the server of those who may change it. */
+function assertLetsUsIn(serverName: ServerName, content: Readonly<JsonObject>): void {
+  if (isServerAllowed(serverName, parseServerAcl(content))) return;
+  throw invalidParam("The access control list does not allow this server itself");
 }
 
 /** Numbers that no event may hold are bad JSON, before they are bad levels. */

@@ -224,6 +224,8 @@ testEachServer("the same reaction twice is refused, but a repeated request is no
   assert.equal((await put(bob, "a")).status, 200);
   await alice.put(path`/rooms/${roomId}/redact/${first.body.event_id}/r`);
   assert.equal((await put(alice, "c")).status, 200);
+  const noKey = { body: relation("m.annotation", eventId), status: 400, errcode: "M_BAD_JSON" };
+  await alice.fails("PUT", path`/rooms/${roomId}/send/m.reaction/d`, noKey);
 });
 
 testEachServer("relations across rooms and threads within threads are refused", async (database) => {

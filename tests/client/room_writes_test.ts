@@ -96,6 +96,37 @@ testEachServer("sending refuses bodies and ids that are not what they should be"
   await alice.fails("PUT", path`/rooms/${roomId}/send/${"x".repeat(256)}/t`, bad);
 });
 
+testEachServer(
+  "what can only be a mistake is refused: an ACL without this server, redacting in another room",
+  async (database) => {
+    await using hs = await TestServer.start({ database });
+    const [alice] = await hs.register("alice");
+    const [roomId, other] = [await alice.createRoom(), await alice.createRoom()];
+    const bad = { status: 400, errcode: "M_INVALID_PARAM" };
+    const acl = path`/rooms/${roomId}/state/m.room.server_acl`;
+    for (const content of [{}, { allow: "*" }, { allow: ["other.test"] }, { allow: ["*"], deny: ["*.test"] }]) {
+      await alice.fails("PUT", acl, { body: content, ...bad });
+    }
+    await alice.put(acl, { allow: ["*"], deny: ["other.test"] });
+    const eventId = await alice.sendText(roomId, "hello");
+    await alice.fails("PUT", path`/rooms/${other}/redact/${eventId}/1`, { body: {}, ...bad });
+    await alice.put(path`/rooms/${roomId}/redact/${eventId}/1`, {});
+  },
+);
+
+testEachServer("calling everybody in a public room takes a moderator", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const call = { call_id: "1", party_id: "1", version: "1", lifetime: 1_000, offer: { type: "offer", sdp: "" } };
+  for (const preset of ["public_chat", "private_chat"]) {
+    const roomId = await alice.createRoom({ preset, invite: [bob.userId] });
+    await bob.post(path`/rooms/${roomId}/join`, {});
+    const target = path`/rooms/${roomId}/send/m.call.invite/1`;
+    assert.equal((await bob.request("PUT", target, { body: call })).status, preset === "public_chat" ? 403 : 200);
+    await alice.put(target, call);
+  }
+});
+
 testEachServer("POST /createRoom and /upgrade refuse what does not fit", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice] = await hs.register("alice");
