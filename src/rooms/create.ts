@@ -28,12 +28,14 @@ interface PresetRules {
   readonly guestsCanJoin: boolean;
   /** The level needed to invite. */
   readonly invite: number;
+  /** The level needed to ring everybody; null where it is that of sending a message. As Synapse. */
+  readonly callInvite: number | null;
 }
 
 const PRESET_RULES: Readonly<Record<Preset, PresetRules>> = {
-  private_chat: { joinRule: "invite", guestsCanJoin: true, invite: 0 },
-  trusted_private_chat: { joinRule: "invite", guestsCanJoin: true, invite: 0 },
-  public_chat: { joinRule: "public", guestsCanJoin: false, invite: 50 },
+  private_chat: { joinRule: "invite", guestsCanJoin: true, invite: 0, callInvite: null },
+  trusted_private_chat: { joinRule: "invite", guestsCanJoin: true, invite: 0, callInvite: null },
+  public_chat: { joinRule: "public", guestsCanJoin: false, invite: 50, callInvite: 50 },
 };
 const LOCALPART_LENGTH = 18;
 const MAX_ATTEMPTS = 3;
@@ -199,6 +201,7 @@ function powerLevels(
       creator,
       admins: preset === "trusted_private_chat" ? plan.invites : [],
       invite: PRESET_RULES[preset].invite,
+      callInvite: PRESET_RULES[preset].callInvite,
     }),
     ...options.powerLevelOverrides[preset],
     ...plan.powerLevelOverride,

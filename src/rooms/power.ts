@@ -12,12 +12,19 @@ const INTEGER_STRING = /^\s*[+-]?\d{1,15}\s*$/;
 /** Returns the power levels of a new room before any override. Since v12 creators are not listed. */
 export function defaultPowerLevels(
   rules: RoomVersionRules,
-  { creator, admins, invite }: { creator: string; admins: readonly string[]; invite: number },
+  { creator, admins, invite, callInvite }: {
+    creator: string;
+    admins: readonly string[];
+    invite: number;
+    /** What calling everybody takes, where it is more than sending a message. */
+    callInvite: number | null;
+  },
 ): JsonObject {
   const listed = rules.privilegedCreators ? [] : [creator, ...admins];
   return {
     ban: MODERATOR_LEVEL,
     events: {
+      ...(callInvite === null ? {} : { "m.call.invite": callInvite }),
       "m.room.avatar": MODERATOR_LEVEL,
       "m.room.canonical_alias": MODERATOR_LEVEL,
       "m.room.encryption": ADMIN_LEVEL,
