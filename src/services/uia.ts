@@ -300,7 +300,8 @@ export class Uia {
       session: open.row.sessionId,
       flows: request.flows.map((stages) => ({ stages: [...stages] })),
       params: this.#paramsOf(request.flows),
-      ...(completed.length > 0 ? { completed } : {}),
+      // As in the specification's example, also an empty list where an attempt failed.
+      ...(completed.length > 0 || failure !== undefined ? { completed } : {}),
       ...(failure === undefined ? {} : { errcode: failure.errcode, error: failure.error }),
     });
   }

@@ -31,6 +31,7 @@ testEachServer("DELETE /devices asks for the owner's password", async (database)
   const wrong = { ...alice.auth(challenge.session), password: "wrong" };
   const again = await alice.fails("DELETE", target, { body: { auth: wrong }, status: 401, errcode: "M_FORBIDDEN" });
   assert.equal(again.session, challenge.session);
+  assert.deepEqual([challenge.completed, again.completed], [undefined, []]);
   await alice.fails("DELETE", target, { body: { auth: bob.auth() }, status: 403, errcode: "M_FORBIDDEN" });
   // The session was opened for one device and by one user.
   const other = { body: { auth: alice.auth(challenge.session) }, status: 403, errcode: "M_FORBIDDEN" };
