@@ -224,6 +224,7 @@ testEachDatabase("our keys are published, the old ones too, and signed", async (
   const text = await (await fetch(`${inbound.base}/_matrix/key/v2/server`)).text();
   assert.equal(text, canonicalJson(body));
   clock.advance(1);
+  assert.equal((await inbound.fetch("/_matrix/key/v2/server/")).body.valid_until_ts, clock.now() + DAY);
   assert.equal((await inbound.fetch("/_matrix/key/v2/server/ed25519:1")).body.valid_until_ts, clock.now() + DAY);
   const { checks } = inbound.parts;
   const event = (version: RoomVersionId, ts: number) => eventBy(signerOf("own.test", "old"), { version, ts });
@@ -241,6 +242,7 @@ testEachDatabase("as a notary we sign what servers publish, also while they are 
   const path = `/_matrix/key/v2/query/${encodeURIComponent(signer.serverName)}`;
   const one = await inbound.fetch(path);
   assert.equal(one.status, 200);
+  assert.deepEqual((await inbound.fetch(`${path}/ed25519:1`)).body, one.body, "as before version 1.6");
   const [document] = one.body.server_keys;
   const ownKey = parseVerifyKey(signerOf("own.test").key.verifyKey.base64);
   assert(ownKey !== null && verifyJson(document, { serverName: "own.test", keyId: "ed25519:1", key: ownKey }));

@@ -1,7 +1,8 @@
 /**
  * Keys: our own, and those of others as a notary. Spec: server-server API, "Retrieving server keys".
- *   GET  /_matrix/key/v2/server (also with a key id, as before version 1.6)
+ *   GET  /_matrix/key/v2/server
  *   GET  /_matrix/key/v2/query/{serverName}
+ * Both also with a key id at the end, or an empty one, as before version 1.6: all keys are the answer even so.
  *   POST /_matrix/key/v2/query
  */
 import { z } from "zod";
@@ -10,7 +11,7 @@ import type { KeyNotary, NotaryQuery } from "../../federation/notary.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { invalidParam } from "../../protocol/errors.ts";
 import { parseServerName } from "../../protocol/ids.ts";
-import { type App, plain } from "../app.ts";
+import { type App, type Ctx, plain } from "../app.ts";
 import { readJson } from "../middleware/body.ts";
 import { intParam, pathIds, query } from "../middleware/params.ts";
 import { json, jsonText } from "../middleware/responses.ts";
@@ -31,14 +32,18 @@ const BatchBody = z.looseObject({ server_keys: z.record(z.string(), z.record(z.s
 
 /** Registers the endpoints. */
 export function keyRoutes(app: App, { localKeys, notary, clock }: KeyRoutesDeps): void {
+  async function queryOne(c: Ctx): Promise<Response> {
+    const { serverName } = pathIds(c, { serverName: parseServerName });
+    const { minimum_valid_until_ts: minValidUntilTs = clock.now() } = query(c, Validity);
+    return json({ server_keys: await notary.query([{ serverName, keyIds: new Map(), minValidUntilTs }]) });
+  }
+
   plain(app, "/_matrix/key/v2")
     .get("/server", () => jsonText(localKeys.documentText()))
+    .get("/server/", () => jsonText(localKeys.documentText()))
     .get("/server/:keyId", () => jsonText(localKeys.documentText()))
-    .get("/query/:serverName", async (c) => {
-      const { serverName } = pathIds(c, { serverName: parseServerName });
-      const { minimum_valid_until_ts: minValidUntilTs = clock.now() } = query(c, Validity);
-      return json({ server_keys: await notary.query([{ serverName, keyIds: new Map(), minValidUntilTs }]) });
-    })
+    .get("/query/:serverName", queryOne)
+    .get("/query/:serverName/:keyId", queryOne)
     .post("/query", async (c) => {
       const { server_keys: wanted } = await readJson(c, BatchBody);
       return json({ server_keys: await notary.query(queriesOf(wanted, clock.now())) });
