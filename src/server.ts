@@ -73,6 +73,7 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     await parts.push.start();
     await parts.exchange.sender.start();
     await parts.exchange.partialRooms.resume();
+    parts.administration.start();
     return {
       addresses: listeners.addresses,
       parts,

@@ -70,6 +70,7 @@ export async function createRoom(
     build: async (batch) => {
       await buildRoom(deps, { batch, plan: { ...plan, invites }, creator });
       addRoomWrites(deps, { batch, plan, creator });
+      if (options.alsoWrite !== undefined) batch.addWrite(options.alsoWrite);
     },
   });
   await inviteOthers(deps, { requester, roomId, users: others, isDirect: plan.isDirect });

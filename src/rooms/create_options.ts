@@ -3,6 +3,7 @@ import { badJson, invalidParam, MatrixError } from "../protocol/errors.ts";
 import { parseRoomAlias, parseUserId, type RoomAlias, type ServerName, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import { getRoomVersion, type RoomVersionRules } from "../protocol/room_versions.ts";
+import type { ExtraWrite } from "./pending.ts";
 
 const PRESETS = ["private_chat", "trusted_private_chat", "public_chat"] as const;
 const MAX_INITIAL_STATE = 200;
@@ -28,6 +29,8 @@ export interface CreateRoomOptions {
   readonly isDirect?: boolean | undefined;
   /** Whatever `encryption_enabled_by_default_for_room_type` says. No client can ask for it. */
   readonly isNeverEncrypted?: boolean | undefined;
+  /** A further write of the transaction that makes the room. No client can ask for it. */
+  readonly alsoWrite?: ExtraWrite | undefined;
 }
 
 /** The same, checked. */

@@ -6,6 +6,7 @@ import type { JsonObject } from "../protocol/json.ts";
 import { federationRoomState } from "../protocol/stripped_state.ts";
 import { selectLocalMembership } from "../storage/local_memberships.ts";
 import type { RoomBatch } from "./batch.ts";
+import { assertNotBlocked } from "./blocked_rooms.ts";
 import { buildAt, type EventTemplate } from "./build.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { allowedDetails, memberContent, type MemberDetails, profileFor } from "./member_content.ts";
@@ -30,6 +31,7 @@ export interface OwnChange {
  */
 export async function joinAnywhere(deps: EngineDeps, change: OwnChange): Promise<EventId> {
   const { roomId, requester: { userId } } = change;
+  await assertNotBlocked(deps.db, roomId);
   const copy = await deps.heads.load(roomId);
   const isIn = copy !== null && copy.localJoined.size > 0;
   if (isIn && copy.isPartial && !copy.localJoined.has(userId) && deps.remote.current !== null) {
@@ -58,6 +60,7 @@ export async function joinAnywhere(deps: EngineDeps, change: OwnChange): Promise
 export async function knockAnywhere(deps: EngineDeps, change: OwnChange): Promise<EventId> {
   const { requester, roomId } = change;
   const { current: remote } = deps.remote;
+  await assertNotBlocked(deps.db, roomId);
   if (remote === null || await isInRoom(deps, roomId)) {
     return await setMembership(deps, { ...change, target: requester.userId, membership: "knock" });
   }

@@ -17,7 +17,7 @@ import type { MemberDetails } from "./member_content.ts";
 import { assertInvitesAllowed } from "./invite_rules.ts";
 import { forgetRoom, kickUser, setMembership, unbanUser } from "./membership.ts";
 import { storeOutliers } from "./outliers.ts";
-import { purgeForgotten } from "./purge.ts";
+import { type OrderedPurge, purgeForgotten, purgeNow } from "./purge.ts";
 import { RoomQueues } from "./queue.ts";
 import { type ReceivedEvent, receiveEvents, type ReceiveOutcome } from "./receive.ts";
 import { redactEvent, sendEvent, type SendOptions } from "./send.ts";
@@ -144,6 +144,11 @@ export class RoomEngine {
   /** Deletes the rooms that it is time to delete. */
   purgeForgotten(signal: AbortSignal): Promise<void> {
     return purgeForgotten(this.#deps, signal);
+  }
+
+  /** Deletes a room for an administrator. Throws 400 while users are joined, unless it is forced. */
+  purge(purge: OrderedPurge): Promise<void> {
+    return purgeNow(this.#deps, purge);
   }
 
   /** Replaces a room by one of another version; returns the new room's id. */

@@ -12,6 +12,7 @@ import { getRoomVersion } from "../protocol/room_versions.ts";
 import { signEvent } from "../protocol/signatures.ts";
 import { stripReceivedList } from "../protocol/stripped_state.ts";
 import { type LocalMembership, selectLocalMembership } from "../storage/local_memberships.ts";
+import { assertNotBlocked } from "./blocked_rooms.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import type { RoomIdentity } from "./event_store.ts";
 import { recordOutOfBand } from "./out_of_band.ts";
@@ -68,6 +69,7 @@ export class HandleInvites {
     if (target === null || domainOf(target) !== engine.serverName) {
       throw invalidParam("The invited user is not of this server");
     }
+    await assertNotBlocked(engine.db, roomId);
     if (engine.options.blocksInvites === true) throw forbidden("This server does not accept room invites");
     await this.#assertWanted({ sender: event.sender, target });
     const unsigned = await checks.event(event);

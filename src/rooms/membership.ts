@@ -10,6 +10,7 @@ import type { JsonObject } from "../protocol/json.ts";
 import { selectLocalMembership } from "../storage/local_memberships.ts";
 import { hasLeft, markForgotten } from "./auto_forget.ts";
 import type { RoomBatch } from "./batch.ts";
+import { assertNotBlocked } from "./blocked_rooms.ts";
 import { inviteElsewhere } from "./elsewhere.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { assertInvitesAllowed, assertMayInvite } from "./invite_rules.ts";
@@ -48,6 +49,7 @@ export async function joinRoom(
 /** Makes a membership event and sends it, unless the membership already is like that. */
 export async function setMembership(deps: EngineDeps, change: MembershipChange): Promise<EventId> {
   const { requester, roomId, target, membership, details, txnId = null } = change;
+  if (membership !== "leave" && membership !== "ban") await assertNotBlocked(deps.db, roomId);
   if (membership === "invite") {
     assertInvitesAllowed(deps.options, requester);
     await assertMayInvite(deps, { sender: requester.userId, target });

@@ -2,7 +2,6 @@
 import { validityAdminRoutes } from "../http/admin/account_validity.ts";
 import { mediaAdminRoutes } from "../http/admin/media.ts";
 import { mediaQuarantineRoutes } from "../http/admin/media_quarantine.ts";
-import { roomAdminRoutes } from "../http/admin/rooms.ts";
 import { registrationTokenRoutes } from "../http/admin/registration_tokens.ts";
 import { userActionRoutes } from "../http/admin/user_actions.ts";
 import { userDeviceRoutes } from "../http/admin/user_devices.ts";
@@ -10,13 +9,12 @@ import { userLimitRoutes } from "../http/admin/user_limits.ts";
 import { userLookupRoutes } from "../http/admin/user_lookups.ts";
 import { userAdminRoutes } from "../http/admin/users.ts";
 import type { App } from "../http/app.ts";
-import { getLogger } from "../lib/log.ts";
 import type { Auth } from "../http/middleware/auth.ts";
 import { RegistrationTokens } from "../services/registration_tokens.ts";
 import { BUILT_IN_TYPES } from "../services/shared_secret_registration.ts";
-import { RoomAdmin } from "../services/room_admin.ts";
 import { UserAdmin } from "../services/user_admin.ts";
 import { UserLookups } from "../services/user_lookups.ts";
+import { addAdministrationRoutes } from "./administration_routes.ts";
 import type { Parts } from "./parts.ts";
 import { requiresApproval } from "./usage.ts";
 
@@ -33,7 +31,7 @@ export function addAdminRoutes(app: App, parts: Parts, { auth }: { auth: Auth })
     showsApproval: requiresApproval(config),
     isDelegated,
   });
-  addRoomAdminRoutes(app, parts, { auth });
+  addAdministrationRoutes(app, parts, { auth });
   if (config.media.enableMediaRepo) {
     const { serverName } = config;
     mediaAdminRoutes(app, { auth, serverName, userAdmin, ...parts.media });
@@ -50,21 +48,4 @@ export function addAdminRoutes(app: App, parts: Parts, { auth }: { auth: Auth })
   const lookups = new UserLookups({ db, isLocal, lastPosition: () => notifier.position("events") });
   userLookupRoutes(app, { auth, userAdmin, lookups, isLocal });
   userLimitRoutes(app, { auth, userAdmin, limitOverrides: accounts.limitOverrides });
-}
-
-function addRoomAdminRoutes(app: App, { core, rooms, users, stopping }: Parts, { auth }: { auth: Auth }): void {
-  const { db, config: { serverName }, isLocal } = core;
-  const { events, facts, engine, state, renderer } = rooms;
-  const roomAdmin = new RoomAdmin({
-    ...{ db, serverName, isLocal, events, facts, engine, purgeHistory: users.purgeHistory, stopping: stopping.signal },
-    log: getLogger("synapse.handlers.pagination"),
-  });
-  roomAdminRoutes(app, {
-    ...{ auth, roomAdmin },
-    stateText: async (roomId, type) => {
-      const found = await state.entries(await state.currentRoot(roomId) ?? 0);
-      const wanted = type === null ? found : found.filter(({ event }) => event.type === type);
-      return await renderer.render(wanted, { requester: null, roomId: true, previous: false });
-    },
-  });
 }

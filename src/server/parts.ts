@@ -24,6 +24,7 @@ import { TimelineGaps } from "../sync/timeline_gaps.ts";
 import { SyncService } from "../sync/sync.ts";
 import { accountHooks } from "./account_hooks.ts";
 import { type AccountParts, buildAccounts } from "./accounts.ts";
+import { type AdministrationParts, buildAdministration } from "./administration.ts";
 import type { Core } from "./core.ts";
 import { buildPush, buildPushBase, type PushBase, type PushParts } from "./push.ts";
 import { buildServerNotices, noticesProfile, withNotices } from "./server_notices.ts";
@@ -43,6 +44,7 @@ export interface Parts {
   readonly core: Core;
   readonly rooms: RoomParts;
   readonly accounts: AccountParts;
+  readonly administration: AdministrationParts;
   readonly pushRules: PushRulesService;
   readonly push: PushParts;
   readonly serverNotices: ServerNotices;
@@ -65,7 +67,7 @@ export interface Parts {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Builds the parts. Nothing runs by itself yet. */
+/** Builds the parts; nothing runs by itself yet. */
 export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promise<Parts> {
   const pushBase = await buildPushBase(core, { rooms: () => rooms, push: () => push });
   const { accountData, pushRules, notifications } = pushBase;
@@ -112,20 +114,21 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const parts = {
     ...{ core, rooms, accounts, pushRules, push, serverNotices, usage, userData, social, users, sync, media, sso },
     ...{ federation, federationRooms, exchange, stopping },
+    administration: buildAdministration(core, { rooms, users, exchange, stopping: stopping.signal }),
   };
   return { ...parts, [Symbol.asyncDispose]: () => endParts(parts) };
 }
 
 /** Ends what runs by itself, those who use others first. */
 async function endParts(
-  { exchange, push, users, social, accounts, userData, sso, media, federation }: Omit<
+  { administration, exchange, push, users, social, accounts, userData, sso, media, federation }: Omit<
     Parts,
     typeof Symbol.asyncDispose
   >,
 ): Promise<void> {
   const { typing, presence } = userData;
   const ending = [exchange, push, users, social, accounts.userRooms, typing, presence, sso, media, accounts.passwords];
-  for (const part of [...ending, federation.connections]) await part[Symbol.asyncDispose]();
+  for (const part of [administration, ...ending, federation.connections]) await part[Symbol.asyncDispose]();
 }
 
 /** What the other parts do in the transaction that writes events. */

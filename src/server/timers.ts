@@ -91,7 +91,7 @@ function chores(parts: Parts): Chore[] {
 }
 
 /** What is deleted by rules of the operator, and giving the room back to the disk. */
-function pruningChores({ core, accounts, rooms, stopping }: Parts): Chore[] {
+function pruningChores({ administration, core, accounts, rooms, stopping }: Parts): Chore[] {
   const { config, db, clock } = core;
   const { redactionRetentionPeriod: redactionAge } = config.blocking;
   const { deleteStaleDevicesAfter: deviceAge } = config.server;
@@ -106,6 +106,7 @@ function pruningChores({ core, accounts, rooms, stopping }: Parts): Chore[] {
       everyMs: 3_600_000,
       run: () => deleteStaleDevices({ db, clock, devices: accounts.devices }, { maxAgeMs: deviceAge, signal }),
     }]),
+    { name: "scheduled_tasks", everyMs: 1_800_000, run: () => administration.tasks.prune() },
     { name: "forgotten_rooms", everyMs: 600_000, run: () => rooms.engine.purgeForgotten(signal) },
     { name: "free_pages", everyMs: 60_000, run: async () => void await freePages(db, signal) },
   ];

@@ -1,13 +1,10 @@
 /** What administrators see of rooms and do to them, as in Synapse's admin API. */
-import { randomString } from "../lib/random.ts";
 import { nextTurn } from "../lib/turn.ts";
-import type { Logger } from "../lib/log.ts";
-import { badJson, MatrixError, notFound } from "../protocol/errors.ts";
-import type { EventId, RoomId, ServerName, UserId } from "../protocol/ids.ts";
+import { MatrixError, notFound } from "../protocol/errors.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import type { RoomEngine } from "../rooms/engine.ts";
 import type { EventStore, RoomIdentity } from "../rooms/event_store.ts";
-import type { HistoryPurge } from "../rooms/history_purge.ts";
 import type { RoomFacts } from "../rooms/room_facts.ts";
 import type { Requester } from "../rooms/types.ts";
 import type { Database } from "../storage/database.ts";
@@ -23,14 +20,10 @@ import {
 /** What the service is built from. */
 export interface RoomAdminDeps {
   readonly db: Database;
-  readonly log: Logger;
-  readonly serverName: ServerName;
   readonly events: EventStore;
   readonly facts: RoomFacts;
   readonly engine: RoomEngine;
   readonly isLocal: (userId: UserId) => boolean;
-  readonly purgeHistory: (purge: HistoryPurge, signal: AbortSignal) => Promise<number>;
-  readonly stopping: AbortSignal;
 }
 
 /** By what rooms can be ordered, as Synapse names it; those with numbers begin with the greatest. */
@@ -67,7 +60,6 @@ export interface RoomListRequest {
 
 const PAGE = 100;
 const MAX_MEMBERS = 100_000;
-const KEPT_PURGES = 1_000;
 const KEY_OF: Partial<Record<RoomOrder, string>> = { alphabetical: "name", size: "joined_members" };
 const GREATEST_FIRST: ReadonlySet<string> = new Set([
   "joined_members",
@@ -76,16 +68,9 @@ const GREATEST_FIRST: ReadonlySet<string> = new Set([
   "state_events",
 ]);
 
-interface PurgeState {
-  status: "active" | "complete" | "failed";
-  error: string | null;
-}
-
 /** Administers rooms. */
 export class RoomAdmin {
   readonly #deps: RoomAdminDeps;
-  /** Of this run of the server: what a restart interrupts can be asked for again. */
-  readonly #purges = new Map<string, PurgeState>();
 
   constructor(deps: RoomAdminDeps) {
     this.#deps = deps;
@@ -151,56 +136,6 @@ export class RoomAdmin {
     if (membership === "join" || membership === "invite") return;
     if ((await facts.content(roomId, "m.room.join_rules"))?.["join_rule"] === "public") return;
     await engine.invite(acting(giver), { roomId, userId });
-  }
-
-  /** Begins to delete old events of a room; returns the id by which its progress can be asked for. */
-  async startPurge(
-    { roomId, eventId, beforeTs, deletesLocal }: {
-      roomId: RoomId;
-      eventId: EventId | null;
-      beforeTs: number | null;
-      /** Events of users of this server may be the only copies there are. */
-      deletesLocal: boolean;
-    },
-  ): Promise<string> {
-    const { events, serverName } = this.#deps;
-    const { roomNid } = await this.#require(roomId);
-    if (eventId === null && beforeTs === null) throw badJson("must specify purge_up_to_event_id or purge_up_to_ts");
-    const event = eventId === null ? null : await events.getById(eventId);
-    if (eventId !== null && event === null) throw notFound(`Could not find event ${eventId}`);
-    if (event !== null && event.roomNid !== roomNid) throw badRequest("Event is for wrong room.");
-    const which = event === null ? { saidBefore: beforeTs ?? 0 } : { depthBelow: event.event.depth };
-    const purge = { roomId, which, ...(deletesLocal ? {} : { keepsServer: serverName }) };
-    const id = randomString(16);
-    const state: PurgeState = { status: "active", error: null };
-    this.#remember(id, state);
-    void this.#purge(purge, state);
-    return id;
-  }
-
-  /** Returns how a purge stands. Throws 404. */
-  purgeStatus(id: string): JsonObject {
-    const state = this.#purges.get(id);
-    if (state === undefined) throw notFound(`purge id '${id}' not found`);
-    return { status: state.status, ...(state.error === null ? {} : { error: state.error }) };
-  }
-
-  async #purge(purge: HistoryPurge, state: PurgeState): Promise<void> {
-    const { purgeHistory, stopping, log } = this.#deps;
-    try {
-      const count = await purgeHistory(purge, stopping);
-      log.info("Deleted history of a room", { room: purge.roomId, count });
-      state.status = "complete";
-    } catch (error) {
-      log.error("The history of a room could not be deleted", { room: purge.roomId, error });
-      Object.assign(state, { status: "failed", error: "The history could not be deleted; the log says why" });
-    }
-  }
-
-  #remember(id: string, state: PurgeState): void {
-    const [oldest] = this.#purges.keys();
-    if (this.#purges.size >= KEPT_PURGES && oldest !== undefined) this.#purges.delete(oldest);
-    this.#purges.set(id, state);
   }
 
   /** Returns the joined local user with the most power. Throws 400 when no local member has any. */

@@ -66,3 +66,14 @@ export function toLocalMembership(row: LocalMembershipColumns): LocalMembership 
     strippedState: row.stripped_state,
   };
 }
+
+/** Returns the local users who are in a room, invited to it or knocking on it, with what they are. */
+export async function selectPresentUsers(
+  db: Db,
+  { roomNid, limit }: { roomNid: number; limit: number },
+): Promise<{ userId: UserId; membership: string }[]> {
+  const rows = await db.all<{ user_id: UserId; membership: string }>(sql`
+    SELECT user_id, membership FROM local_memberships
+    WHERE room_nid = ${roomNid} AND membership IN ('join', 'invite', 'knock') ORDER BY user_id LIMIT ${limit}`);
+  return rows.map((row) => ({ userId: row.user_id, membership: row.membership }));
+}

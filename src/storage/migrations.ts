@@ -36,6 +36,7 @@ import sso from "../../migrations/0039_sso.sql" with { type: "text" };
 import mas from "../../migrations/0040_mas.sql" with { type: "text" };
 import pendingDeviceLists from "../../migrations/0042_pending_device_lists.sql" with { type: "text" };
 import historyPurge from "../../migrations/0044_history_purge.sql" with { type: "text" };
+import scheduledTasks from "../../migrations/0045_scheduled_tasks.sql" with { type: "text" };
 import mediaQuarantine from "../../migrations/0047_media_quarantine.sql" with { type: "text" };
 import userOverrides from "../../migrations/0048_user_overrides.sql" with { type: "text" };
 import profileChanges from "../../migrations/0049_profile_changes.sql" with { type: "text" };
@@ -81,6 +82,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0040_mas", text: mas },
   { name: "0042_pending_device_lists", text: pendingDeviceLists },
   { name: "0044_history_purge", text: historyPurge },
+  { name: "0045_scheduled_tasks", text: scheduledTasks },
   { name: "0047_media_quarantine", text: mediaQuarantine },
   { name: "0048_user_overrides", text: userOverrides },
   { name: "0049_profile_changes", text: profileChanges },

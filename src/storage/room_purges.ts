@@ -85,6 +85,24 @@ export async function beginPurge(tx: Tx, { roomNid }: RoomPurge): Promise<UserId
   return rows.map((row) => row.user_id);
 }
 
+/**
+ * Begins the deletion of a room that an administrator wants gone; false, and the room stays, while a local user is joined
+ * and it is not forced. From here on nobody is or was in the room. Returns who was.
+ */
+export async function beginOrderedPurge(
+  tx: Tx,
+  { roomNid, roomId, isForced }: RoomPurge & { readonly isForced: boolean },
+): Promise<UserId[] | false> {
+  const rows = await tx.all<{ user_id: UserId; membership: string }>(sql`
+    SELECT user_id, membership FROM local_memberships WHERE room_nid = ${roomNid} LIMIT ${MAX_USERS}`);
+  if (!isForced && rows.some(({ membership }) => membership === "join")) return false;
+  await tx.run(sql`
+    INSERT INTO room_purges (room_nid, room_id, due_ts, is_started) VALUES (${roomNid}, ${roomId}, 0, ${true})
+    ON CONFLICT (room_nid) DO UPDATE SET is_started = excluded.is_started`);
+  await tx.run(sql`DELETE FROM local_memberships WHERE room_nid = ${roomNid}`);
+  return rows.map((row) => row.user_id);
+}
+
 /** Deletes some of a room's events with what belongs to them; returns how many. */
 export async function purgeEvents(
   tx: Tx,

@@ -156,7 +156,8 @@ function conditions(filter: UserFilter): Sql {
   return where;
 }
 
-function contains(column: Sql, text: string): Sql {
+/** Tells that a column holds a text, in whatever case. */
+export function contains(column: Sql, text: string): Sql {
   const pattern = `%${text.toLowerCase().replace(/[%_!]/g, "!$&")}%`;
   return sql`LOWER(${column}) LIKE ${pattern} ESCAPE '!'`;
 }

@@ -5,6 +5,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { notFound } from "../protocol/errors.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
+import { assertNotBlocked } from "../rooms/blocked_rooms.ts";
 import type { EventStore } from "../rooms/event_store.ts";
 import type { LocalMembership, LocalMemberships } from "../rooms/local_memberships.ts";
 import { type Bundler, membershipsOf, type Pagination } from "../rooms/pagination.ts";
@@ -64,6 +65,7 @@ export class OldSync {
   async room(reading: Reading, limit: number): Promise<string> {
     const { memberships, accountData, notifier } = this.#deps;
     const { userId } = reading.requester;
+    await assertNotBlocked(this.#deps.db, reading.access.room.roomId);
     const now = notifier.currentPositions();
     const entry = (await memberships.forUser(userId)).all.get(reading.access.room.roomNid);
     const data = await accountData.between({ userId, after: 0, upTo: now.account_data });
@@ -93,6 +95,7 @@ export class OldSync {
   async listen(requester: Sender, request: EventsRequest): Promise<string> {
     const { notifier, readers, stopping, clock } = this.#deps;
     const { roomId, signal } = request;
+    if (roomId !== null) await assertNotBlocked(this.#deps.db, roomId);
     const peeked = roomId === null ? null : await readers.reading(requester, roomId);
     using subscription = notifier.subscribe(requester.userId);
     // Who peeks is not among those whom the room's events wake.

@@ -73,6 +73,14 @@ interface Destination {
   /** It was unreachable: it gets the last event of each room. */
   isBehind: boolean;
   readonly ephemeral: EphemeralQueue;
+  /** What is being sent; never rejects. */
+  work: Promise<void>;
+}
+
+interface IdleOptions {
+  /** How long to wait at most, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
 interface Transaction {
@@ -166,6 +174,24 @@ export class FederationSender implements AsyncDisposable {
     if (work !== null) this.#track(work);
   }
 
+  /** Resolves once nothing is being sent to these servers: they have all that they are owed, or fail, or time is up. */
+  async whenIdle(servers: readonly ServerName[], { timeoutMs, signal }: IdleOptions): Promise<void> {
+    const done = new AbortController();
+    const over = AbortSignal.any([signal, this.#stopping.signal, done.signal]);
+    const ended = this.#deps.clock.sleep(timeoutMs, over).then(() => "over" as const);
+    try {
+      while (!over.aborted) {
+        const busy = servers.map((server) => this.#destinations.get(server)).filter((found) =>
+          found?.isRunning === true
+        );
+        if (busy.length === 0) return;
+        if (await Promise.race([Promise.all(busy.map((found) => found?.work)), ended]) === "over") return;
+      }
+    } finally {
+      done.abort();
+    }
+  }
+
   /** Forgets what is long past, but for the last event of each room. */
   async prune(): Promise<void> {
     const { db, notifier } = this.#deps;
@@ -189,7 +215,8 @@ export class FederationSender implements AsyncDisposable {
   #destinationOf(server: ServerName): Destination {
     let destination = this.#destinations.get(server);
     if (destination === undefined) {
-      destination = { server, isDue: false, isRunning: false, isBehind: false, ephemeral: new EphemeralQueue() };
+      const state = { isDue: false, isRunning: false, isBehind: false, work: Promise.resolve() };
+      destination = { server, ...state, ephemeral: new EphemeralQueue() };
       this.#destinations.set(server, destination);
     }
     return destination;
@@ -198,7 +225,8 @@ export class FederationSender implements AsyncDisposable {
   #run(destination: Destination): void {
     if (destination.isRunning) return;
     destination.isRunning = true;
-    this.#track(this.#drain(destination));
+    destination.work = this.#drain(destination);
+    this.#track(destination.work);
   }
 
   #track(work: Promise<void>): void {

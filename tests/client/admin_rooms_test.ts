@@ -41,7 +41,9 @@ testEachServer("rooms are administered by administrators", async (database) => {
     await alice.fails(method, target, { status: 403, errcode: "M_FORBIDDEN" });
     if (!target.includes(encodeURIComponent(roomId))) continue;
     const missing = { status: 404, errcode: "M_NOT_FOUND" };
-    await admin.fails(method, target.replace(encodeURIComponent(roomId), encodeURIComponent(unknown)), missing);
+    const body = method === "POST" ? { body: { purge_up_to_ts: 1 } } : {};
+    const elsewhere = target.replace(encodeURIComponent(roomId), encodeURIComponent(unknown));
+    await admin.fails(method, elsewhere, { ...missing, ...body });
     const wrong = { status: 400, errcode: "M_INVALID_PARAM" };
     await admin.fails(method, target.replace(encodeURIComponent(roomId), "nonsense"), wrong);
   }

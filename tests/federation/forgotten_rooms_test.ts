@@ -1,38 +1,16 @@
 /** Rooms that everybody here has forgotten are deleted, and can be joined anew. */
 import assert from "node:assert/strict";
 import type { Database } from "../../src/storage/database.ts";
-import { perDialect, raw, sql } from "../../src/storage/sql.ts";
+import { sql } from "../../src/storage/sql.ts";
 import { insertSearchDocuments } from "../../src/storage/search.ts";
 import { setRoomOpen } from "../../src/storage/user_directory.ts";
 import type { EventId, RoomId, UserId } from "../../src/protocol/ids.ts";
 import { path } from "../harness/client.ts";
+import { tablesOfRoom } from "../harness/room_rows.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 import { testNetwork } from "./network.ts";
 
 const NEVER = new AbortController().signal;
-
-/** Tables that may speak of a room that is gone. */
-const KEPT = new Set(["reports", "room_keys"]);
-
-/** Returns the tables that have rows of a room. */
-async function tablesOf(db: Database, { roomNid, roomId }: { roomNid: number; roomId: string }): Promise<string[]> {
-  const columns = await db.all<{ table_name: string; column_name: string }>(perDialect({
-    sqlite: sql`
-      SELECT m.name AS table_name, p.name AS column_name FROM sqlite_master m JOIN pragma_table_info(m.name) p
-      WHERE m.type = 'table' AND p.name IN ('room_nid', 'room_id')`,
-    postgres: sql`
-      SELECT table_name, column_name FROM information_schema.columns
-      WHERE table_schema = current_schema() AND column_name IN ('room_nid', 'room_id')`,
-  }));
-  const found: string[] = [];
-  for (const { table_name: table, column_name: column } of columns) {
-    const rows = column === "room_nid"
-      ? await db.all(sql`SELECT 1 AS one FROM ${raw(table)} WHERE room_nid = ${roomNid} LIMIT 1`)
-      : await db.all(sql`SELECT 1 AS one FROM ${raw(table)} WHERE room_id = ${roomId} LIMIT 1`);
-    if (rows.length > 0 && !KEPT.has(table)) found.push(table);
-  }
-  return found;
-}
 
 async function count(db: Database): Promise<number[]> {
   const rows = await db.all<{ n: number }>(sql`
@@ -67,7 +45,7 @@ testEachServer("a room that all have forgotten is deleted with all its rows, oth
     await user.post(path`/rooms/${roomId}/forget`);
   }
   await hs.parts.rooms.engine.purgeForgotten(NEVER);
-  assert((await tablesOf(db, { roomNid, roomId })).includes("events"), "its time has not come");
+  assert((await tablesOfRoom(db, { roomNid, roomId })).includes("events"), "its time has not come");
   await db.transaction((tx) => tx.run(sql`UPDATE room_purges SET due_ts = 0`));
   await hs.parts.rooms.engine.purgeForgotten(NEVER);
   // The indexers may have read of the room before it went.
@@ -80,7 +58,7 @@ testEachServer("a room that all have forgotten is deleted with all its rows, oth
     };
     await insertSearchDocuments(tx, [{ position: position ?? 0, eventNid, roomNid, sender, field, words }]);
   });
-  assert.deepEqual(await tablesOf(db, { roomNid, roomId }), []);
+  assert.deepEqual(await tablesOfRoom(db, { roomNid, roomId }), []);
   const events = (await db.get<{ n: number }>(sql`SELECT COUNT(*) AS n FROM events`))?.n;
   assert.equal((await count(db))[0], events, "no event is half there");
   await alice.fails("GET", path`/rooms/${roomId}/messages`, { status: 403, errcode: "M_FORBIDDEN" });
@@ -140,7 +118,7 @@ testNetwork("a room of another server that was deleted here is joined anew", asy
   stop.abort();
   await purging;
   await two.hs.parts.rooms.engine.purgeForgotten(NEVER);
-  assert.deepEqual(await tablesOf(db, { roomNid, roomId }), []);
+  assert.deepEqual(await tablesOfRoom(db, { roomNid, roomId }), []);
   await bob.post(join);
   await bob.sendText(roomId, "second stay");
   const page = await bob.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: 60 });

@@ -16,6 +16,7 @@ const config = defaultConfig("hs.test", {
   ...limits,
   enable_registration: true,
   enable_registration_without_verification: true,
+  registration_shared_secret: "test-shared-secret",
   bcrypt_rounds: 4,
   signing_key: signingKey,
   media_store_path: folder,

@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { invalidParam } from "../../protocol/errors.ts";
 import { type EventId, parseRoomId, parseUserId, type RoomId } from "../../protocol/ids.ts";
+import type { HistoryPurges } from "../../services/history_purges.ts";
 import { ROOM_ORDERS, type RoomAdmin } from "../../services/room_admin.ts";
 import { type App, type Ctx, plain, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
@@ -18,6 +19,7 @@ import { json, jsonText } from "../middleware/responses.ts";
 /** What the routes are built from. */
 export interface RoomAdminRoutesDeps {
   readonly auth: Auth;
+  readonly historyPurges: HistoryPurges;
   readonly roomAdmin: RoomAdmin;
   /** Returns the current state of a room as client events, as text. */
   readonly stateText: (roomId: RoomId, type: string | null) => Promise<readonly string[]>;
@@ -42,7 +44,7 @@ const PurgeBody = z.looseObject({
 
 /** Registers the endpoints. */
 export function roomAdminRoutes(app: App, deps: RoomAdminRoutesDeps): void {
-  const { auth, roomAdmin, stateText } = deps;
+  const { auth, historyPurges, roomAdmin, stateText } = deps;
   plain(app, "/_synapse/admin/v1")
     .get("/rooms", auth.admin(), (c) => list(c, roomAdmin))
     .get("/rooms/:roomId", auth.admin(), async (c) => json(await roomAdmin.get(roomOf(c))))
@@ -64,9 +66,11 @@ export function roomAdminRoutes(app: App, deps: RoomAdminRoutesDeps): void {
       await roomAdmin.makeAdmin({ roomId: roomOf(c), userId });
       return json({});
     })
-    .post("/purge_history/:roomId", auth.admin(), (c) => purge(c, roomAdmin))
-    .post("/purge_history/:roomId/:eventId", auth.admin(), (c) => purge(c, roomAdmin))
-    .get("/purge_history_status/:purgeId", auth.admin(), (c) => json(roomAdmin.purgeStatus(pathText(c, "purgeId"))));
+    .post("/purge_history/:roomId", auth.admin(), (c) => purge(c, historyPurges))
+    .post("/purge_history/:roomId/:eventId", auth.admin(), (c) => purge(c, historyPurges))
+    .get("/purge_history_status/:purgeId", auth.admin(), async (c) => {
+      return json(await historyPurges.status(pathText(c, "purgeId")));
+    });
 }
 
 async function list(c: Ctx, roomAdmin: RoomAdmin): Promise<Response> {
@@ -87,10 +91,10 @@ async function list(c: Ctx, roomAdmin: RoomAdmin): Promise<Response> {
   });
 }
 
-async function purge(c: Ctx, roomAdmin: RoomAdmin): Promise<Response> {
+async function purge(c: Ctx, historyPurges: HistoryPurges): Promise<Response> {
   const body = await readJson(c, PurgeBody, { allowEmpty: true });
   const inPath = c.req.param("eventId") === undefined ? undefined : pathText(c, "eventId");
-  const purgeId = await roomAdmin.startPurge({
+  const purgeId = await historyPurges.begin({
     roomId: roomOf(c),
     eventId: (inPath ?? body.purge_up_to_event_id ?? null) as EventId | null,
     beforeTs: body.purge_up_to_ts ?? null,
