@@ -82,13 +82,16 @@ export class PartialRooms implements AsyncDisposable {
       const remove = notifier.onPublish((stream) => {
         if (stream === "events") news.resolve();
       });
-      ends.addEventListener("abort", () => news.resolve(), { once: true });
+      const wake = () => news.resolve();
+      ends.addEventListener("abort", wake);
       try {
         if (!await this.isPartial(roomNid) || !await this.#isWanted(roomNid)) return;
         if (ends.aborted) throw new MatrixError(503, "M_UNKNOWN", "The room's state is not complete yet");
         await news.promise;
       } finally {
         remove();
+        // With a listener, the signal would live for as long as the one of stopping.
+        ends.removeEventListener("abort", wake);
       }
     }
   }

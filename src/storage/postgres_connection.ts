@@ -29,19 +29,16 @@ type Value = string | number | boolean | null | Uint8Array;
 export class PostgresConnection {
   readonly #client: postgres.Sql;
   readonly #reserved: Reserved;
-  readonly #lost: Promise<never>;
   #isLost = false;
-  /** Statements sent and not yet answered. */
-  inFlight = 0;
-
+  /** Fails the statements that wait for their answers. A promise to race them with would keep every answer in memory. */
+  readonly #waiting = new Set<(error: DatabaseError) => void>();
   private constructor(client: postgres.Sql, { reserved, closed }: { reserved: Reserved; closed: Promise<void> }) {
     this.#client = client;
     this.#reserved = reserved;
-    this.#lost = closed.then(() => {
+    closed.then(() => {
       this.#isLost = true;
-      throw lostError();
+      for (const fail of this.#waiting) fail(lostError());
     });
-    this.#lost.catch(() => {});
   }
 
   static async open(server: PostgresServer): Promise<PostgresConnection> {
@@ -70,6 +67,11 @@ export class PostgresConnection {
 
   get isLost(): boolean {
     return this.#isLost;
+  }
+
+  /** Statements sent and not yet answered. */
+  get inFlight(): number {
+    return this.#waiting.size;
   }
 
   /** Sends a statement behind those already sent. */
@@ -101,15 +103,17 @@ export class PostgresConnection {
     start: () => postgres.PendingQuery<postgres.Row[]>,
   ): Promise<postgres.RowList<postgres.Row[]>> {
     if (this.#isLost) throw lostError();
-    this.inFlight++;
+    const { promise, resolve, reject } = Promise.withResolvers<postgres.RowList<postgres.Row[]>>();
+    this.#waiting.add(reject);
+    start().then(resolve, reject);
     try {
-      return await Promise.race([start(), this.#lost]);
+      return await promise;
     } catch (cause) {
       const error = postgresError(cause);
       if (error.kind === "connection") this.#giveUp();
       throw error;
     } finally {
-      this.inFlight--;
+      this.#waiting.delete(reject);
     }
   }
 }

@@ -1,4 +1,7 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { nextTurn } from "../../src/lib/turn.ts";
 import type { Database } from "../../src/storage/database.ts";
 import { DatabaseError, DatabaseStartupError } from "../../src/storage/database_error.ts";
 import { openDatabase } from "../../src/storage/open_database.ts";
@@ -115,4 +118,22 @@ Deno.test("PostgreSQL is refused in one sentence when it cannot serve", { ignore
   await rejects(() => open({ database: "no_such" }), startupError(/database no_such does not exist/));
   await rejects(() => open({ port: 1 }), startupError(/cannot be reached/));
   await rejects(() => open({ user: "nobody_here" }), startupError(/refuses the login|cannot be reached/));
+});
+
+testPostgres("a connection keeps no answer in memory", async (_db, server) => {
+  setFlagsFromString("--expose-gc");
+  const collectGarbage = runInNewContext("gc") as () => void;
+  const connection = await PostgresConnection.open(server);
+  try {
+    const answers: WeakRef<object>[] = [];
+    for (let index = 0; index < 50; index++) {
+      answers.push(new WeakRef(await connection.query(sql`SELECT ${index} AS a`)));
+    }
+    await nextTurn();
+    collectGarbage();
+    // The driver may hold the last of them.
+    ok(answers.filter((answer) => answer.deref() !== undefined).length < 5);
+  } finally {
+    await connection.close();
+  }
 });
