@@ -10,6 +10,11 @@ export class ReadCache<K, V> {
     this.#kept = new LruCache({ maxEntries });
   }
 
+  /** Returns the kept value, if there is one. */
+  peek(key: K): V | undefined {
+    return this.#kept.get(key);
+  }
+
   /** Returns the kept value, or reads it. */
   async get(key: K, read: () => Promise<V>): Promise<V> {
     const known = this.#kept.get(key);

@@ -59,7 +59,7 @@ export class EventContext {
     reading: Reading,
     { eventId, unredacted = false }: { eventId: EventId; unredacted?: boolean },
   ): Promise<string> {
-    const viewer = await this.#deps.readers.viewer(reading);
+    const viewer = this.#deps.readers.viewer(reading);
     const found = await this.#find(reading.access, { viewer, eventId });
     if (unredacted && await selectIsPruned(this.#deps.db, found.stored.nid)) {
       throw new MatrixError(404, "FI.MAU.MSC2815_UNREDACTED_CONTENT_DELETED", "The content is deleted for good");
@@ -86,7 +86,7 @@ export class EventContext {
     { eventId, limit, filter }: { eventId: EventId; limit: number; filter: EventFilter | null },
   ): Promise<string> {
     const { requester, access } = reading;
-    const viewer = await this.#deps.readers.viewer(reading);
+    const viewer = this.#deps.readers.viewer(reading);
     const found = await this.#find(access, { viewer, eventId });
     const place = placeOf(found.stored);
     const before = Math.floor(limit / 2);

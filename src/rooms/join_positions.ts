@@ -20,6 +20,11 @@ export class JoinPositions {
     this.#state = state;
   }
 
+  /** As `of`, from memory; undefined where it is not there. */
+  peek(memberEventNid: number): number | undefined {
+    return this.#known.get(memberEventNid);
+  }
+
   /** Returns the position in the events stream of the join that a member event goes back to; 0 when it is unknown. */
   async of(userId: UserId, memberEventNid: number): Promise<number> {
     const known = this.#known.get(memberEventNid);

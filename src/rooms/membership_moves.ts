@@ -6,10 +6,9 @@
  */
 import { nextTurn } from "../lib/turn.ts";
 import type { UserId } from "../protocol/ids.ts";
-import type { Db } from "../storage/database.ts";
-import { selectPartialSince } from "../storage/partial_rooms.ts";
 import type { EventStore } from "./event_store.ts";
 import type { LocalMembership, LocalMemberships } from "./local_memberships.ts";
+import type { PartialPositions } from "./partial_positions.ts";
 import type { RoomTimelines } from "./room_timelines.ts";
 import type { StateReader } from "./state_reader.ts";
 import type { StoredEvent } from "./types.ts";
@@ -20,7 +19,7 @@ const DELTAS_A_TURN = 250;
 
 /** What moves are found from. */
 export interface MembershipMovesDeps {
-  readonly db: Db;
+  readonly partials: PartialPositions;
   readonly memberships: LocalMemberships;
   readonly timelines: RoomTimelines;
   readonly events: EventStore;
@@ -43,6 +42,18 @@ export class MembershipMoves {
 
   constructor(deps: MembershipMovesDeps) {
     this.#deps = deps;
+  }
+
+  /** Tells whether memory says that there are no moves in `(after, upTo]` of the events stream. */
+  hasNone({ userId, after, upTo }: { userId: UserId; after: number; upTo: number }): boolean {
+    const { memberships, timelines } = this.#deps;
+    const rooms = memberships.peek(userId);
+    if (rooms === undefined || rooms.lastChange > after) return false;
+    for (const roomNid of timelines.changedAfter(after, rooms.joined)) {
+      const deltas = timelines.peekDeltas({ roomNid, after, upTo });
+      if (deltas === null || deltas.some(({ type }) => type === "m.room.member")) return false;
+    }
+    return true;
   }
 
   /** Returns the moves in `(after, upTo]` of the events stream. */
@@ -85,8 +96,8 @@ export class MembershipMoves {
 
   /** Where the state of a room that is not encrypted became whole, if that was after a position. */
   async #becameWhole(roomNid: number, after: number): Promise<number | null> {
-    const { db, events, state } = this.#deps;
-    const position = (await selectPartialSince(db, after)).get(roomNid) ?? null;
+    const { partials, events, state } = this.#deps;
+    const position = (await partials.since(after)).get(roomNid) ?? null;
     const room = position === null ? null : await events.room(roomNid);
     const root = room === null ? null : await state.currentRoot(room.roomId);
     if (root === null || await state.getNid(root, "m.room.encryption", "") !== null) return null;
@@ -97,7 +108,7 @@ export class MembershipMoves {
     moves: Moves,
     { entry, after, userId }: { entry: LocalMembership; after: number; userId: UserId },
   ): Promise<void> {
-    const { timelines, events, state } = this.#deps;
+    const { timelines, events, state, partials } = this.#deps;
     const deltas = await timelines.deltas({ roomNid: entry.roomNid, after, upTo: entry.position });
     const first = deltas.find(({ type, stateKey }) => type === "m.room.member" && stateKey === userId);
     const prevNid = first?.prevEventNid ?? null;
@@ -107,7 +118,7 @@ export class MembershipMoves {
     const stored = await events.getByNid(entry.eventNid);
     const root = is ? await state.currentRoot(entry.roomId) : stored?.stateBefore ?? null;
     if (root === null) return;
-    if (is && (await selectPartialSince(this.#deps.db, after)).has(entry.roomNid)) moves.joinedPartial = true;
+    if (is && (await partials.since(after)).has(entry.roomNid)) moves.joinedPartial = true;
     const target = is ? moves.joined : moves.left;
     for (const { event } of await state.entries(root, "members")) {
       if (event.content.membership === "join" && event.stateKey !== null && event.stateKey !== userId) {

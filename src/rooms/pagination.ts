@@ -113,7 +113,7 @@ export class Pagination {
   async messages(reading: Reading, request: PageRequest): Promise<string> {
     const { requester, access } = reading;
     const { readers, renderer, members, bundle } = this.#deps;
-    const viewer = await readers.viewer(reading);
+    const viewer = readers.viewer(reading);
     const page = await this.pageWithoutHoles(access, { viewer, request });
     const events = page.events.map(({ stored }) => stored);
     const relations = await bundle?.(events, requester.userId);

@@ -29,6 +29,7 @@ import type { Inbound } from "./inbound.ts";
 import { leaveOutOfBand, recordOutOfBand } from "./out_of_band.ts";
 import { storeOutliers } from "./outliers.ts";
 import type { Outbox } from "./outbox.ts";
+import type { PartialPositions } from "./partial_positions.ts";
 import type { PartialRooms } from "./partial_rooms.ts";
 import { selectPartialRoom, upsertPartialRoom } from "../storage/partial_rooms.ts";
 import type { RoomHosts } from "./room_hosts.ts";
@@ -45,7 +46,11 @@ export interface PerformDeps {
   readonly signatures: SignatureChecks;
   readonly hosts: RoomHosts;
   /** For joins without members; null to ask for whole states. */
-  readonly faster: { readonly outbox: Outbox; readonly partialRooms: PartialRooms } | null;
+  readonly faster: {
+    readonly outbox: Outbox;
+    readonly partialRooms: PartialRooms;
+    readonly positions: PartialPositions;
+  } | null;
   readonly log: Logger;
 }
 
@@ -250,6 +255,7 @@ export class PerformMemberships implements RemoteRooms {
         const earlier = (await selectPartialRoom(tx, roomNid))?.servers ?? [];
         if (earlier.length > 0) await faster.outbox.countServers(tx, { roomNid, servers: earlier, by: -1, position });
         await upsertPartialRoom(tx, { roomNid, joinNid, servers });
+        faster.positions.noteChange(tx);
         await faster.outbox.countServers(tx, { roomNid, servers, by: 1, position });
       },
     });

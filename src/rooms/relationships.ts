@@ -77,7 +77,7 @@ export class Relationships {
     const access = roomId === null ? null : await readers.find(requester.userId, roomId);
     if (access === null) throw notFound(UNKNOWN);
     const reading = { requester, access };
-    const source = new ClientSource(this.#deps, { reading, viewer: await readers.viewer(reading), query });
+    const source = new ClientSource(this.#deps, { reading, viewer: readers.viewer(reading), query });
     const anchor = await source.find(query.eventId);
     if (anchor === null) throw notFound(UNKNOWN);
     const { page, isLimited } = await pageOf(source, { anchor, query });

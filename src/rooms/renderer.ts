@@ -46,6 +46,18 @@ export interface RendererDeps {
   readonly cacheBytes?: number;
 }
 
+/** An event's text without its age, which is the time since it was sent. */
+export interface EventParts {
+  readonly originServerTs: number;
+  readonly beforeAge: string;
+  readonly afterAge: string;
+}
+
+/** Returns the text of an event. */
+export function joinParts({ originServerTs, beforeAge, afterAge }: EventParts, now: number): string {
+  return `${beforeAge}${now - originServerTs}${afterAge}`;
+}
+
 interface Rendered {
   readonly stored: StoredEvent;
   /** The event without the closing brace, `room_id` and `unsigned`. */
@@ -96,6 +108,26 @@ export class EventRenderer {
       texts.push(compose(rendered, { view, now, txnId: transactions?.get(stored.nid) }));
     }
     return view.fields ? texts.map((text) => pickText(text, view.fields ?? [])) : texts;
+  }
+
+  /**
+   * Returns each event as texts that are the same for all readers who did not send it, and at any time; null where one of
+   * them is not. In the `client` format and with all fields.
+   */
+  async renderParts(
+    events: readonly StoredEvent[],
+    view: Pick<RenderView, "roomId" | "previous" | "memberships">,
+  ): Promise<EventParts[] | null> {
+    const parts: EventParts[] = [];
+    for (const stored of events) {
+      const rendered = this.#find(stored) ?? await this.#make(stored);
+      if (rendered.stickyEnd !== null) return null;
+      if (view.previous && rendered.previous === null) rendered.previous = await this.#previous(stored);
+      const after = afterAge(rendered, { view: { ...view, requester: null }, now: 0, txnId: undefined });
+      const { originServerTs } = stored.event;
+      parts.push({ originServerTs, beforeAge: beforeAge(rendered, view), afterAge: after });
+    }
+    return parts;
   }
 
   /** Returns the text of one event. */
@@ -180,12 +212,27 @@ function pickText(text: string, fields: readonly (readonly string[])[]): string 
   return JSON.stringify(pickFields(JSON.parse(text) as JsonObject, fields));
 }
 
-function compose(
-  { text, previous, redaction, stored, stickyEnd }: Rendered,
-  { view, now, txnId }: { view: RenderView; now: number; txnId: string | undefined },
+interface Composition {
+  readonly view: RenderView;
+  readonly now: number;
+  readonly txnId: string | undefined;
+}
+
+function compose(rendered: Rendered, composition: Composition): string {
+  const age = composition.now - rendered.stored.event.originServerTs;
+  return `${beforeAge(rendered, composition.view)}${age}${afterAge(rendered, composition)}`;
+}
+
+function beforeAge({ text, stored }: Rendered, { roomId }: Pick<RenderView, "roomId">): string {
+  const room = roomId ? `,"room_id":${JSON.stringify(stored.event.roomId)}` : "";
+  return `${text}${room},"unsigned":{"age":`;
+}
+
+function afterAge(
+  { previous, redaction, stored, stickyEnd }: Rendered,
+  { view, now, txnId }: Composition,
 ): string {
-  const age = now - stored.event.originServerTs;
-  let unsigned = `,"unsigned":{"age":${age}`;
+  let unsigned = "";
   const membership = view.memberships?.get(stored.nid);
   if (membership !== undefined) unsigned += `,"membership":"${membership}"`;
   if (stickyEnd !== null && stickyEnd > now) unsigned += `,"msc4354_sticky_duration_ttl_ms":${stickyEnd - now}`;
@@ -195,8 +242,7 @@ function compose(
   if (relations !== undefined) unsigned += `,"m.relations":${relations}`;
   const further = view.unsigned?.get(stored.nid);
   if (further !== undefined) unsigned += `,${further}`;
-  const room = view.roomId ? `,"room_id":${JSON.stringify(stored.event.roomId)}` : "";
-  return `${text}${room}${unsigned}${redaction}}}`;
+  return `${unsigned}${redaction}}}`;
 }
 
 function shownContent({ event, redactedByNid }: StoredEvent): Readonly<JsonObject> {

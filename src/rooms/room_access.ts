@@ -33,7 +33,7 @@ export interface RoomAccessDeps {
   readonly visibility: Visibility;
   readonly memberships: LocalMemberships;
   /** Returns the users whom a user ignores. */
-  readonly ignoredUsers: (userId: UserId) => Promise<ReadonlySet<string>>;
+  readonly ignoredUsers: (userId: UserId) => ReadonlySet<string>;
 }
 
 /** Decides who may read what. */
@@ -76,12 +76,12 @@ export class RoomReaders {
   }
 
   /** Returns the filter for a user's reading. */
-  async viewer({ requester: { userId }, access }: Reading): Promise<Viewer> {
+  viewer({ requester: { userId }, access }: Reading): Viewer {
     return {
       userId,
       isMember: access.kind !== "peeking",
       upTo: access.upTo,
-      ignored: await this.#deps.ignoredUsers(userId),
+      ignored: this.#deps.ignoredUsers(userId),
     };
   }
 

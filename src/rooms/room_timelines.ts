@@ -36,6 +36,7 @@ const CACHED_ROOMS = 2_000;
 const KEPT_ROWS = 50;
 const KEPT_DELTAS = 50;
 const KEPT_WRITES = 8_192;
+const NO_DELTAS: readonly StateDelta[] = [];
 
 /** Knows the ends of the rooms' streams. */
 export class RoomTimelines {
@@ -46,6 +47,7 @@ export class RoomTimelines {
   /** The last batches in order; `#writesFrom` is the position above which they are all there. */
   #writes: { readonly position: number; readonly roomNid: number }[] = [];
   #writesFrom: number;
+  #revision = 0;
 
   /** `position` is where the events stream stands now. */
   constructor({ db, position }: { db: Database; position: number }) {
@@ -59,8 +61,14 @@ export class RoomTimelines {
     return Promise.resolve();
   };
 
+  /** Another number whenever the past of some room has become another. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   /** Notes that a room's current state changed without an event, at a position. */
   noteReplaced(roomNid: number, position: number): void {
+    this.#revision++;
     if (position > (this.#last.get(roomNid) ?? 0)) this.#last.set(roomNid, position);
     this.#noteWrite(position, roomNid);
     this.#recent.delete(roomNid);
@@ -68,6 +76,7 @@ export class RoomTimelines {
 
   /** Forgets a room's last events, some of which are gone; what is left is read from the database. */
   forgetRecent(roomNid: number): void {
+    this.#revision++;
     this.#recent.delete(roomNid);
   }
 
@@ -124,12 +133,17 @@ export class RoomTimelines {
   }
 
   /** Returns how the room's current state changed in a range, oldest first. */
-  async deltas({ roomNid, after, upTo }: StreamRange): Promise<StateDelta[]> {
+  async deltas(range: StreamRange): Promise<readonly StateDelta[]> {
+    return this.peekDeltas(range) ?? await selectStateDeltas(this.#db, range);
+  }
+
+  /** As `deltas`, from memory; null where memory does not reach back. */
+  peekDeltas({ roomNid, after, upTo }: StreamRange): readonly StateDelta[] | null {
     const recent = this.#recent.get(roomNid);
-    if (recent !== undefined && after >= recent.deltasFrom) {
-      return recent.deltas.filter(({ position }) => position > after && position <= upTo);
-    }
-    return await selectStateDeltas(this.#db, { roomNid, after, upTo });
+    if (recent === undefined || after < recent.deltasFrom) return null;
+    const last = recent.deltas[recent.deltas.length - 1];
+    if (last === undefined || last.position <= after) return NO_DELTAS;
+    return recent.deltas.filter(({ position }) => position > after && position <= upTo);
   }
 
   #firstWriteAfter(after: number): number {

@@ -42,6 +42,7 @@ const MAX_EVENTS = 500;
 export class StickyEvents {
   readonly #deps: StickyEventsDeps;
   #rooms: Promise<Map<number, StickyRoom>> | null = null;
+  #loaded: Map<number, StickyRoom> | null = null;
 
   constructor(deps: StickyEventsDeps) {
     this.#deps = deps;
@@ -69,6 +70,11 @@ export class StickyEvents {
     return rooms;
   }
 
+  /** Tells whether memory says that a room has no sticky events. */
+  hasNoneIn(roomNid: number): boolean {
+    return !this.#deps.isEnabled || this.#loaded !== null && !this.#loaded.has(roomNid);
+  }
+
   /** Returns a room's sticky events of a range, the oldest first. Whoever is in the room may see them all. */
   async inRoom({ roomNid, after, upTo, ignored }: StickyRange): Promise<StoredEvent[]> {
     const room = (await this.rooms()).get(roomNid);
@@ -87,7 +93,7 @@ export class StickyEvents {
   #load(): Promise<Map<number, StickyRoom>> {
     const { db, clock } = this.#deps;
     this.#rooms ??= selectStickyRooms(db, { now: clock.now() }).then(
-      (rows) => new Map(rows.map(({ roomNid, ...room }) => [roomNid, room])),
+      (rows) => this.#loaded = new Map(rows.map(({ roomNid, ...room }) => [roomNid, room])),
       (error) => {
         this.#rooms = null;
         throw error;

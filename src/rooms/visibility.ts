@@ -109,6 +109,11 @@ export class Visibility {
     return pruned;
   }
 
+  /** Tells whether a message is older than its room keeps messages. */
+  isExpired(stored: StoredEvent): boolean {
+    return this.#isExpired(stored);
+  }
+
   /** Tells whether what a user said is hidden from those who were not there. */
   isErased(userId: UserId): boolean {
     return this.#isErased(userId);

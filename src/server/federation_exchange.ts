@@ -113,7 +113,7 @@ function connectRooms(
   const partialRooms: PartialRooms = rooms.engine.withDeps((engine) =>
     new PartialRooms({ db, clock, log, notifier, engine, inbound: deps.inbound, onReplaced })
   );
-  const faster = { outbox: rooms.outbox, partialRooms };
+  const faster = { outbox: rooms.outbox, partialRooms, positions: rooms.partials };
   rooms.engine.connect((engine) => new PerformMemberships({ ...deps, engine, log, faster }));
   rooms.whole.current = partialRooms;
   return partialRooms;
@@ -121,7 +121,7 @@ function connectRooms(
 
 /** What follows from a state that became whole. */
 function replacedHandler(
-  { outbox, timelines, memberships }: RoomParts,
+  { outbox, timelines, memberships, partials }: RoomParts,
   { remoteDevices, slidingCaches }: { remoteDevices: RemoteDevices; slidingCaches: SlidingCaches },
 ): ReplacedHandler {
   return async (tx, replaced) => {
@@ -130,6 +130,7 @@ function replacedHandler(
     await outbox.countServers(tx, { roomNid, servers, by: -1, position });
     await remoteDevices.noteMoves(tx, replaced);
     await remoteDevices.notePending(tx, replaced);
+    partials.noteChange(tx);
     tx.afterCommit(() => {
       timelines.noteReplaced(roomNid, position);
       slidingCaches.traits.drop(roomNid);

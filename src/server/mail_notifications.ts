@@ -51,7 +51,7 @@ async function eventBefore(
   const nid = await selectEventBefore(db, { roomNid: stored.roomNid, position: stored.position });
   const before = nid === null ? null : await rooms.events.getByNid(nid);
   if (before === null || before.redactedByNid !== null) return null;
-  const ignored = await accountData.ignoredUsers(userId);
+  const ignored = accountData.ignoredUsers(userId);
   const [visible] = await rooms.visibility.filter([before], { userId, isMember: true, upTo: null, ignored });
   return visible?.stored ?? null;
 }

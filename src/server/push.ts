@@ -46,7 +46,7 @@ export async function buildPushBase(
   });
   const ignores = await Ignores.load(db);
   const notifications = new NotificationsService({
-    ...{ db, pushRules, ignores },
+    ...{ db, pushRules, ignores, position: () => notifier.position("events") },
     isEnabled: config.push.push.enabled,
     rooms: {
       isLocal,
@@ -56,8 +56,7 @@ export async function buildPushBase(
       event: async (eventId) => (await rooms().events.getById(eventId))?.event ?? null,
     },
   });
-  const onIgnoreList = ignores.note.bind(ignores);
-  const accountData = new AccountDataService({ db, notifier, onIgnoreList });
+  const accountData = new AccountDataService({ db, notifier, ignores });
   const successions = new RoomSuccessions({
     ...{ accountData, pushRules, isLocal },
     facts: () => rooms().facts,

@@ -30,7 +30,7 @@ export async function buildRoomReading(db: Database, clock: Clock): Promise<User
   const memberships = new LocalMemberships({ db, onRoom: () => {} });
   const readers = new RoomReaders({
     ...{ events, state, visibility, memberships },
-    ignoredUsers: () => Promise.resolve(new Set<string>()),
+    ignoredUsers: () => new Set<string>(),
   });
   const renderer = new EventRenderer({ events, state, clock, transactions: new TransactionIds({ db }) });
   return { db, events, memberships, readers, renderer, state, visibility };

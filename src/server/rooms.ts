@@ -16,6 +16,7 @@ import { LocalMemberships } from "../rooms/local_memberships.ts";
 import { MembershipMoves } from "../rooms/membership_moves.ts";
 import { Outbox } from "../rooms/outbox.ts";
 import { type Bundler, Pagination, type RemoteHistory } from "../rooms/pagination.ts";
+import { PartialPositions } from "../rooms/partial_positions.ts";
 import type { PartialRooms } from "../rooms/partial_rooms.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { PolicySigner } from "../rooms/policy.ts";
@@ -46,7 +47,7 @@ export interface RoomHooks {
   readonly profileOf: (userId: UserId) => Promise<MemberProfile | null>;
   /** Tells whether a user's messages are hidden from newcomers. */
   readonly isErased: (userId: UserId) => boolean;
-  readonly ignoredUsers: (userId: UserId) => Promise<ReadonlySet<string>>;
+  readonly ignoredUsers: (userId: UserId) => ReadonlySet<string>;
   /** Run in the transaction that writes events, after the engine's own. */
   readonly onPersist: PersistHandler;
   readonly bundle?: Bundler;
@@ -64,7 +65,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   const { db, clock, notifier, signer, config } = core;
   const stores = buildStores(core, hooks);
   const { events, heads, trees, keys, state, timelines, memberships, transactions, allocator } = stores;
-  const { retention, visibility } = stores;
+  const { retention, visibility, partials } = stores;
   const readers = new RoomReaders({ events, state, visibility, memberships, ignoredUsers: hooks.ignoredUsers });
   const renderer = new EventRenderer({ events, state, transactions, clock });
   const members = new MemberLoader({ state });
@@ -106,7 +107,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     roomState: new RoomState({ db, events, state, renderer }),
     timestamps: new TimestampSearch({ db, events, visibility, history }),
     facts: new RoomFacts({ db, events, state, memberships, visibility }),
-    moves: new MembershipMoves({ db, memberships, timelines, events, state }),
+    moves: new MembershipMoves({ partials, memberships, timelines, events, state }),
     joinPositions: new JoinPositions({ events, state }),
   };
 }
@@ -144,10 +145,14 @@ function buildStores({ db, notifier, config, clock }: Core, { isErased }: RoomHo
     onRoom: (roomNid, lastPosition) => timelines.noteRoom(roomNid, lastPosition),
   });
   const transactions = new TransactionIds({ db });
+  const partials = new PartialPositions({ db });
   const retention = new RetentionPolicies(config.blocking.retention);
   const isExpired = (stored: StoredEvent) => retention.isExpired(stored, clock.now());
   const visibility = new Visibility({ state, events, isErased, isExpired });
-  return { retention, visibility, allocator, events, heads, trees, keys, state, timelines, memberships, transactions };
+  return {
+    ...{ retention, visibility, allocator, events, heads, trees, keys, state, timelines, memberships, transactions },
+    partials,
+  };
 }
 
 function engineOptions({ config }: Core): EngineOptions {

@@ -57,6 +57,7 @@ export function buildUserData(
     typing: new TypingService({ clock, notifier, localJoinedUsers, isLocal, onLocalChange: others.onTyping }),
     receipts: new ReceiptsService({
       ...{ db, clock, notifier, accountData },
+      onWritten: (receipt) => notifications.forgetReads(receipt),
       onLocalRead: others.onRead,
       rooms: {
         joinedRoomNid: (userId, roomId) => facts.joinedRoomNid(userId, roomId),

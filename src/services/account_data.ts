@@ -18,13 +18,13 @@ import {
 import type { Database, Tx } from "../storage/database.ts";
 import { advanceStream } from "../storage/streams.ts";
 import type { Notifier } from "../streams/notifier.ts";
+import type { Ignores } from "./ignores.ts";
 
 /** What the service is built from. */
 export interface AccountDataDeps {
   readonly db: Database;
   readonly notifier: Notifier;
-  /** Told after the commit that a user's list of ignored users is another. */
-  readonly onIgnoreList?: (userId: UserId, content: JsonObject) => void;
+  readonly ignores: Ignores;
 }
 
 /** Types that have endpoints of their own. */
@@ -39,12 +39,12 @@ const IGNORED_USERS = "m.ignored_user_list";
 export class AccountDataService {
   readonly #db: Database;
   readonly #notifier: Notifier;
-  readonly #onIgnoreList: AccountDataDeps["onIgnoreList"];
+  readonly #ignores: Ignores;
 
-  constructor({ db, notifier, onIgnoreList }: AccountDataDeps) {
+  constructor({ db, notifier, ignores }: AccountDataDeps) {
     this.#db = db;
     this.#notifier = notifier;
-    this.#onIgnoreList = onIgnoreList;
+    this.#ignores = ignores;
   }
 
   /** Stores a piece sent by a client. Throws 405 `M_BAD_JSON` for a type that the server manages. */
@@ -85,7 +85,7 @@ export class AccountDataService {
   /** Removes all account data of a user, within a transaction. */
   async deleteAll(tx: Tx, userId: UserId): Promise<void> {
     await deleteAccountDataOfUser(tx, userId);
-    tx.afterCommit(() => this.#onIgnoreList?.(userId, {}));
+    tx.afterCommit(() => this.#ignores.note(userId, {}));
   }
 
   /** Returns a piece parsed, or null. */
@@ -115,9 +115,8 @@ export class AccountDataService {
   }
 
   /** Returns the users whom this user ignores. Spec: "Ignoring Users". */
-  async ignoredUsers(userId: UserId): Promise<ReadonlySet<string>> {
-    const content = await this.read({ userId, roomId: null, type: IGNORED_USERS });
-    return new Set(isJsonObject(content?.ignored_users) ? Object.keys(content.ignored_users) : []);
+  ignoredUsers(userId: UserId): ReadonlySet<string> {
+    return this.#ignores.by(userId);
   }
 
   /** Returns the tags of a room. */
@@ -164,7 +163,7 @@ export class AccountDataService {
     const position = await advanceStream(tx, "account_data", 1);
     await upsertAccountData(tx, { userId, roomId, type, content: JSON.stringify(content), position });
     tx.afterCommit(() => {
-      if (type === IGNORED_USERS && roomId === "") this.#onIgnoreList?.(userId, content);
+      if (type === IGNORED_USERS && roomId === "") this.#ignores.note(userId, content);
       this.#notifier.publish("account_data", position, [userId]);
     });
   }

@@ -58,8 +58,10 @@ const MAX_KEY_BYTES = 16_384;
 const MAX_CACHED_STOCKS = 20_000;
 
 /** The keys a device has left to give out. */
-interface KeyStock {
+export interface KeyStock {
+  /** How many one-time keys, by algorithm. */
   readonly oneTime: Readonly<Record<string, number>>;
+  /** The algorithms of unused fallback keys. */
   readonly fallback: readonly string[];
 }
 
@@ -86,17 +88,13 @@ export class DeviceKeysService {
       if (deviceKeys) await this.#setDeviceKeys(tx, { device, deviceKeys });
       tx.afterCommit(() => this.#forgetStock(device));
     });
-    return await this.oneTimeKeyCounts(device);
+    return (await this.stock(device)).oneTime;
   }
 
-  /** Returns how many one-time keys of each algorithm a device has. */
-  async oneTimeKeyCounts(device: DeviceRef): Promise<Readonly<Record<string, number>>> {
-    return (await this.#stock(device)).oneTime;
-  }
-
-  /** Returns the algorithms of a device's unused fallback keys. */
-  async unusedFallbackKeyTypes(device: DeviceRef): Promise<readonly string[]> {
-    return (await this.#stock(device)).fallback;
+  /** Returns what keys a device has left. */
+  stock(device: DeviceRef): KeyStock | Promise<KeyStock> {
+    const id = stockId(device);
+    return this.#stocks.peek(id) ?? this.#stocks.get(id, () => this.#readStock(device));
   }
 
   /** Answers `POST /keys/query` for local users; an empty list of devices asks for all of them. */
@@ -149,15 +147,13 @@ export class DeviceKeysService {
   }
 
   /** Every sync of a device asks for this, so it is remembered until a key comes or goes. */
-  async #stock(device: DeviceRef): Promise<KeyStock> {
-    return await this.#stocks.get(stockId(device), async () => {
-      const { db } = this.#deps;
-      const [counts, fallback] = await Promise.all([
-        countOneTimeKeys(db, device),
-        selectUnusedFallbackAlgorithms(db, device),
-      ]);
-      return { oneTime: { [DEFAULT_ALGORITHM]: 0, ...counts }, fallback };
-    });
+  async #readStock(device: DeviceRef): Promise<KeyStock> {
+    const { db } = this.#deps;
+    const [counts, fallback] = await Promise.all([
+      countOneTimeKeys(db, device),
+      selectUnusedFallbackAlgorithms(db, device),
+    ]);
+    return { oneTime: { [DEFAULT_ALGORITHM]: 0, ...counts }, fallback };
   }
 
   #forgetStock(device: DeviceRef): void {

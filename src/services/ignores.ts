@@ -6,10 +6,10 @@ import type { Db } from "../storage/database.ts";
 
 const NOBODY: ReadonlySet<UserId> = new Set();
 
-/** Looks up who ignores a user; kept in memory, because every event asks. */
+/** Looks up who ignores whom; kept in memory, because every event and every sync asks. */
 export class Ignores {
   readonly #byIgnored = new Map<string, Set<UserId>>();
-  readonly #lists = new Map<UserId, readonly string[]>();
+  readonly #lists = new Map<UserId, ReadonlySet<string>>();
 
   /** Loads all lists. */
   static async load(db: Db): Promise<Ignores> {
@@ -24,8 +24,8 @@ export class Ignores {
   /** Takes over the new list of a user. Call it after the commit. */
   note(userId: UserId, content: JsonObject): void {
     for (const ignored of this.#lists.get(userId) ?? []) this.#remove(ignored, userId);
-    const list = isJsonObject(content.ignored_users) ? Object.keys(content.ignored_users) : [];
-    if (list.length === 0) {
+    const list = new Set(isJsonObject(content.ignored_users) ? Object.keys(content.ignored_users) : []);
+    if (list.size === 0) {
       this.#lists.delete(userId);
       return;
     }
@@ -40,6 +40,11 @@ export class Ignores {
   /** Returns the local users who ignore `sender`. */
   of(sender: UserId): ReadonlySet<UserId> {
     return this.#byIgnored.get(sender) ?? NOBODY;
+  }
+
+  /** Returns whom a local user ignores. */
+  by(userId: UserId): ReadonlySet<string> {
+    return this.#lists.get(userId) ?? NOBODY;
   }
 
   #remove(ignored: string, userId: UserId): void {

@@ -44,6 +44,8 @@ export interface NotificationsDeps {
   readonly pushRules: PushRulesService;
   readonly rooms: NotificationRooms;
   readonly ignores: Ignores;
+  /** Returns the position of the events stream. */
+  readonly position: () => number;
   /** Synapse's `push.enabled`: otherwise nothing is judged, and nothing unread. */
   readonly isEnabled: boolean;
 }
@@ -87,6 +89,16 @@ export class NotificationsService {
   /** Counts what is unread for a user up to a position; nothing before `joinedAt` counts. */
   unread(query: UnreadQuery): Promise<UnreadCounts> {
     return this.#counter.count(query);
+  }
+
+  /** As `unread`, if it takes nothing that is not in memory; else null. */
+  peekUnread(query: UnreadQuery): UnreadCounts | null {
+    return this.#counter.peek(query);
+  }
+
+  /** A user has read on: called after the commit of a receipt. */
+  forgetReads(reader: { userId: UserId; roomNid: number }): void {
+    this.#counter.forgetReads(reader);
   }
 
   /** Returns the position up to which a user has read the main timeline (`""`) or a thread of a room they are in. */

@@ -42,6 +42,8 @@ export interface ReceiptsDeps {
   readonly notifier: Notifier;
   readonly accountData: AccountDataService;
   readonly rooms: ReceiptRooms;
+  /** Told of each receipt after its commit. */
+  readonly onWritten: (receipt: Receipt) => void;
   /** Other servers in the room are told by this of public receipts of local users. */
   readonly onLocalRead?: (receipt: Receipt & { readonly roomId: RoomId }) => void;
 }
@@ -163,7 +165,10 @@ export class ReceiptsService {
     if (old && !isAhead(receipt, old)) return false;
     const position = await advanceStream(tx, "receipts", 1);
     await upsertReceipt(tx, { ...receipt, position });
-    tx.afterCommit(() => this.#deps.notifier.publish("receipts", position, audience));
+    tx.afterCommit(() => {
+      this.#deps.onWritten(receipt);
+      this.#deps.notifier.publish("receipts", position, audience);
+    });
     return true;
   }
 

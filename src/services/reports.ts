@@ -42,7 +42,7 @@ export class Reports {
     const access = await readers.find(sender.userId, roomId);
     const stored = access?.kind === "joined" ? await events.getById(eventId) : null;
     if (access === null || stored === null || stored.roomNid !== access.room.roomNid) throw unseen();
-    const viewer = { ...await readers.viewer({ requester: sender, access }), ignored: new Set<string>() };
+    const viewer = { ...readers.viewer({ requester: sender, access }), ignored: new Set<string>() };
     if ((await visibility.filter([stored], viewer)).length === 0) throw unseen();
     await this.#add(sender.userId, { roomId, eventId, reportedUser: stored.event.sender, reason, score });
   }

@@ -153,7 +153,7 @@ export class SearchService {
     const access = await readers.find(requester.userId, roomId);
     if (access === null) return null;
     const reading = { requester, access };
-    return { reading, viewer: await readers.viewer(reading) };
+    return { reading, viewer: readers.viewer(reading) };
   }
 
   /** Returns the rooms to search: those the user is or was in, as far as the filter lets them through. */

@@ -73,7 +73,7 @@ async function contextText(pages: SearchPages, { event, reading }: FoundEvent, w
   const { pagination, readers } = pages;
   const { stored } = event;
   const place = { depth: stored.event.depth, position: stored.position ?? 0 };
-  const viewer = await readers.viewer(reading);
+  const viewer = readers.viewer(reading);
   const page = (direction: "b" | "f", limit: number): Promise<Page> =>
     pagination.page(reading.access, {
       viewer,

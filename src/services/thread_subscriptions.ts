@@ -130,7 +130,7 @@ export class ThreadSubscriptions {
     const access = await readers.find(sender.userId, roomId);
     const root = access === null ? null : await events.getById(rootId);
     if (access === null || root === null || root.roomNid !== access.room.roomNid) throw notFound("No such thread");
-    const viewer = await readers.viewer({ requester: sender, access });
+    const viewer = readers.viewer({ requester: sender, access });
     if ((await visibility.filter([root], viewer)).length === 0) throw notFound("No such thread");
     return access.room.roomNid;
   }

@@ -5,10 +5,12 @@
  * something or an event that counted was redacted.
  */
 import { LruCache } from "../lib/lru.ts";
+import { ReadCache } from "../lib/read_cache.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { Db } from "../storage/database.ts";
-import { countNotifications } from "../storage/notifications.ts";
+import { countNotifications, type ThreadCount } from "../storage/notifications.ts";
 import { selectReceiptsOfUser } from "../storage/receipts.ts";
+import { RecentNotifications } from "./recent_notifications.ts";
 
 /** How much is unread, and how much of it deserves attention. */
 export interface UnreadCount {
@@ -43,11 +45,27 @@ interface ReadPositions {
   readonly mark: string;
 }
 
+/** A user's receipts in a room, and what they come to for one who joined at a position. */
+interface Reads {
+  readonly receipts: readonly { readonly threadId: string; readonly eventPosition: number | null }[];
+  joinedAt: number;
+  positions: ReadPositions;
+}
+
 interface Held {
   readonly mark: string;
   readonly generation: number;
   readonly upTo: number;
   readonly counts: ReadonlyMap<string, UnreadCount>;
+  /** The counts as they are told. */
+  readonly told: UnreadCounts;
+}
+
+/** What counting is done from. */
+export interface UnreadCounterDeps {
+  readonly db: Db;
+  /** Returns the position of the events stream. */
+  readonly position: () => number;
 }
 
 const CACHED_COUNTS = 20_000;
@@ -57,42 +75,68 @@ const NOTHING: UnreadCount = { notify: 0, highlight: 0 };
 /** Counts. */
 export class UnreadCounter {
   readonly #db: Db;
+  readonly #recent: RecentNotifications;
+  readonly #reads = new ReadCache<string, Reads>({ maxEntries: CACHED_COUNTS });
   readonly #held = new LruCache<string, Held>({ maxEntries: CACHED_COUNTS });
   /** Raised when something that may have been counted is gone. */
   readonly #generations = new LruCache<number, number>({ maxEntries: CACHED_GENERATIONS });
   #nextGeneration = 1;
 
-  constructor({ db }: { db: Db }) {
+  constructor({ db, position }: UnreadCounterDeps) {
     this.#db = db;
+    this.#recent = new RecentNotifications({ db, position });
   }
 
   /** Counts what is unread for a user up to a position. */
-  async count({ userId, roomNid, joinedAt, upTo }: UnreadQuery): Promise<UnreadCounts> {
+  async count(query: UnreadQuery): Promise<UnreadCounts> {
+    const { userId, roomNid, joinedAt, upTo } = query;
     const generation = this.#generationOf(roomNid);
-    const read = readPositions(await selectReceiptsOfUser(this.#db, { roomNid, userId }), joinedAt);
-    const key = `${roomNid} ${userId}`;
+    const read = positionsOf(await this.#readsOf(query), joinedAt);
+    const key = keyOf(query);
     const held = this.#held.get(key);
-    const isUsable = held !== undefined && held.mark === read.mark && held.generation === generation &&
-      held.upTo <= upTo && read.highest <= held.upTo;
-    if (isUsable && held.upTo === upTo) return toCounts(held.counts);
+    const isUsable = held !== undefined && isBefore(held, { read, generation, upTo });
+    if (isUsable && held.upTo === upTo) return held.told;
     const counts = isUsable
       ? await this.#add(held, { userId, roomNid, upTo })
       : await this.#countAll(read, { userId, roomNid, upTo });
-    this.#held.set(key, { mark: read.mark, generation, upTo, counts });
-    return toCounts(counts);
+    return this.#hold(key, { mark: read.mark, generation, upTo, counts });
+  }
+
+  /** As `count`, if it takes nothing that is not in memory; else null. */
+  peek(query: UnreadQuery): UnreadCounts | null {
+    const { userId, roomNid, joinedAt, upTo } = query;
+    const key = keyOf(query);
+    const reads = this.#reads.peek(key);
+    const held = this.#held.get(key);
+    if (reads === undefined || held === undefined) return null;
+    const read = positionsOf(reads, joinedAt);
+    const generation = this.#generationOf(roomNid);
+    if (!isBefore(held, { read, generation, upTo })) return null;
+    if (held.upTo === upTo) return held.told;
+    const news = this.#recent.peek({ userId, roomNid, after: held.upTo, upTo });
+    if (news === null) return null;
+    if (news.length > 0) return this.#hold(key, { mark: read.mark, generation, upTo, counts: added(held, news) });
+    this.#held.set(key, { ...held, upTo });
+    return held.told;
   }
 
   /** Returns the position up to which a user has read the main timeline (`""`) or a thread of a room they are in. */
   async readUpTo(
     { userId, roomNid, joinedAt, threadId }: Omit<UnreadQuery, "upTo"> & { threadId: string },
   ): Promise<number> {
-    const read = readPositions(await selectReceiptsOfUser(this.#db, { roomNid, userId }), joinedAt);
+    const read = positionsOf(await this.#readsOf({ userId, roomNid }), joinedAt);
     return read.threads.get(threadId) ?? read.floor;
   }
 
   /** Forgets what was counted in a room: an event that may have counted does so no more. */
   forgetRoom(roomNid: number): void {
     this.#generations.set(roomNid, this.#nextGeneration++);
+    this.#recent.forget(roomNid);
+  }
+
+  /** Forgets how far a user has read a room: they have read on. To be called after the commit. */
+  forgetReads(reader: { userId: UserId; roomNid: number }): void {
+    this.#reads.forget(keyOf(reader));
   }
 
   #generationOf(roomNid: number): number {
@@ -104,18 +148,27 @@ export class UnreadCounter {
     return generation;
   }
 
+  async #readsOf(reader: { userId: UserId; roomNid: number }): Promise<Reads> {
+    return await this.#reads.get(keyOf(reader), async () => {
+      const receipts = await selectReceiptsOfUser(this.#db, reader);
+      const known = receipts.map(({ threadId, eventPosition }) => ({ threadId, eventPosition }));
+      return { receipts: known, joinedAt: 0, positions: readPositions(known, 0) };
+    });
+  }
+
+  #hold(key: string, held: Omit<Held, "told">): UnreadCounts {
+    const told = toCounts(held.counts);
+    this.#held.set(key, { ...held, told });
+    return told;
+  }
+
   async #add(
     held: Held,
     range: { userId: UserId; roomNid: number; upTo: number },
   ): Promise<ReadonlyMap<string, UnreadCount>> {
-    const news = await countNotifications(this.#db, { ...range, after: held.upTo });
-    if (news.length === 0) return held.counts;
-    const counts = new Map(held.counts);
-    for (const { threadId, notify, highlight } of news) {
-      const old = counts.get(threadId) ?? NOTHING;
-      counts.set(threadId, { notify: old.notify + notify, highlight: old.highlight + highlight });
-    }
-    return counts;
+    const news = await this.#recent.count({ ...range, after: held.upTo }) ??
+      await countNotifications(this.#db, { ...range, after: held.upTo });
+    return news.length === 0 ? held.counts : added(held, news);
   }
 
   async #countAll(
@@ -135,8 +188,37 @@ export class UnreadCounter {
   }
 }
 
+function keyOf({ userId, roomNid }: { userId: UserId; roomNid: number }): string {
+  return `${roomNid} ${userId}`;
+}
+
+/** Tells whether what is held counts still and only has to be added to. */
+function isBefore(
+  held: Held,
+  { read, generation, upTo }: { read: ReadPositions; generation: number; upTo: number },
+): boolean {
+  return held.mark === read.mark && held.generation === generation && held.upTo <= upTo && read.highest <= held.upTo;
+}
+
+function added({ counts: old }: Held, news: readonly ThreadCount[]): ReadonlyMap<string, UnreadCount> {
+  const counts = new Map(old);
+  for (const { threadId, notify, highlight } of news) {
+    const count = counts.get(threadId) ?? NOTHING;
+    counts.set(threadId, { notify: count.notify + notify, highlight: count.highlight + highlight });
+  }
+  return counts;
+}
+
+function positionsOf(reads: Reads, joinedAt: number): ReadPositions {
+  if (reads.joinedAt !== joinedAt) {
+    reads.positions = readPositions(reads.receipts, joinedAt);
+    reads.joinedAt = joinedAt;
+  }
+  return reads.positions;
+}
+
 function readPositions(
-  receipts: readonly { threadId: string; eventPosition: number | null }[],
+  receipts: Reads["receipts"],
   joinedAt: number,
 ): ReadPositions {
   let floor = joinedAt;

@@ -125,7 +125,7 @@ async function* readHistory(
   { db, events, visibility, readers }: UserExportDeps,
   { userId, access }: { userId: UserId; access: RoomAccess },
 ): AsyncIterableIterator<StoredEvent[]> {
-  const viewer = await readers.viewer({ requester: { userId, deviceId: null }, access });
+  const viewer = readers.viewer({ requester: { userId, deviceId: null }, access });
   let from: { depth: number; position: number } = WHOLE_ROOM.from;
   for (;;) {
     const rows = await selectHistoryForward(db, { ...WHOLE_ROOM, roomNid: access.room.roomNid, from, limit: PAGE });

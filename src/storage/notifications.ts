@@ -135,6 +135,51 @@ export async function countNotifications(db: Db, range: CountRange): Promise<Thr
   return [...counts].map(([threadId, count]) => ({ threadId, ...count }));
 }
 
+/** What of an event's notification for its room counts. */
+export type CountedNotification = Pick<RoomNotification, "position" | "sender" | "threadId" | "highlight">;
+
+/** What of a user's own notification counts. */
+export type CountedUserNotification =
+  & Pick<UserNotification, "position" | "userId" | "threadId" | "notify" | "highlight">
+  & Pick<UserNotification, "roomNotify" | "roomHighlight">;
+
+/** Returns what `countNotifications` counts in `(after, upTo]` of a room, for all users, oldest first. */
+export async function selectCountedNotifications(
+  db: Db,
+  { roomNid, after, upTo, limit }: { roomNid: number; after: number; upTo: number; limit: number },
+): Promise<{ ofRoom: readonly CountedNotification[]; ofUsers: readonly CountedUserNotification[] }> {
+  const [ofRoom, ofUsers] = await Promise.all([
+    db.all<Omit<CountedNotification, "threadId"> & { thread_id: string }>(sql`
+      SELECT position, sender, thread_id, highlight FROM room_notifications
+      WHERE room_nid = ${roomNid} AND position > ${after} AND position <= ${upTo} ORDER BY position LIMIT ${limit}`),
+    db.all<CountedUserNotificationRow>(sql`
+      SELECT position, user_id, thread_id, notify, highlight, room_notify, room_highlight FROM user_notifications
+      WHERE room_nid = ${roomNid} AND position > ${after} AND position <= ${upTo} ORDER BY position LIMIT ${limit}`),
+  ]);
+  return {
+    ofRoom: ofRoom.map(({ thread_id, ...row }) => ({ ...row, threadId: thread_id, highlight: Boolean(row.highlight) })),
+    ofUsers: ofUsers.map((row) => ({
+      position: row.position,
+      userId: row.user_id,
+      threadId: row.thread_id,
+      notify: Boolean(row.notify),
+      highlight: Boolean(row.highlight),
+      roomNotify: Boolean(row.room_notify),
+      roomHighlight: Boolean(row.room_highlight),
+    })),
+  };
+}
+
+interface CountedUserNotificationRow {
+  readonly position: number;
+  readonly user_id: UserId;
+  readonly thread_id: string;
+  readonly notify: boolean;
+  readonly highlight: boolean;
+  readonly room_notify: boolean;
+  readonly room_highlight: boolean;
+}
+
 /** An event that notifies a user. */
 export interface ListedNotification {
   readonly eventNid: number;

@@ -43,6 +43,8 @@ export class Notifier {
   /** How many this turn let go; null where none was yet. */
   #released: number | null = null;
   readonly #positions: Record<StreamName, number>;
+  /** What was given out since a position last changed. */
+  #snapshot: StreamPositions | null = null;
   readonly #subscriptions = new Map<UserId, Set<Subscription>>();
   readonly #listeners = new Set<PublishListener>();
 
@@ -56,14 +58,17 @@ export class Notifier {
     return this.#positions[stream];
   }
 
-  /** Returns a snapshot of all positions. Take it before reading. */
+  /** Returns a snapshot of all positions, the same one until one of them changes. Take it before reading. */
   currentPositions(): StreamPositions {
-    return { ...this.#positions };
+    return this.#snapshot ??= { ...this.#positions };
   }
 
   /** Raises a stream's position and wakes the users whom it concerns. A lower position is ignored, the wake-up is not. */
   publish(stream: StreamName, position: number, users: Iterable<UserId>): void {
-    if (position > this.#positions[stream]) this.#positions[stream] = position;
+    if (position > this.#positions[stream]) {
+      this.#positions[stream] = position;
+      this.#snapshot = null;
+    }
     if (this.#subscriptions.size > 0) { for (const user of users) this.#wake(user); }
     for (const listener of this.#listeners) listener(stream, position);
   }

@@ -28,10 +28,16 @@ function parseInteger(text: string | undefined): number | null {
   return Number.isSafeInteger(value) ? value : null;
 }
 
+/** The tokens of snapshots, of which those who are woken together have the same. */
+const syncTokens = new WeakMap<StreamPositions, string>();
+
 /** Returns the sync token for these positions. */
 export function formatSyncToken(positions: StreamPositions): string {
-  let text = "s1";
-  for (const stream of STREAMS) text += `_${positions[stream]}`;
+  let text = syncTokens.get(positions);
+  if (text === undefined) {
+    text = `s1_${STREAMS.map((stream) => positions[stream]).join("_")}`;
+    syncTokens.set(positions, text);
+  }
   return text;
 }
 

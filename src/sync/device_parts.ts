@@ -2,7 +2,8 @@
 import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { MembershipMoves } from "../rooms/membership_moves.ts";
-import type { SyncProviders } from "./providers.ts";
+import type { KeyStock, SyncProviders } from "./providers.ts";
+import type { StreamPositions } from "../streams/notifier.ts";
 import type { SyncView } from "./types.ts";
 
 /** What these parts are read from. */
@@ -28,8 +29,8 @@ const MAX_NEW_PRESENCE = 500;
 /** Reads the parts. */
 export async function readDeviceParts(deps: DevicePartsDeps, view: SyncView): Promise<DeviceParts> {
   const messages = await toDevice(deps, view);
-  const lists = await deviceLists(deps, view);
-  const presence = await presenceEvents(deps, view);
+  const lists = mayHaveLists(deps, view) ? await deviceLists(deps, view) : "";
+  const presence = view.filter.presence.matchesNone ? [] : await presenceEvents(deps, view);
   let text = await keyCounts(deps, view);
   if (messages.events.length > 0) text += `,"to_device":{"events":[${messages.events.join(",")}]}`;
   if (lists !== "") text += `,"device_lists":${lists}`;
@@ -55,21 +56,41 @@ async function keyCounts(
   { requester: { userId, deviceId } }: SyncView,
 ): Promise<string> {
   if (deviceId === null) return "";
-  const [counts, unused] = await Promise.all([
-    keyCounts.oneTimeKeyCounts({ userId, deviceId }),
-    keyCounts.unusedFallbackKeyTypes({ userId, deviceId }),
-  ]);
-  const types = JSON.stringify(unused);
-  return `,"device_one_time_keys_count":${JSON.stringify(counts)},"device_unused_fallback_key_types":${types},` +
-    `"org.matrix.msc2732.device_unused_fallback_key_types":${types}`;
+  const found = keyCounts.stock({ userId, deviceId });
+  const stock = found instanceof Promise ? await found : found;
+  let text = stockTexts.get(stock);
+  if (text === undefined) {
+    const types = JSON.stringify(stock.fallback);
+    text = `,"device_one_time_keys_count":${JSON.stringify(stock.oneTime)},` +
+      `"device_unused_fallback_key_types":${types},"org.matrix.msc2732.device_unused_fallback_key_types":${types}`;
+    stockTexts.set(stock, text);
+  }
+  return text;
+}
+
+/** What is told of stocks, which are told with every sync and seldom change. */
+const stockTexts = new WeakMap<KeyStock, string>();
+
+function hasNoMoves(
+  moves: MembershipMoves,
+  { userId, since, now }: { userId: UserId; since: StreamPositions; now: StreamPositions },
+): boolean {
+  return now.events <= since.events || moves.hasNone({ userId, after: since.events, upTo: now.events });
+}
+
+function mayHaveLists(
+  { moves }: Pick<DevicePartsDeps, "moves">,
+  { requester: { userId }, since, now }: Pick<SyncView, "requester" | "since" | "now">,
+): boolean {
+  return since !== null && (now.device_lists > since.device_lists || !hasNoMoves(moves, { userId, since, now }));
 }
 
 /** Returns whose devices changed since the last sync, as text; empty when nobody's did. */
 export async function deviceLists(
-  { providers }: Pick<DevicePartsDeps, "providers">,
-  { requester: { userId }, since, now }: Pick<SyncView, "requester" | "since" | "now">,
+  { providers, moves }: DevicePartsDeps,
+  { requester: { userId, deviceId }, since, now }: Pick<SyncView, "requester" | "since" | "now">,
 ): Promise<string> {
-  if (since === null || now.device_lists <= since.device_lists && now.events <= since.events) return "";
+  if (since === null || !mayHaveLists({ moves }, { requester: { userId, deviceId }, since, now })) return "";
   const { changed, left } = await providers.deviceLists.changes(userId, {
     deviceLists: { after: since.device_lists, upTo: now.device_lists },
     events: { after: since.events, upTo: now.events },
@@ -79,12 +100,11 @@ export async function deviceLists(
 
 async function presenceEvents({ providers, moves }: DevicePartsDeps, view: SyncView): Promise<readonly JsonObject[]> {
   const { requester: { userId }, since, now, filter: { presence: filter } } = view;
-  if (filter.matchesNone) return [];
   const after = since?.presence ?? 0;
   const events = since === null || now.presence > after
     ? [...await providers.presence.between({ viewer: userId, after, upTo: now.presence })]
     : [];
-  if (since !== null && now.events > since.events) {
+  if (since !== null && !hasNoMoves(moves, { userId, since, now })) {
     const { joined, found } = await moves.between({ userId, after: since.events, upTo: now.events });
     const told = new Set(events.map(({ sender }) => sender));
     const users: UserId[] = [...joined, ...found].filter((user) => !told.has(user)).slice(0, MAX_NEW_PRESENCE);

@@ -10,6 +10,19 @@ export type AccountDataByRoom = ReadonlyMap<string, readonly string[]>;
 /** Ephemeral events of one sync, by the room's numeric id. */
 export type EphemeralByRoom = ReadonlyMap<number, string[]>;
 
+/** Tells whether there may be account data that changed. */
+export function mayHaveAccountData({ pushRules }: SyncProviders, { since, now, requester }: SyncView): boolean {
+  if (since === null || now.account_data > since.account_data) return true;
+  const range = { after: since.push_rules, upTo: now.push_rules };
+  return range.upTo > range.after && pushRules.hasChanged({ userId: requester.userId, ...range });
+}
+
+/** Tells whether there may be typing or receipts that changed. */
+export function mayHaveEphemeral({ since, now, filter }: SyncView, fresh: ReadonlySet<number>): boolean {
+  if (filter.room.ephemeral.matchesNone) return false;
+  return since === null || fresh.size > 0 || now.receipts > since.receipts || now.typing > since.typing;
+}
+
 /** Returns the account data that changed, global and per room, filtered. */
 export async function readAccountData(providers: SyncProviders, view: SyncView): Promise<AccountDataByRoom> {
   const { since, now, requester: { userId }, filter } = view;

@@ -11,7 +11,9 @@ import { countFilters, insertFilter, selectFilter, selectFilterByHash } from "..
 
 const MAX_FILTER_BYTES = 65_536;
 const MAX_FILTERS_PER_USER = 1_000;
-const CACHED_FILTERS = 2_000;
+const CACHED_FILTERS = 10_000;
+/** Longer ones are parsed anew rather than kept by their text. */
+const MAX_SHARED_CHARACTERS = 4_096;
 const FILTER_ID = /^(0|[1-9][0-9]{0,8})$/;
 
 /** Stores filters and turns what clients name into what sync evaluates. */
@@ -57,14 +59,21 @@ export class Filters {
   /** Returns the filter of a `filter` parameter of sync: an id, JSON, or null for everything. */
   async resolve(userId: UserId, text: string | null): Promise<SyncFilter> {
     if (text === null || text === "") return this.#everything;
-    const isInline = text.startsWith("{");
-    const key = isInline ? text : `${userId} ${text}`;
+    if (text.startsWith("{")) return this.#parse(text);
+    const key = `${userId} ${text}`;
     const cached = this.#parsed.get(key);
     if (cached !== undefined) return cached;
-    const filter = this.#bounded(
-      checked(parseSyncFilter(parseText(isInline ? text : await this.#stored(userId, text)))),
-    );
+    const filter = this.#parse(await this.#stored(userId, text));
     this.#parsed.set(key, filter);
+    return filter;
+  }
+
+  /** Returns the same filter for the same text, whoever has it: what is made for one who asks by it serves the others. */
+  #parse(text: string): SyncFilter {
+    const cached = this.#parsed.get(text);
+    if (cached !== undefined) return cached;
+    const filter = this.#bounded(checked(parseSyncFilter(parseText(text))));
+    if (text.length <= MAX_SHARED_CHARACTERS) this.#parsed.set(text, filter);
     return filter;
   }
 

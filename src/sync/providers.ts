@@ -16,7 +16,7 @@ export interface Range {
 /** Met by `AccountDataService`. Content is JSON text; `roomId` is empty for what is global. */
 export interface AccountDataProvider {
   between(range: Range & { userId: UserId }): Promise<readonly { roomId: string; type: string; content: string }[]>;
-  ignoredUsers(userId: UserId): Promise<ReadonlySet<string>>;
+  ignoredUsers(userId: UserId): ReadonlySet<string>;
 }
 
 /** Met by `PushRulesService`: the rules are shown as account data of type `m.push_rules`. */
@@ -78,10 +78,17 @@ export interface DeviceListsProvider {
   ): Promise<{ readonly changed: readonly UserId[]; readonly left: readonly UserId[] }>;
 }
 
-/** Met by `DeviceKeysService`. Asked on every sync of a device, so answers should come from memory. */
+/** The keys that a device has left to give out; another object whenever they are others. */
+export interface KeyStock {
+  /** How many one-time keys, by algorithm. */
+  readonly oneTime: Readonly<Record<string, number>>;
+  /** The algorithms of unused fallback keys. */
+  readonly fallback: readonly string[];
+}
+
+/** Met by `DeviceKeysService`. Asked on every sync of a device, so answers come from memory where they can. */
 export interface KeyCountsProvider {
-  oneTimeKeyCounts(device: { userId: UserId; deviceId: DeviceId }): Promise<Readonly<Record<string, number>>>;
-  unusedFallbackKeyTypes(device: { userId: UserId; deviceId: DeviceId }): Promise<readonly string[]>;
+  stock(device: { userId: UserId; deviceId: DeviceId }): KeyStock | Promise<KeyStock>;
 }
 
 /** How much is unread. */
@@ -96,10 +103,20 @@ export interface UnreadCounts {
   readonly threads: ReadonlyMap<string, UnreadCount>;
 }
 
+/** What to count. */
+export interface UnreadQuery {
+  readonly userId: UserId;
+  readonly roomNid: number;
+  readonly joinedAt: number;
+  readonly upTo: number;
+}
+
 /** Met by `NotificationsService`. Asked once for each joined room that is shown. */
 export interface NotificationsProvider {
   /** Counts up to a position of the events stream; nothing before `joinedAt` counts. */
-  unread(query: { userId: UserId; roomNid: number; joinedAt: number; upTo: number }): Promise<UnreadCounts>;
+  unread(query: UnreadQuery): Promise<UnreadCounts>;
+  /** As `unread`, if it takes nothing that is not in memory; else null. */
+  peekUnread(query: UnreadQuery): UnreadCounts | null;
 }
 
 /** All of them. */

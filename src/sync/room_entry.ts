@@ -12,6 +12,7 @@ import type { StateDelta } from "../storage/timeline.ts";
 import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
 import type { UnreadCount, UnreadCounts } from "./providers.ts";
 import { endRootOf, readState, type RoomStatesDeps } from "./room_states.ts";
+import type { SharedText } from "./shared_news.ts";
 import { type Summaries, summaryText } from "./summaries.ts";
 import { readTimeline, type Timeline, type TimelineDeps } from "./timelines.ts";
 import { renderViewOf, type RoomPart, type SyncView } from "./types.ts";
@@ -37,12 +38,40 @@ export interface RoomExtras {
 
 const NO_TIMELINE: Omit<Timeline, "prev"> = { events: [], limited: false, isWhole: true };
 
+/** A joined room, with what else there is to say of it. */
+export interface JoinedRoom {
+  readonly view: SyncView;
+  readonly part: RoomPart;
+  readonly extras: RoomExtras;
+}
+
+/** Returns the entry of a joined room whose timeline and state were made for all, or null when there is nothing to tell. */
+export function sharedEntry(
+  { view, part, extras }: JoinedRoom,
+  { text, isEmpty, unread }: SharedText & { unread: UnreadCounts },
+): string | null {
+  if (isEmpty && !hasExtras(extras)) return null;
+  return joinedText(part, { body: text, extras, rest: unreadText(view, unread) });
+}
+
+function hasExtras({ isTouched, ephemeral, accountData }: RoomExtras): boolean {
+  return isTouched || ephemeral.length > 0 || accountData.length > 0;
+}
+
+function joinedText(
+  { roomId }: RoomPart,
+  { body, extras, rest }: { body: string; extras: RoomExtras; rest: string },
+): string {
+  return `${JSON.stringify(roomId)}:{${body},"account_data":{"events":[${extras.accountData.join(",")}]},` +
+    `"ephemeral":{"events":[${extras.ephemeral.join(",")}]}${rest}}`;
+}
+
 /** Returns the entry of a joined room, or null when there is nothing to tell. */
 export async function joinedEntry(
   deps: RoomEntryDeps,
-  { view, part, extras }: { view: SyncView; part: RoomPart; extras: RoomExtras },
+  { view, part, extras }: JoinedRoom,
 ): Promise<string | null> {
-  const viewer = { userId: view.requester.userId, isMember: true, upTo: null, ignored: await view.ignored() };
+  const viewer = { userId: view.requester.userId, isMember: true, upTo: null, ignored: view.ignored };
   const { timeline, deltas } = await readPart(deps, { view, part, viewer });
   const isNew = part.after === null || view.fullState;
   const wantsSummary = isNew || deps.summaries.isAffectedBy(deltas);
@@ -52,15 +81,11 @@ export async function joinedEntry(
   const state = await readState(deps, { view, part, timeline, deltas, heroes: summary?.heroes ?? [] });
   const sticky = await readSticky(deps, { view, part, timeline });
   const hasNews = isNew || sticky.length > 0 || summary !== null || state.length > 0 || timeline.events.length > 0 ||
-    timeline.limited ||
-    extras.isTouched || extras.ephemeral.length > 0 || extras.accountData.length > 0;
+    timeline.limited || hasExtras(extras);
   if (!hasNews) return null;
   const body = await eventsText(deps, { view, timeline, state }) + await stickyText(deps, { view, sticky });
   const summaryPart = summary === null ? "" : `,"summary":${summaryText(summary)}`;
-  return `${JSON.stringify(part.roomId)}:{${body},"account_data":{"events":[${extras.accountData.join(",")}]},` +
-    `"ephemeral":{"events":[${extras.ephemeral.join(",")}]}${
-      unreadText(view, await deps.unread(view, part))
-    }${summaryPart}}`;
+  return joinedText(part, { body, extras, rest: unreadText(view, await deps.unread(view, part)) + summaryPart });
 }
 
 /** Returns the sticky events (MSC4354) that are new to the client and not in the timeline. */
@@ -70,7 +95,7 @@ async function readSticky(
 ): Promise<StoredEvent[]> {
   const { roomNid, upTo } = part;
   const after = part.newlyJoined || view.fullState ? 0 : part.after ?? 0;
-  const found = await stickyEvents.inRoom({ roomNid, after, upTo, ignored: await view.ignored() });
+  const found = await stickyEvents.inRoom({ roomNid, after, upTo, ignored: view.ignored });
   if (found.length === 0) return found;
   const shown = new Set(timeline.events.map(({ stored }) => stored.nid));
   return found.filter(({ nid }) => !shown.has(nid));
@@ -90,7 +115,7 @@ export async function leftEntry(
   deps: RoomEntryDeps,
   { view, part, accountData }: { view: SyncView; part: RoomPart; accountData: readonly string[] },
 ): Promise<string> {
-  const viewer = { userId: view.requester.userId, isMember: true, upTo: part.upTo, ignored: await view.ignored() };
+  const viewer = { userId: view.requester.userId, isMember: true, upTo: part.upTo, ignored: view.ignored };
   const { timeline, deltas } = await readPart(deps, { view, part, viewer });
   const state = await readState(deps, { view, part, timeline, deltas, heroes: [] });
   const body = await eventsText(deps, { view, timeline, state });

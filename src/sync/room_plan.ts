@@ -9,16 +9,15 @@ import { matchesRoom } from "../protocol/filter.ts";
 import type { EventStore } from "../rooms/event_store.ts";
 import type { DecideInvite } from "../rooms/invite_rules.ts";
 import type { LocalMembership, UserRooms } from "../rooms/local_memberships.ts";
+import type { PartialPositions } from "../rooms/partial_positions.ts";
 import type { RoomReaders } from "../rooms/room_access.ts";
 import type { RoomTimelines } from "../rooms/room_timelines.ts";
-import type { Database } from "../storage/database.ts";
-import { selectPartialSince } from "../storage/partial_rooms.ts";
 import { parseMembership } from "../rooms/visibility.ts";
 import type { RoomPart, SyncView } from "./types.ts";
 
 /** What the plan is made from. */
 export interface RoomPlanDeps {
-  readonly db: Database;
+  readonly partials: PartialPositions;
   readonly timelines: RoomTimelines;
   readonly events: EventStore;
   readonly readers: RoomReaders;
@@ -69,7 +68,8 @@ export async function planRooms(
     }
   }
   for (const entry of moved) await place(deps, { plan, view, entry });
-  if (!view.filter.room.state.lazyLoadMembers) await hidePartial(deps, { plan, view, rooms });
+  const showsPartial = view.filter.room.state.lazyLoadMembers || deps.partials.hasNoneSince(after ?? now.events);
+  if (!showsPartial) await hidePartial(deps, { plan, view, rooms });
   return plan;
 }
 
@@ -78,10 +78,10 @@ export async function planRooms(
  * that are new to them.
  */
 async function hidePartial(
-  { db }: RoomPlanDeps,
+  { partials }: RoomPlanDeps,
   { plan, view: { since, now }, rooms }: { plan: RoomPlan; view: SyncView; rooms: UserRooms },
 ): Promise<void> {
-  for (const [roomNid, position] of await selectPartialSince(db, since?.events ?? now.events)) {
+  for (const [roomNid, position] of await partials.since(since?.events ?? now.events)) {
     const entry = rooms.all.get(roomNid);
     if (position === null || position > now.events) {
       plan.hidden.add(roomNid);
@@ -184,6 +184,6 @@ async function isShownInvite(
   { decideInvite }: RoomPlanDeps,
   { view, entry: { sender } }: { view: SyncView; entry: LocalMembership },
 ): Promise<boolean> {
-  if ((await view.ignored()).has(sender)) return false;
+  if (view.ignored.has(sender)) return false;
   return decideInvite === undefined || await decideInvite({ sender, target: view.requester.userId }) === "allow";
 }

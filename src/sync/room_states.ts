@@ -44,12 +44,62 @@ export async function readState(deps: RoomStatesDeps, query: StateQuery): Promis
   if (filter.matchesNone || !matchesRoom(filter, part.roomId)) return [];
   let events = part.after === null || view.fullState ? await fullState(deps, query) : await changedState(deps, query);
   if (lazy) {
-    events = await addSenders(deps, { query, events });
+    const senders = await membersOfSenders(deps, { query, events });
+    events = events.concat(unsentOf(deps, { view, part, members: senders }));
     events = await addHeroes(deps, { query, events });
     const shown = timeline.events.map(({ stored }) => stored).filter(isMember);
     deps.sentMembers.note(view.requester, [...events.filter(isMember), ...shown]);
   }
   return filter.matchesAll ? events : events.filter(({ event }) => filter.matches(event));
+}
+
+/** The state of a room that was shown before, as far as it is the same for all who ask in the same way. */
+export interface SharedState {
+  readonly changed: readonly StoredEvent[];
+  /** Members who are shown to devices that do not have them yet. */
+  readonly senders: readonly StoredEvent[];
+}
+
+/** Returns what `readState` goes by, of a room whose members have not changed; null where the reader counts for more. */
+export async function readSharedState(
+  deps: RoomStatesDeps,
+  query: Omit<StateQuery, "heroes">,
+): Promise<SharedState | null> {
+  const { view, part, timeline, deltas } = query;
+  const filter = view.filter.room.state;
+  if (part.after === null || view.fullState || deltas.some(({ type }) => type === "m.room.member")) return null;
+  if (timeline.events.some(({ stored }) => isMember(stored))) return null;
+  if (filter.matchesNone || !matchesRoom(filter, part.roomId)) return { changed: [], senders: [] };
+  const changed = await changedState(deps, { ...query, heroes: [] });
+  const senders = filter.lazyLoadMembers
+    ? await membersOfSenders(deps, { query: { ...query, heroes: [] }, events: changed })
+    : [];
+  const isShown = ({ event }: StoredEvent) => filter.matchesAll || filter.matches(event);
+  return { changed: changed.filter(isShown), senders };
+}
+
+/** Returns those of the members who are to be shown to a device, and notes that it has them. */
+export function takeUnsent(
+  deps: Pick<RoomStatesDeps, "sentMembers">,
+  query: { view: SyncView; part: RoomPart; members: readonly StoredEvent[] },
+): readonly StoredEvent[] {
+  if (query.members.length === 0) return query.members;
+  const unsent = unsentOf(deps, query);
+  deps.sentMembers.note(query.view.requester, unsent);
+  const filter = query.view.filter.room.state;
+  return filter.matchesAll ? unsent : unsent.filter(({ event }) => filter.matches(event));
+}
+
+function unsentOf(
+  { sentMembers }: Pick<RoomStatesDeps, "sentMembers">,
+  { view: { filter, requester }, part, members }: {
+    view: SyncView;
+    part: RoomPart;
+    members: readonly StoredEvent[];
+  },
+): readonly StoredEvent[] {
+  const showsAll = filter.room.state.includeRedundantMembers || part.after === null;
+  return showsAll ? members : sentMembers.unsent(requester, members);
 }
 
 /** Returns the root of the state at the end of a room's part of the stream. */
@@ -129,13 +179,12 @@ async function addHeroes(
   return events.concat(deps.sentMembers.unsent(view.requester, found).filter(({ nid }) => !told.has(nid)));
 }
 
-/** Adds the members who sent what the timeline shows, but for those the client was told of already. */
-async function addSenders(
+/** Returns the members who sent what the timeline shows, but for those that are among the events. */
+async function membersOfSenders(
   deps: RoomStatesDeps,
-  { query: { view, part, timeline }, events }: { query: StateQuery; events: StoredEvent[] },
+  { query: { view, part, timeline }, events }: { query: StateQuery; events: readonly StoredEvent[] },
 ): Promise<StoredEvent[]> {
-  if (timeline.events.length === 0) return events;
-  const filter = view.filter.room.state;
+  if (timeline.events.length === 0) return [];
   const known = new Set<string>();
   for (const stored of events) if (isMember(stored)) known.add(stored.event.stateKey ?? "");
   const wanted = new Set<UserId>();
@@ -145,14 +194,10 @@ async function addSenders(
       if (isMember(stored) && stored.event.sender === stored.event.stateKey) wanted.delete(stored.event.sender);
     }
   }
-  if (wanted.size === 0) return events;
+  if (wanted.size === 0) return [];
   const root = view.stateAfter === null ? timeline.events[0]?.stored.stateBefore : await endRootOf(deps, part);
   const inState = await deps.members.at(root ?? 0, wanted);
-  const found = [...inState, ...await namedMembers(deps, { timeline, wanted, inState })];
-  const added = filter.includeRedundantMembers || part.after === null
-    ? found
-    : deps.sentMembers.unsent(view.requester, found);
-  return events.concat(added);
+  return [...inState, ...await namedMembers(deps, { timeline, wanted, inState })];
 }
 
 /**

@@ -5,29 +5,34 @@
  * the request waits for the notifier, holding no more than a subscription made before the first read, and tries again.
  * Answers are text put together from rendered events; an initial sync is given out room by room as it is read.
  */
-import type { Clock } from "../lib/clock.ts";
 import { matchesRoom } from "../protocol/filter.ts";
-import type { RoomId } from "../protocol/ids.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { SentMembers } from "../rooms/lazy_members.ts";
 import type { JoinPositions } from "../rooms/join_positions.ts";
-import type { LocalMemberships } from "../rooms/local_memberships.ts";
+import type { LocalMemberships, UserRooms } from "../rooms/local_memberships.ts";
 import type { MembershipMoves } from "../rooms/membership_moves.ts";
 import { strippedState } from "../rooms/stripped_state.ts";
 import type { Notifier, Subscription } from "../streams/notifier.ts";
 import { formatSyncToken } from "../streams/tokens.ts";
 import { readDeviceParts } from "./device_parts.ts";
-import { type AccountDataByRoom, type EphemeralByRoom, readAccountData, readEphemeral } from "./extras.ts";
-import { IgnoredUsers } from "./ignored_users.ts";
+import {
+  type AccountDataByRoom,
+  type EphemeralByRoom,
+  mayHaveAccountData,
+  mayHaveEphemeral,
+  readAccountData,
+  readEphemeral,
+} from "./extras.ts";
 import { isNothingAfter, notLess } from "./positions.ts";
 import type { SyncProviders, UnreadCounts } from "./providers.ts";
-import { joinedEntry, leftEntry, refusedEntry, type RoomEntryDeps } from "./room_entry.ts";
+import { joinedEntry, leftEntry, refusedEntry, type RoomEntryDeps, sharedEntry } from "./room_entry.ts";
 import { joinedPart, planRooms, type RoomPlan, type RoomPlanDeps } from "./room_plan.ts";
+import { SharedNews, type SharedNewsDeps } from "./shared_news.ts";
 import type { RoomPart, SyncRequest, SyncView } from "./types.ts";
-import { countUnread } from "./unread.ts";
+import { countUnread, peekUnread } from "./unread.ts";
 
 /** What sync is built from. */
-export interface SyncDeps extends Omit<RoomEntryDeps, "unread">, RoomPlanDeps {
-  readonly clock: Clock;
+export interface SyncDeps extends SharedNewsDeps, RoomPlanDeps {
   readonly notifier: Notifier;
   readonly memberships: LocalMemberships;
   readonly moves: MembershipMoves;
@@ -52,6 +57,16 @@ interface Extras {
   readonly ephemeral: EphemeralByRoom;
 }
 
+/** An attempt. */
+interface Work {
+  readonly view: SyncView;
+  readonly plan: RoomPlan;
+  readonly extras: Extras;
+}
+
+const NO_ACCOUNT_DATA: AccountDataByRoom = new Map();
+const NO_EPHEMERAL: EphemeralByRoom = new Map();
+const NO_TEXTS: readonly string[] = [];
 /** The longest a request may wait, in milliseconds. */
 const MAX_TIMEOUT_MS = 10 * 60 * 1_000;
 
@@ -59,11 +74,11 @@ const MAX_TIMEOUT_MS = 10 * 60 * 1_000;
 export class SyncService {
   readonly #deps: SyncDeps;
   readonly #entryDeps: RoomEntryDeps;
-  readonly #ignored: IgnoredUsers;
+  readonly #shared: SharedNews;
 
   constructor(deps: SyncDeps) {
     this.#deps = deps;
-    this.#ignored = new IgnoredUsers(deps.providers.accountData);
+    this.#shared = new SharedNews(deps);
     this.#entryDeps = { ...deps, unread: (view, part) => this.#unread(view, part) };
   }
 
@@ -108,31 +123,31 @@ export class SyncService {
   }
 
   async #attempt(request: SyncRequest): Promise<Answer> {
-    const { memberships, notifier } = this.#deps;
-    const rooms = await memberships.forUser(request.requester.userId);
+    const { memberships, notifier, providers } = this.#deps;
+    const { userId } = request.requester;
+    const rooms = memberships.peek(userId) ?? await memberships.forUser(userId);
     // From here to the plan nothing waits, so that rooms and positions are of the same moment.
     const now = notLess(notifier.currentPositions(), request.since);
-    const view: SyncView = {
-      ...request,
-      now,
-      ignored: () => this.#ignored.of(request.requester.userId, now.account_data),
-    };
+    const view: SyncView = { ...request, now, ignored: providers.accountData.ignoredUsers(userId) };
     const plan = await planRooms(this.#deps, { view, rooms });
     const fresh = new Set<number>();
     for (const part of plan.joined.values()) if (part.newlyJoined) fresh.add(part.roomNid);
     const extras: Extras = {
-      accountData: await readAccountData(this.#deps.providers, view),
-      ephemeral: await readEphemeral(this.#deps.providers, { view, rooms: rooms.joined, fresh }),
+      accountData: mayHaveAccountData(providers, view) ? await readAccountData(providers, view) : NO_ACCOUNT_DATA,
+      ephemeral: mayHaveEphemeral(view, fresh)
+        ? await readEphemeral(providers, { view, rooms: rooms.joined, fresh })
+        : NO_EPHEMERAL,
     };
     if (request.since !== null) this.#addTouched(plan, { view, joined: rooms.joined, extras });
     const parts = await readDeviceParts(this.#deps, view);
-    const token = formatSyncToken({ ...now, to_device: parts.toDeviceUpTo });
+    const isAll = parts.toDeviceUpTo === now.to_device;
+    const token = formatSyncToken(isAll ? now : { ...now, to_device: parts.toDeviceUpTo });
     const account = extras.accountData.get("") ?? [];
     let head = `{"next_batch":"${token}"${parts.text}`;
     if (account.length > 0) head += `,"account_data":{"events":[${account.join(",")}]}`;
     const isInitial = request.since === null || request.fullState;
     if (isInitial) return { isEmpty: false, body: this.#stream(head, { view, plan, extras }) };
-    const sections = await this.#sections({ view, plan, extras });
+    const sections = await this.#sections({ view, plan, extras }, rooms);
     const hasNews = parts.hasNews || account.length > 0 || sections !== "";
     return { isEmpty: !hasNews, body: `${head}${sections === "" ? "" : `,"rooms":{${sections}}`}}` };
   }
@@ -161,9 +176,16 @@ export class SyncService {
   }
 
   /** Returns the members of `rooms` that are not empty. */
-  async #sections(work: { view: SyncView; plan: RoomPlan; extras: Extras }): Promise<string> {
+  async #sections(work: Work, rooms: UserRooms): Promise<string> {
     let text = "";
-    for (const name of ["join", "invite", "knock", "leave"] as const) {
+    for (const part of work.plan.joined.values()) {
+      const entry = await this.#joined(work, part, rooms);
+      if (entry !== null) text += text === "" ? `"join":{${entry}` : `,${entry}`;
+    }
+    if (text !== "") text += "}";
+    const { invited, knocked, left } = work.plan;
+    if (invited.length + knocked.length + left.length === 0) return text;
+    for (const name of ["invite", "knock", "leave"] as const) {
       let section = "";
       for await (const entry of this.#entries(name, work)) section += section === "" ? entry : `,${entry}`;
       if (section !== "") text += `${text === "" ? "" : ","}"${name}":{${section}}`;
@@ -171,9 +193,29 @@ export class SyncService {
     return text;
   }
 
+  /** Returns the entry of a joined room, or null when there is nothing to tell. */
+  async #joined(
+    { view, extras: { ephemeral: changed, accountData } }: Work,
+    part: RoomPart,
+    rooms: UserRooms,
+  ): Promise<string | null> {
+    const ephemeral = changed.get(part.roomNid) ?? NO_TEXTS;
+    const extras = {
+      ephemeral,
+      accountData: accountData.get(part.roomId) ?? NO_TEXTS,
+      isTouched: ephemeral.length > 0,
+    };
+    const room = { view, part, extras };
+    const entry = rooms.all.get(part.roomNid);
+    const found = this.#shared.of(view, part, entry);
+    const shared = found instanceof Promise ? await found : found;
+    if (shared === null) return await joinedEntry(this.#entryDeps, room);
+    return sharedEntry(room, { ...shared, unread: await this.#unread(view, part) });
+  }
+
   async *#stream(
     head: string,
-    work: { view: SyncView; plan: RoomPlan; extras: Extras },
+    work: Work,
   ): AsyncGenerator<string> {
     yield `${head},"rooms":{`;
     let separator = "";
@@ -192,7 +234,7 @@ export class SyncService {
 
   async *#entries(
     section: "join" | "invite" | "knock" | "leave",
-    { view, plan, extras }: { view: SyncView; plan: RoomPlan; extras: Extras },
+    { view, plan, extras }: Work,
   ): AsyncGenerator<string> {
     const deps = this.#entryDeps;
     const dataOf = (roomId: RoomId) => extras.accountData.get(roomId) ?? [];
@@ -222,7 +264,14 @@ export class SyncService {
 
   async #unread({ requester: { userId }, now }: SyncView, { roomNid }: RoomPart): Promise<UnreadCounts> {
     const { memberships, joinPositions, providers: { notifications } } = this.#deps;
+    const entry = memberships.peek(userId)?.all.get(roomNid);
+    const known = entry && peekUnread({ joinPositions, notifications }, { userId, entry, upTo: now.events });
+    return known ?? await this.#countUnread(userId, { roomNid, upTo: now.events });
+  }
+
+  async #countUnread(userId: UserId, { roomNid, upTo }: { roomNid: number; upTo: number }): Promise<UnreadCounts> {
+    const { memberships, joinPositions, providers: { notifications } } = this.#deps;
     const entry = (await memberships.forUser(userId)).all.get(roomNid) ?? { roomNid, eventNid: null };
-    return await countUnread({ joinPositions, notifications }, { userId, entry, upTo: now.events });
+    return await countUnread({ joinPositions, notifications }, { userId, entry, upTo });
   }
 }

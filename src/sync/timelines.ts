@@ -26,7 +26,7 @@ export interface Timeline {
 export interface TimelineDeps {
   readonly timelines: RoomTimelines;
   readonly events: EventStore;
-  readonly visibility: Visibility;
+  readonly visibility: Pick<Visibility, "filter">;
   readonly gaps: TimelineGaps;
 }
 

@@ -25,8 +25,8 @@ export interface SyncRequest {
 export interface SyncView extends SyncRequest {
   /** Positions taken before anything was read. */
   readonly now: StreamPositions;
-  /** Whom the user ignores; read when first needed. */
-  readonly ignored: () => Promise<ReadonlySet<string>>;
+  /** Whom the user ignores. */
+  readonly ignored: ReadonlySet<string>;
 }
 
 /** A room to be shown, with the part of its stream. */

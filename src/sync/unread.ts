@@ -10,6 +10,19 @@ export interface UnreadDeps {
   readonly notifications: NotificationsProvider;
 }
 
+/** As `countUnread`, if it takes nothing that is not in memory; else null. */
+export function peekUnread(
+  { joinPositions, notifications }: UnreadDeps,
+  { userId, entry, upTo }: {
+    userId: UserId;
+    entry: Pick<LocalMembership, "roomNid" | "eventNid">;
+    upTo: number;
+  },
+): UnreadCounts | null {
+  const joinedAt = joinPositions.peek(entry.eventNid);
+  return joinedAt === undefined ? null : notifications.peekUnread({ userId, roomNid: entry.roomNid, joinedAt, upTo });
+}
+
 /** Counts what is unread of a joined room up to a position of the events stream. */
 export async function countUnread(
   { joinPositions, notifications }: UnreadDeps,

@@ -8,7 +8,7 @@ import { selectDevices } from "../storage/devices.ts";
 /** What the counts are read from. */
 export interface AppserviceDeviceDataDeps {
   readonly db: Db;
-  readonly deviceKeys: Pick<DeviceKeysService, "oneTimeKeyCounts" | "unusedFallbackKeyTypes">;
+  readonly deviceKeys: Pick<DeviceKeysService, "stock">;
 }
 
 const MAX_USERS = 500;
@@ -28,9 +28,9 @@ export class AppserviceDeviceData {
     const fallbacks: Record<string, JsonObject> = {};
     for (const userId of [...users].slice(0, MAX_USERS)) {
       for (const { deviceId } of await selectDevices(db, userId)) {
-        const device = { userId, deviceId };
-        (counts[userId] ??= {})[deviceId] = { ...await deviceKeys.oneTimeKeyCounts(device) };
-        (fallbacks[userId] ??= {})[deviceId] = [...await deviceKeys.unusedFallbackKeyTypes(device)];
+        const { oneTime, fallback } = await deviceKeys.stock({ userId, deviceId });
+        (counts[userId] ??= {})[deviceId] = { ...oneTime };
+        (fallbacks[userId] ??= {})[deviceId] = [...fallback];
       }
     }
     return {

@@ -79,7 +79,7 @@ export function roomReadRoutes(app: App, deps: RoomReadRoutesDeps): void {
     async (c) => {
       const { ts, dir } = query(c, TimestampQuery);
       const reading = await readingOf(c, readers);
-      const viewer = await readers.viewer(reading);
+      const viewer = readers.viewer(reading);
       const found = await timestamps.nearest(reading.access, { viewer, ts, backwards: dir === "b", asksOthers: true });
       return json({ event_id: found.eventId, origin_server_ts: found.originServerTs });
     },

@@ -1,5 +1,6 @@
 /** The extensions of sliding sync, as text. */
 import { formatSubscriptionToken } from "../../services/thread_subscriptions.ts";
+import type { MembershipMoves } from "../../rooms/membership_moves.ts";
 import { deviceLists } from "../device_parts.ts";
 import type { ProfilesTold, RoomRecord } from "./connections.ts";
 import { type ProfileExtensionDeps, readProfiles } from "./profile_extension.ts";
@@ -10,7 +11,9 @@ import type { WantedRoom } from "./types.ts";
 import type { SlidingView } from "./view.ts";
 
 /** What extensions are read from. */
-export interface ExtensionDeps extends RoomExtensionDeps, StickyExtensionDeps, ProfileExtensionDeps {}
+export interface ExtensionDeps extends RoomExtensionDeps, StickyExtensionDeps, ProfileExtensionDeps {
+  readonly moves: MembershipMoves;
+}
 
 /** The rooms of an attempt. */
 export interface ShownRooms {
@@ -82,17 +85,14 @@ async function toDevice({ providers }: ExtensionDeps, { request, now }: SlidingV
 }
 
 /** MSC3884. */
-async function e2ee({ providers }: ExtensionDeps, { request, since, now }: SlidingView): Promise<Part | null> {
+async function e2ee({ providers, moves }: ExtensionDeps, { request, since, now }: SlidingView): Promise<Part | null> {
   const { requester } = request;
   const { userId, deviceId } = requester;
   if (!request.extensions.e2ee || deviceId === null) return null;
-  const [counts, unused, lists] = await Promise.all([
-    providers.keyCounts.oneTimeKeyCounts({ userId, deviceId }),
-    providers.keyCounts.unusedFallbackKeyTypes({ userId, deviceId }),
-    deviceLists({ providers }, { requester, since, now }),
-  ]);
-  const text = `{"device_one_time_keys_count":${JSON.stringify(counts)},` +
-    `"device_unused_fallback_key_types":${JSON.stringify(unused)}${lists === "" ? "" : `,"device_lists":${lists}`}}`;
+  const { oneTime, fallback } = await providers.keyCounts.stock({ userId, deviceId });
+  const lists = await deviceLists({ providers, moves }, { requester, since, now });
+  const text = `{"device_one_time_keys_count":${JSON.stringify(oneTime)},` +
+    `"device_unused_fallback_key_types":${JSON.stringify(fallback)}${lists === "" ? "" : `,"device_lists":${lists}`}}`;
   return { name: "e2ee", text, isNews: lists !== "" };
 }
 

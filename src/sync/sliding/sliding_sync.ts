@@ -11,7 +11,6 @@ import type { DecideInvite } from "../../rooms/invite_rules.ts";
 import type { LocalMembership, LocalMemberships } from "../../rooms/local_memberships.ts";
 import type { Notifier, Subscription } from "../../streams/notifier.ts";
 import { formatSlidingPos } from "../../streams/tokens.ts";
-import { IgnoredUsers } from "../ignored_users.ts";
 import { notLess } from "../positions.ts";
 import {
   type Connection,
@@ -63,11 +62,9 @@ const MAX_LISTED_ROOMS = 100;
 /** Answers sliding syncs. */
 export class SlidingSyncService {
   readonly #deps: SlidingSyncDeps;
-  readonly #ignored: IgnoredUsers;
 
   constructor(deps: SlidingSyncDeps) {
     this.#deps = deps;
-    this.#ignored = new IgnoredUsers(deps.providers.accountData);
   }
 
   /** Returns the response body. `signal` tells that the client is gone. Throws 400 `M_UNKNOWN_POS`. */
@@ -112,13 +109,13 @@ export class SlidingSyncService {
   }
 
   async #attempt(request: SlidingRequest, connection: Connection): Promise<Attempt> {
-    const { memberships, notifier, order, matcher, userFacts } = this.#deps;
+    const { memberships, notifier, order, matcher, userFacts, providers } = this.#deps;
     const { requester: { userId }, pos } = request;
     const rooms = await memberships.forUser(userId);
     const since = pos?.pos.streams ?? null;
     const now = notLess(notifier.currentPositions(), since);
     const ordered = await order.of(userId, { rooms, at: now.events });
-    const ignored = await this.#ignored.of(userId, now.account_data);
+    const ignored = providers.accountData.ignoredUsers(userId);
     const direct = await userFacts.directRooms(userId, now.account_data);
     const view: SlidingView = { request, connection, rooms, since, now, direct, ignored };
     const listed = await this.#listed(view, ordered);
