@@ -5,7 +5,6 @@ import {
   duration,
   integer,
   list,
-  notYet,
   nullable,
   object,
   oneOf,
@@ -31,6 +30,8 @@ const SAML2 = {
   idp_brand: option(nullable(string), null),
   sp_config: option(nullable(record(anything)), null),
   config_path: option(nullable(string), null),
+  mxid_source_attribute: option(nullable(string), null),
+  mxid_mapping: option(nullable(string), null),
   saml_session_lifetime: option(duration, "15m"),
   user_mapping_provider: option(object(MAPPING_PROVIDER), {}),
   grandfathered_mxid_source_attribute: option(nullable(string), "uid"),
@@ -120,9 +121,14 @@ const PASSWORD = {
   policy: option(object(PASSWORD_POLICY), {}),
 };
 
+const SAML_DOC =
+  "Login by SAML 2. What is below `sp_config` are settings of pysaml2, as for Synapse; those that a service " +
+  "provider needs work (`metadata`, `entityid`, `service.sp`, keys, `accepted_time_diff`), others are refused or, where " +
+  "they are about the library itself, have no effect.";
+
 /** The table of the section. */
 export const SSO_OPTIONS = {
-  saml2_config: option(nullable(object(SAML2)), null, notYet("Login by SAML 2.")),
+  saml2_config: option(nullable(object(SAML2)), null, works(SAML_DOC)),
   oidc_providers: option(list(object(OIDC)), [], works("Login by OpenID Connect or OAuth 2.0.")),
   cas_config: option(nullable(object(CAS)), null, works("Login by CAS.")),
   sso: option(

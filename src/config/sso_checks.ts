@@ -1,5 +1,6 @@
 /** Rules for the options of logins by other means. */
 import type { SectionValues } from "./config.ts";
+import { checkSaml } from "./saml.ts";
 import type { Report } from "./schema.ts";
 
 /** Algorithms that tokens may be signed with. `none` is no signature. */
@@ -10,6 +11,7 @@ const ALGORITHMS = ["EdDSA", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512
 export function checkSso(values: SectionValues, report: Report): void {
   checkJwt(values, report);
   checkCas(values, report);
+  checkSaml(values, report);
   for (const [i, provider] of values.sso.oidcProviders.entries()) {
     checkOidc(provider, { report, path: ["oidc_providers", i] });
   }

@@ -8,12 +8,13 @@ import { consentRoutes } from "../http/pages/consent.ts";
 import { emailLinkRoutes } from "../http/pages/email_links.ts";
 import { loginPageRoutes } from "../http/pages/login.ts";
 import { oidcRoutes } from "../http/pages/oidc.ts";
+import { samlRoutes } from "../http/pages/saml.ts";
 import { ssoRoutes } from "../http/client/sso.ts";
 import { ssoNewUserRoutes } from "../http/pages/sso_new_user.ts";
 import type { SsoPageDeps } from "../http/pages/sso_steps.ts";
 import { getLogger } from "../lib/log.ts";
 import { registrationTerms } from "./mail.ts";
-import { CAS_COOKIES, cookiePath, OIDC_COOKIES } from "./sso_providers.ts";
+import { CAS_COOKIES, cookiePath, OIDC_COOKIES, SAML_COOKIES } from "./sso_providers.ts";
 import { Pages } from "../http/pages/page.ts";
 import { unsubscribeRoutes } from "../http/pages/unsubscribe.ts";
 import { uploadLimitRoutes } from "../http/pages/upload_limit.ts";
@@ -48,7 +49,7 @@ function ssoPageRoutes(
   app: App,
   { core, accounts: { registration }, page: deps }: Parts & { page: SsoPageDeps },
 ): void {
-  const { config, sso: { oidc, cas, all, states } } = core;
+  const { config, sso: { oidc, cas, saml, all, states } } = core;
   ssoRoutes(app, { ...deps, hasPublicBaseurl: config.hasPublicBaseurl });
   if (all.length === 0) return;
   const terms = registrationTerms(config);
@@ -58,6 +59,9 @@ function ssoPageRoutes(
   });
   if (cas !== null) {
     casRoutes(app, { ...deps, cas, states, cookies: CAS_COOKIES, cookiePath: cookiePath(config, "cas") });
+  }
+  if (saml !== null) {
+    samlRoutes(app, { ...deps, saml, states, cookies: SAML_COOKIES, cookiePath: cookiePath(config, "saml2") });
   }
   if (oidc.length > 0) {
     oidcRoutes(app, { ...deps, oidc, states, cookies: OIDC_COOKIES, cookiePath: cookiePath(config, "oidc") });

@@ -1,5 +1,6 @@
 /** The identity providers of the configuration. */
 import type { Config } from "../config/config.ts";
+import { readSpConfig, type SpConfig } from "../config/saml.ts";
 import { sendBounded } from "../lib/bounded_request.ts";
 import type { Clock } from "../lib/clock.ts";
 import { getLogger } from "../lib/log.ts";
@@ -10,6 +11,8 @@ import { CasProvider } from "../services/sso/cas_provider.ts";
 import type { IdentityProvider } from "../services/sso/identity_provider.ts";
 import type { SecretKey } from "../services/sso/oidc_options.ts";
 import { EXTRA_PREFIX, OidcProvider } from "../services/sso/oidc_provider.ts";
+import { SamlMetadata } from "../services/sso/saml_metadata.ts";
+import { SamlProvider } from "../services/sso/saml_provider.ts";
 import { SealedStates, STATE_LIFETIME_MS } from "../services/sso/sealed_state.ts";
 
 /** The providers, and what their cookies are sealed with. */
@@ -18,6 +21,8 @@ export interface SsoProviders {
   readonly oidc: readonly OidcProvider[];
   /** Null where there is none. */
   readonly cas: CasProvider | null;
+  /** Null where there is none. */
+  readonly saml: SamlProvider | null;
   readonly states: SealedStates;
 }
 
@@ -39,6 +44,12 @@ export const OIDC_COOKIES = [
 /** The cookie of a login by CAS. */
 export const CAS_COOKIES = [["cas_session", "HttpOnly; SameSite=Lax"]] as const;
 
+/** The cookies of a login by SAML, whose answer is a form that comes from another site. */
+export const SAML_COOKIES = [
+  ["saml2_session", "HttpOnly; Secure; SameSite=None"],
+  ["saml2_session_no_samesite", "HttpOnly; Secure"],
+] as const;
+
 /** Builds the providers. Throws `StartupError` for templates and keys that are none. */
 export async function openSsoProviders(
   { config, clock, key }: { config: Config; clock: Clock; key: SigningKey },
@@ -50,7 +61,9 @@ export async function openSsoProviders(
     oidc.push(await openOidc(options, { ...context, where: `oidc_providers.${i}` }));
   }
   const cas = openCas(context);
-  return { all: [...cas === null ? [] : [cas], ...oidc], oidc, cas, states };
+  const saml = await openSaml(context);
+  const others = [cas, saml].filter((provider) => provider !== null);
+  return { all: [...others, ...oidc], oidc, cas, saml, states };
 }
 
 /** Returns the path below which browsers bring a provider's cookies back. */
@@ -84,6 +97,64 @@ function openCas({ config, states }: Context): CasProvider | null {
       ticketUrl: `${config.publicBaseurl}_matrix/client/r0/login/cas/ticket`,
     },
   });
+}
+
+async function openSaml({ config, clock, states }: Context): Promise<SamlProvider | null> {
+  const { saml2Config } = config.sso;
+  if (saml2Config === null || !saml2Config.enabled || saml2Config.spConfig === null) return null;
+  const read = readSpConfig(saml2Config.spConfig);
+  if (!("metadata" in read)) throw new StartupError(`"saml2_config.sp_config" cannot be read`);
+  const { idpName: name, idpIcon: icon, idpBrand: brand, userMappingProvider: { config: mapping } } = saml2Config;
+  const { publicBaseurl } = config;
+  const source = mapping.mxid_source_attribute ?? saml2Config.mxidSourceAttribute;
+  return new SamlProvider({
+    ...{ clock, states, cookies: cookieMaker(SAML_COOKIES, cookiePath(config, "saml2")) },
+    metadata: await openMetadata(read, { clock, entityId: saml2Config.idpEntityid }),
+    options: {
+      ...read,
+      info: { id: "saml", name, icon, brand },
+      entityId: read.entityId ?? `${publicBaseurl}_synapse/client/saml2/metadata.xml`,
+      acsUrl: read.acsUrl ?? `${publicBaseurl}_synapse/client/saml2/authn_response`,
+      signingKey: await readNamed(read.signingKeyFile, "key_file"),
+      certificate: await readNamed(read.certFile, "cert_file"),
+      decryptionKey: await readNamed(read.encryptionKeyFile, "encryption_keypairs.0.key_file"),
+      decryptionCertificate: await readNamed(read.encryptionCertFile, "encryption_keypairs.0.cert_file"),
+      sessionLifetime: saml2Config.samlSessionLifetime,
+      mxidSourceAttribute: typeof source === "string" ? source : "uid",
+      mxidMapping: (mapping.mxid_mapping ?? saml2Config.mxidMapping) === "dotreplace" ? "dotreplace" : "hexencode",
+      grandfatheredAttribute: saml2Config.grandfatheredMxidSourceAttribute,
+      attributeRequirements: saml2Config.attributeRequirements,
+    },
+  });
+}
+
+async function openMetadata(
+  { metadata: { local, remote, inline } }: SpConfig,
+  { clock, entityId }: { clock: Clock; entityId: string | null },
+): Promise<SamlMetadata> {
+  const texts = [...inline];
+  for (const [i, path] of local.entries()) texts.push(await readNamed(path, `metadata.local.${i}`) ?? "");
+  const sources: { url: string; certificate: string | null }[] = [];
+  for (const [i, { url, cert }] of remote.entries()) {
+    sources.push({ url, certificate: await readNamed(cert, `metadata.remote.${i}.cert`) });
+  }
+  const log = getLogger("synapse.handlers.saml");
+  try {
+    return new SamlMetadata({ texts, remote: sources, entityId, send: sendBounded, clock, log });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartupError(`Cannot read the metadata of "saml2_config.sp_config.metadata": ${reason}`);
+  }
+}
+
+async function readNamed(path: string | null, setting: string): Promise<string | null> {
+  if (path === null) return null;
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartupError(`Cannot read ${path}, named by "saml2_config.sp_config.${setting}": ${reason}`);
+  }
 }
 
 async function openOidc(

@@ -145,8 +145,11 @@ export async function readJsonObject(c: Ctx, options: BodyOptions = {}): Promise
 const MAX_FORM_BYTES = 65_536;
 
 /** Reads the form of a page, as browsers send it without files. */
-export async function readForm(c: Ctx): Promise<URLSearchParams> {
-  return new URLSearchParams(new TextDecoder().decode(await readBytes(c, MAX_FORM_BYTES)));
+export async function readForm(
+  c: Ctx,
+  { maxBytes = MAX_FORM_BYTES }: { maxBytes?: number } = {},
+): Promise<URLSearchParams> {
+  return new URLSearchParams(new TextDecoder().decode(await readBytes(c, maxBytes)));
 }
 
 /** Reads a body that must match `schema` (made with `z.looseObject` where unknown keys matter). */
