@@ -376,9 +376,7 @@ export class Registration {
 
   #parseName(localpart: string): UserId {
     const name = localpart.toLowerCase();
-    if (!isValidLocalpart(name)) {
-      throw invalidUsername("User ID can only contain characters a-z, 0-9, or '=_-./+'");
-    }
+    assertLocalpart(name);
     const userId = makeUserId(name, this.#deps.serverName);
     if (userId === null) throw invalidUsername("User ID may not be longer than 255 characters");
     return userId;
@@ -431,6 +429,12 @@ export function awaitingApproval(): MatrixError {
   const message = "An administrator has yet to approve this account";
   const extra = { approval_notice_medium: "org.matrix.msc3866.none" };
   return new MatrixError(403, "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL", message, extra);
+}
+
+/** Throws 400 for a localpart that no new user may have. */
+export function assertLocalpart(localpart: string): void {
+  if (isValidLocalpart(localpart)) return;
+  throw invalidUsername("User ID can only contain characters a-z, 0-9, or '=_-./+'");
 }
 
 function invalidUsername(message: string): MatrixError {

@@ -23,7 +23,7 @@ import type { Credentials } from "./credentials.ts";
 import type { Devices } from "./devices.ts";
 import type { LastSeen } from "./last_seen.ts";
 import type { Profiles } from "./profile.ts";
-import type { Registration } from "./registration.ts";
+import { assertLocalpart, type Registration } from "./registration.ts";
 import type { Threepids } from "./threepids.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -216,8 +216,11 @@ export class UserAdmin {
   async #create(userId: UserId, { password, displayname, isAdmin, userType }: UserChange): Promise<void> {
     const { registration, credentials, isDelegated } = this.#deps;
     if (isDelegated) throw forbidden("The authentication service has the accounts: create the user there");
+    const localpart = localpartOf(userId);
+    // Registering takes capitals for small letters: that would make another user than the one who is asked for.
+    assertLocalpart(localpart);
     await registration.createUser({
-      localpart: localpartOf(userId),
+      localpart,
       passwordHash: password === undefined ? null : await credentials.hashNew(password),
       isAdmin: isAdmin === true,
       userType: userType ?? null,

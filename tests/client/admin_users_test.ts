@@ -131,6 +131,10 @@ testEachServer("accounts are made, shown and changed", async (database) => {
   await hs.anyone.fails("GET", "/account/whoami", { token, status: 401, errcode: "M_UNKNOWN_TOKEN" });
   await hs.anyone.post("/login", { ...login, password: "another secret" });
 
+  const capitals = { body: {}, status: 400, errcode: "M_INVALID_USERNAME" };
+  await admin.fails("PUT", `${USERS}/@Dora:hs.test`, capitals);
+  await admin.fails("GET", `${USERS}/@dora:hs.test`, { status: 404, errcode: "M_NOT_FOUND" });
+
   assert.equal((await admin.put(target, { locked: true })).locked, true);
   assert.equal((await admin.put(target, { locked: false })).locked, false);
   assert.equal((await admin.put(target, { deactivated: true })).deactivated, true);
