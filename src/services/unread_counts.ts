@@ -1,6 +1,10 @@
 /**
  * How much is unread in a room. Spec: client-server API, "Receiving notifications" and "Threaded read receipts".
  *
+ * Sending an event does not mark what came before it as read, although the specification says so ("Marking notifications
+ * as read", https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications): as with Synapse, only receipts do,
+ * which clients send for what they show.
+ *
  * A count goes over all that is unread, so it is kept: the next one only adds what came since, unless the user read
  * something or an event that counted was redacted.
  */
