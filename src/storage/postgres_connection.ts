@@ -52,12 +52,13 @@ export class PostgresConnection {
       fetch_types: false,
       onnotice: () => {},
       onclose: () => onclose(),
-      connection: { application_name: "synapse-ts", default_transaction_isolation: "read committed" },
+      connection: { application_name: "synapse-ts" },
       types: TYPES,
     } as postgres.Options<Record<string, postgres.PostgresType>>);
     try {
-      // With fetch_types off, the driver reserves open connections only.
-      await client.unsafe("SELECT 1");
+      // With fetch_types off, the driver reserves open connections only. A pooling proxy refuses this as a parameter of
+      // the connection's start.
+      await client.unsafe("SET default_transaction_isolation = 'read committed'");
       return new PostgresConnection(client, { reserved: await client.reserve(), closed });
     } catch (error) {
       client.end({ timeout: 0 }).catch(() => {});

@@ -6,6 +6,7 @@ import type { Database, Tx } from "./database.ts";
 import { DatabaseError, DatabaseStartupError, postgresCode, postgresError } from "./database_error.ts";
 import { PostgresClaim, type PostgresClaimOptions } from "./postgres_claim.ts";
 import { PostgresConnection, type PostgresServer } from "./postgres_connection.ts";
+import { assertOwnSessions } from "./postgres_sessions.ts";
 import { connectError, preparePostgres } from "./postgres_startup.ts";
 import type { Sql } from "./sql.ts";
 
@@ -28,8 +29,10 @@ export interface PostgresOptions {
 /** Connects, checks the server and upgrades the schema. Throws `DatabaseStartupError`. */
 export async function openPostgres(options: PostgresOptions): Promise<PostgresDatabase> {
   const { server, maxConnections = DEFAULT_MAX_CONNECTIONS, allowUnsafeLocale = false } = options;
-  // First, so that nobody upgrades the schema below a running server.
-  const claim = options.claim === undefined ? null : await takeClaim(server, options.claim);
+  await explained(server, () => assertOwnSessions(server));
+  // Before all else, so that nobody upgrades the schema below a running server.
+  const { claim: claiming } = options;
+  const claim = claiming === undefined ? null : await explained(server, () => PostgresClaim.take(server, claiming));
   const db = new PostgresDatabase({ server, maxConnections, claim });
   try {
     await preparePostgres(db, { server, allowUnsafeLocale });
@@ -40,9 +43,9 @@ export async function openPostgres(options: PostgresOptions): Promise<PostgresDa
   }
 }
 
-async function takeClaim(server: PostgresServer, options: PostgresClaimOptions): Promise<PostgresClaim> {
+async function explained<T>(server: PostgresServer, work: () => Promise<T>): Promise<T> {
   try {
-    return await PostgresClaim.take(server, options);
+    return await work();
   } catch (error) {
     throw error instanceof DatabaseStartupError ? error : connectError(server, error);
   }

@@ -4,6 +4,7 @@ import type { Database } from "../../storage/database.ts";
 import { databaseOptions } from "../../storage/database_options.ts";
 import { selectPushTrouble, selectServerFacts } from "../../storage/doctor_facts.ts";
 import { openReader } from "../../storage/open_reader.ts";
+import { assertOwnSessions } from "../../storage/postgres_sessions.ts";
 import { bytesText, fail, type Finding, ok, reasonText, warn } from "./finding.ts";
 
 const BIG_WAL = 1024 ** 3;
@@ -12,7 +13,9 @@ const BIG_WAL = 1024 ** 3;
 export async function checkDatabase(config: Config): Promise<Finding[]> {
   let db: Database;
   try {
-    db = await openReader(databaseOptions(config.database));
+    const options = databaseOptions(config.database);
+    if ("postgres" in options) await assertOwnSessions(options.postgres.server);
+    db = await openReader(options);
   } catch (error) {
     return [await explainUnreadable(error, config)];
   }
@@ -48,6 +51,8 @@ async function explainUnreadable(error: unknown, config: Config): Promise<Findin
     ? "start the server of this version, or run update-database, which upgrades it"
     : /refuses the login/.test(message) || /password/.test(message)
     ? "check user and password of `database.args`, and pg_hba.conf"
+    : /pooling proxy/.test(message)
+    ? "host and port of `database.args` must lead to PostgreSQL, or to a proxy that gives each connection a session"
     : /does not exist/.test(message)
     ? "CREATE DATABASE … LOCALE 'C' TEMPLATE template0"
     : /no server has run/.test(message)
