@@ -1,6 +1,6 @@
 # Everything a developer or a CI does. On a fresh machine only Node >= 20, npm and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast bench bench-growth bench-search bench-small build docs fmt lint check ok complement register \
+.PHONY: help run test test-fast bench bench-growth bench-port bench-search bench-small build docs fmt lint check ok complement register \
 	test-executable deb test-deb docker release interop
 
 # The Deno that package-lock.json pins. `make build DENO=PATH` compiles with another one.
@@ -46,6 +46,9 @@ bench-growth: $(SETUP) ## Measure how costs grow with rooms, members and waiting
 
 bench-search: $(SETUP) ## Measure searching 200,000 messages, on SQLite and PostgreSQL
 	@exec $(TOOL) bench/search_bench.ts $(BENCH)
+
+bench-port: $(SETUP) ## Measure moving 1 GB from SQLite to PostgreSQL and back, killed and resumed on each way
+	@exec $(TOOL) bench/port_bench.ts $(BENCH)
 
 bench-small: $(SETUP) ## Measure the memory that a small homeserver takes under an hour's load in ten minutes
 	@exec $(TOOL) bench/small.ts $(BENCH)

@@ -31,14 +31,17 @@ export function addToSum(
 ): TableSum {
   let total = BigInt(sum);
   for (const row of added) {
-    const digest = createHash("sha256").update(textOf(columns.map((column) => row[column] ?? null))).digest();
+    const digest = createHash("sha256").update(textOf(columns, row)).digest();
     total += digest.readBigUInt64BE(0);
   }
   return { rows: rows + added.length, sum: String(total % SUM_MODULUS) };
 }
 
-function textOf(values: readonly SqlValue[]): string {
-  return JSON.stringify(values, (_, value) => value instanceof Uint8Array ? { hex: value.toHex() } : value);
+function textOf(columns: readonly string[], row: Row): string {
+  return JSON.stringify(columns.map((column) => {
+    const value = row[column] ?? null;
+    return value instanceof Uint8Array ? { hex: value.toHex() } : value;
+  }));
 }
 
 /** Statements on one table. */
