@@ -85,7 +85,7 @@ export const CACHING_OPTIONS = {
   event_cache_size: option(
     size,
     "10K",
-    works("Number of events kept in memory, at a cache factor of 0.5. It is a bound of 4.8 KiB for each."),
+    works("Number of events kept in memory, at a cache factor of 0.5. It is a bound of 2.8 KiB for each."),
   ),
   caches: option(
     object(CACHES),

@@ -14,7 +14,7 @@ import { type EventRow, selectEventsById, selectEventsByNid } from "../storage/e
 import { selectRoomById, selectRoomByNid } from "../storage/rooms.ts";
 import type { StoredEvent } from "./types.ts";
 
-const DEFAULT_CACHE_BYTES = 48 * 1024 * 1024;
+const DEFAULT_CACHE_BYTES = 28 * 1024 * 1024;
 const CACHED_ROOMS = 10_000;
 /** Reading and parsing this many takes some milliseconds. */
 const EVENTS_A_TURN = 250;

@@ -2,8 +2,9 @@
  * Events as clients get them: JSON text. Spec: client-server API, "Room event format".
  *
  * The text of an event is built once and kept; what depends on the reader (`room_id`, `unsigned`) is spliced in when it
- * is used, so that a sync of thousands of events parses and stringifies nothing. A stored event that a redaction
- * replaced is another object, for which the kept text does not count.
+ * is used, so that a sync of thousands of events parses and stringifies nothing. Nothing that is kept holds the stored
+ * event, which would stay in memory when its own cache has dropped it. Kept text is a string of one piece, for the pieces
+ * that it was joined from would take more than it.
  */
 import type { Clock } from "../lib/clock.ts";
 import { LruCache } from "../lib/lru.ts";
@@ -59,7 +60,9 @@ export function joinParts({ originServerTs, beforeAge, afterAge }: EventParts, n
 }
 
 interface Rendered {
-  readonly stored: StoredEvent;
+  /** With what it was rendered: once a redaction or the completed state of a room changes these, it does not count. */
+  readonly redactedByNid: number | null;
+  readonly stateBefore: number | null;
   /** The event without the closing brace, `room_id` and `unsigned`. */
   readonly text: string;
   /** Members of `unsigned` that are the same for all, each with a comma before it; null until asked for. */
@@ -69,7 +72,7 @@ interface Rendered {
   readonly stickyEnd: number | null;
 }
 
-const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
+const DEFAULT_CACHE_BYTES = 8 * 1024 * 1024;
 const ENTRY_OVERHEAD_BYTES = 200;
 /** Rendering this many takes a few milliseconds. */
 const EVENTS_A_TURN = 500;
@@ -85,7 +88,8 @@ export class EventRenderer {
     this.#deps = deps;
     this.#cache = new LruCache({
       maxBytes: deps.cacheBytes ?? DEFAULT_CACHE_BYTES,
-      sizeOf: ({ text, redaction }) => ENTRY_OVERHEAD_BYTES + (text.length + redaction.length) * 2,
+      sizeOf: ({ text, redaction, previous }) =>
+        ENTRY_OVERHEAD_BYTES + (text.length + redaction.length + (previous?.length ?? 0)) * 2,
     });
   }
 
@@ -104,8 +108,8 @@ export class EventRenderer {
     for (const [index, stored] of events.entries()) {
       if (index > 0 && index % EVENTS_A_TURN === 0) await nextTurn();
       const rendered = this.#find(stored) ?? await this.#make(stored);
-      if (view.previous && rendered.previous === null) rendered.previous = await this.#previous(stored);
-      texts.push(compose(rendered, { view, now, txnId: transactions?.get(stored.nid) }));
+      if (view.previous) await this.#addPrevious(rendered, stored);
+      texts.push(compose(rendered, { stored, view, now, txnId: transactions?.get(stored.nid) }));
     }
     return view.fields ? texts.map((text) => pickText(text, view.fields ?? [])) : texts;
   }
@@ -122,10 +126,10 @@ export class EventRenderer {
     for (const stored of events) {
       const rendered = this.#find(stored) ?? await this.#make(stored);
       if (rendered.stickyEnd !== null) return null;
-      if (view.previous && rendered.previous === null) rendered.previous = await this.#previous(stored);
-      const after = afterAge(rendered, { view: { ...view, requester: null }, now: 0, txnId: undefined });
+      if (view.previous) await this.#addPrevious(rendered, stored);
+      const after = afterAge(rendered, { stored, view: { ...view, requester: null }, now: 0, txnId: undefined });
       const { originServerTs } = stored.event;
-      parts.push({ originServerTs, beforeAge: beforeAge(rendered, view), afterAge: after });
+      parts.push({ originServerTs, beforeAge: beforeAge(rendered, { stored, view }), afterAge: after });
     }
     return parts;
   }
@@ -159,13 +163,15 @@ export class EventRenderer {
 
   #find(stored: StoredEvent): Rendered | undefined {
     const cached = this.#cache.get(stored.nid);
-    return cached?.stored === stored ? cached : undefined;
+    if (cached?.redactedByNid !== stored.redactedByNid || cached.stateBefore !== stored.stateBefore) return undefined;
+    return cached;
   }
 
   async #make(stored: StoredEvent): Promise<Rendered> {
     const redaction = await this.#redactedBecause(stored);
     const rendered: Rendered = {
-      ...{ stored, text: eventText(stored), previous: null, redaction },
+      ...{ redactedByNid: stored.redactedByNid, stateBefore: stored.stateBefore },
+      ...{ text: eventText(stored), previous: null, redaction },
       stickyEnd: stored.redactedByNid === null ? stickyEndOf(stored.event.pdu, stored.receivedTs) : null,
     };
     if (stored.event.stateKey === null) rendered.previous = "";
@@ -179,16 +185,30 @@ export class EventRenderer {
     if (redaction === null) return "";
     const id = JSON.stringify(redaction.event.eventId);
     const room = JSON.stringify(redaction.event.roomId);
-    return `,"redacted_by":${id},"redacted_because":${eventText(redaction)},"room_id":${room},"unsigned":{}}`;
+    return [
+      "",
+      `"redacted_by":${id}`,
+      `"redacted_because":${eventText(redaction)}`,
+      `"room_id":${room}`,
+      '"unsigned":{}}',
+    ]
+      .join(",");
+  }
+
+  async #addPrevious(rendered: Rendered, stored: StoredEvent): Promise<void> {
+    if (rendered.previous !== null) return;
+    rendered.previous = await this.#previous(stored);
+    // Its size counts too.
+    this.#cache.set(stored.nid, rendered);
   }
 
   async #previous({ event, stateBefore }: StoredEvent): Promise<string> {
     if (event.stateKey === null || stateBefore === null) return "";
     const old = await this.#deps.state.get(stateBefore, event.type, event.stateKey);
     if (old === null) return "";
-    return `,"replaces_state":${JSON.stringify(old.event.eventId)},"prev_content":${
-      JSON.stringify(shownContent(old))
-    },"prev_sender":${JSON.stringify(old.event.sender)}`;
+    const [id, sender] = [JSON.stringify(old.event.eventId), JSON.stringify(old.event.sender)];
+    const content = JSON.stringify(shownContent(old));
+    return ["", `"replaces_state":${id}`, `"prev_content":${content}`, `"prev_sender":${sender}`].join(",");
   }
 
   #renderPdus(events: readonly StoredEvent[], { fields }: RenderView): string[] {
@@ -213,24 +233,28 @@ function pickText(text: string, fields: readonly (readonly string[])[]): string 
 }
 
 interface Composition {
+  readonly stored: StoredEvent;
   readonly view: RenderView;
   readonly now: number;
   readonly txnId: string | undefined;
 }
 
 function compose(rendered: Rendered, composition: Composition): string {
-  const age = composition.now - rendered.stored.event.originServerTs;
-  return `${beforeAge(rendered, composition.view)}${age}${afterAge(rendered, composition)}`;
+  const age = composition.now - composition.stored.event.originServerTs;
+  return `${beforeAge(rendered, composition)}${age}${afterAge(rendered, composition)}`;
 }
 
-function beforeAge({ text, stored }: Rendered, { roomId }: Pick<RenderView, "roomId">): string {
-  const room = roomId ? `,"room_id":${JSON.stringify(stored.event.roomId)}` : "";
+function beforeAge(
+  { text }: Rendered,
+  { stored, view }: { stored: StoredEvent; view: Pick<RenderView, "roomId"> },
+): string {
+  const room = view.roomId ? `,"room_id":${JSON.stringify(stored.event.roomId)}` : "";
   return `${text}${room},"unsigned":{"age":`;
 }
 
 function afterAge(
-  { previous, redaction, stored, stickyEnd }: Rendered,
-  { view, now, txnId }: Composition,
+  { previous, redaction, stickyEnd }: Rendered,
+  { stored, view, now, txnId }: Composition,
 ): string {
   let unsigned = "";
   const membership = view.memberships?.get(stored.nid);
@@ -255,19 +279,23 @@ function eventText(stored: StoredEvent): string {
   const redacted = stored.redactedByNid !== null;
   const content = shownContent(stored);
   const redacts = redacted && content.redacts === undefined ? null : event.redacts;
-  let text = `{"content":${
-    JSON.stringify(redacts !== null && content.redacts === undefined ? { ...content, redacts } : content)
-  },"event_id":${JSON.stringify(event.eventId)},"origin_server_ts":${event.originServerTs}`;
+  const parts = [
+    `{"content":${
+      JSON.stringify(redacts !== null && content.redacts === undefined ? { ...content, redacts } : content)
+    }`,
+    `"event_id":${JSON.stringify(event.eventId)}`,
+    `"origin_server_ts":${event.originServerTs}`,
+  ];
   // Both places, so that clients written for older and for newer room versions find it.
-  if (redacts !== null) text += `,"redacts":${JSON.stringify(redacts)}`;
-  text += `,"sender":${JSON.stringify(event.sender)}`;
-  if (event.stateKey !== null) text += `,"state_key":${JSON.stringify(event.stateKey)}`;
-  text += `,"type":${JSON.stringify(event.type)}`;
+  if (redacts !== null) parts.push(`"redacts":${JSON.stringify(redacts)}`);
+  parts.push(`"sender":${JSON.stringify(event.sender)}`);
+  if (event.stateKey !== null) parts.push(`"state_key":${JSON.stringify(event.stateKey)}`);
+  parts.push(`"type":${JSON.stringify(event.type)}`);
   if (!redacted) {
     for (const key of EXTRA_KEYS) {
       const value = event.pdu[key];
-      if (value !== undefined) text += `,"${key}":${JSON.stringify(value)}`;
+      if (value !== undefined) parts.push(`"${key}":${JSON.stringify(value)}`);
     }
   }
-  return text;
+  return parts.join(",");
 }
