@@ -4,7 +4,7 @@ import type { Database } from "../../storage/database.ts";
 import { databaseOptions } from "../../storage/database_options.ts";
 import { selectPushTrouble, selectServerFacts } from "../../storage/doctor_facts.ts";
 import { openReader } from "../../storage/open_reader.ts";
-import { assertOwnSessions } from "../../storage/postgres_sessions.ts";
+import type { PostgresServer } from "../../storage/postgres_connection.ts";
 import { bytesText, fail, type Finding, ok, reasonText, warn } from "./finding.ts";
 
 const BIG_WAL = 1024 ** 3;
@@ -14,7 +14,7 @@ export async function checkDatabase(config: Config): Promise<Finding[]> {
   let db: Database;
   try {
     const options = databaseOptions(config.database);
-    if ("postgres" in options) await assertOwnSessions(options.postgres.server);
+    if ("postgres" in options) await checkSessions(options.postgres.server);
     db = await openReader(options);
   } catch (error) {
     return [await explainUnreadable(error, config)];
@@ -40,6 +40,12 @@ export async function checkDatabase(config: Config): Promise<Finding[]> {
   }
   findings.push(...await checkFiles(config), ...await checkPushers(opened));
   return findings;
+}
+
+/** Loads the driver only when it is used, as the server does: every command would have it in memory. */
+async function checkSessions(server: PostgresServer): Promise<void> {
+  const { assertOwnSessions } = await import("../../storage/postgres_sessions.ts");
+  await assertOwnSessions(server);
 }
 
 async function explainUnreadable(error: unknown, config: Config): Promise<Finding> {
