@@ -24,6 +24,15 @@ export async function mergeExtremities(deps: EngineDeps, roomId: RoomId): Promis
   });
 }
 
+/** As `mergeExtremities`, down to one end where somebody here may send; returns by how many there are fewer. */
+export async function mergeAllExtremities(deps: EngineDeps, roomId: RoomId): Promise<number> {
+  return await deps.queues.run(roomId, async (batch) => {
+    const before = batch.extremities.length;
+    await appendDummies(batch, 1);
+    return before - batch.extremities.length;
+  });
+}
+
 async function appendDummies(batch: RoomBatch, threshold: number): Promise<void> {
   for (let before = Infinity; batch.extremities.length > threshold && batch.extremities.length < before;) {
     before = batch.extremities.length;

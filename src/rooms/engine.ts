@@ -11,6 +11,7 @@ import type { EventId, RoomId, ServerName, UserId } from "../protocol/ids.ts";
 import { createRoom } from "./create.ts";
 import { CreateTime } from "./create_time.ts";
 import type { CreateRoomOptions } from "./create_options.ts";
+import { mergeAllExtremities } from "./dummy_events.ts";
 import { joinAnywhere, knockAnywhere, leaveAnywhere } from "./elsewhere.ts";
 import type { EngineDeps, RemoteRooms } from "./engine_deps.ts";
 import type { MemberDetails } from "./member_content.ts";
@@ -22,7 +23,7 @@ import { RoomQueues } from "./queue.ts";
 import { type ReceivedEvent, receiveEvents, type ReceiveOutcome } from "./receive.ts";
 import { redactEvent, sendEvent, type SendOptions } from "./send.ts";
 import { sendMember } from "./send_member.ts";
-import type { Requester, RoomHead } from "./types.ts";
+import type { Requester, RoomHead, StoredEvent } from "./types.ts";
 import { assertMayInviteAddress, exchangeInvite, type SignedInvite } from "./third_party_invites.ts";
 import { type UpgradeOptions, upgradeRoom } from "./upgrade.ts";
 
@@ -165,6 +166,16 @@ export class RoomEngine {
   /** Keeps events of a known room without a place in its graph: the auth chains and states that others send along. */
   storeOutliers(roomId: RoomId, events: readonly ReceivedEvent[]): Promise<void> {
     return storeOutliers(this.#deps, { roomId, events });
+  }
+
+  /** Makes the ends of a room's graph one, where somebody here may send; returns by how many there are fewer. */
+  mergeExtremities(roomId: RoomId): Promise<number> {
+    return mergeAllExtremities(this.#deps, roomId);
+  }
+
+  /** Returns the ends of a room's graph as they are stored; none for an unknown room. */
+  async extremities(roomId: RoomId): Promise<readonly StoredEvent[]> {
+    return (await this.#deps.heads.load(roomId))?.extremities ?? [];
   }
 
   /** Returns the ends of a room's graph and its current state, or null for an unknown room. */

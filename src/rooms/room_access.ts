@@ -18,6 +18,8 @@ export interface RoomAccess {
   readonly root: number;
   /** The position of the event by which the user left; null when there is no end. */
   readonly upTo: number | null;
+  /** For an administrator, who need not be in the room and sees all of it. */
+  readonly seesAll?: boolean;
 }
 
 /** A user's reading of a room. */
@@ -75,8 +77,17 @@ export class RoomReaders {
     return { requester, access: await this.require(requester.userId, roomId) };
   }
 
+  /** Returns an administrator's reading of all of a room, or null where there is nothing to read. */
+  async readingOfAll(requester: Sender, roomId: RoomId): Promise<Reading | null> {
+    const room = await this.#deps.events.roomById(roomId);
+    const root = room === null ? null : await this.#deps.state.currentRoot(roomId);
+    if (room === null || root === null) return null;
+    return { requester, access: { room, kind: "joined", root, upTo: null, seesAll: true } };
+  }
+
   /** Returns the filter for a user's reading. */
   viewer({ requester: { userId }, access }: Reading): Viewer {
+    if (access.seesAll === true) return { userId, isMember: true, upTo: null, ignored: new Set(), seesAll: true };
     return {
       userId,
       isMember: access.kind !== "peeking",

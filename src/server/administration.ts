@@ -1,12 +1,15 @@
 /** What administrators do to rooms, and the long work that comes of it. */
 import { getLogger } from "../lib/log.ts";
 import { BlockedRooms } from "../services/blocked_rooms.ts";
+import { FederationAdmin } from "../services/federation_admin.ts";
 import { HistoryPurges } from "../services/history_purges.ts";
+import { MassRedactions } from "../services/mass_redactions.ts";
 import { ReportAdmin } from "../services/report_admin.ts";
 import { RoomAdmin } from "../services/room_admin.ts";
 import { RoomShutdown } from "../services/room_shutdown.ts";
 import { TaskScheduler } from "../services/task_scheduler.ts";
 import type { Core } from "./core.ts";
+import type { FederationParts } from "./federation.ts";
 import type { FederationExchangeParts } from "./federation_exchange.ts";
 import type { RoomParts } from "./rooms.ts";
 import type { UserParts } from "./users.ts";
@@ -18,6 +21,7 @@ export type AdministrationParts = ReturnType<typeof buildAdministration>;
 export interface AdministrationBase {
   readonly rooms: RoomParts;
   readonly users: UserParts;
+  readonly federation: FederationParts;
   readonly exchange: FederationExchangeParts;
   /** Aborts when the server stops. */
   readonly stopping: AbortSignal;
@@ -28,7 +32,7 @@ const SENDING_TIMEOUT_MS = 30_000;
 
 /** Builds the parts. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
-export function buildAdministration(core: Core, { rooms, users, exchange, stopping }: AdministrationBase) {
+export function buildAdministration(core: Core, { rooms, users, federation, exchange, stopping }: AdministrationBase) {
   const { db, clock, isLocal, config: { serverName } } = core;
   const { events, facts, engine, memberships } = rooms;
   const tasks = new TaskScheduler({ db, clock, stopping, log: getLogger("synapse.util.task_scheduler") });
@@ -36,6 +40,11 @@ export function buildAdministration(core: Core, { rooms, users, exchange, stoppi
   return {
     tasks,
     blockedRooms: new BlockedRooms({ db }),
+    federationAdmin: new FederationAdmin({ db, backoff: federation.backoff }),
+    massRedactions: new MassRedactions({
+      ...{ db, tasks, engine, events, isLocal },
+      log: getLogger("synapse.handlers.admin"),
+    }),
     historyPurges: new HistoryPurges({ db, log, tasks, events, serverName, purgeHistory: users.purgeHistory }),
     reportAdmin: new ReportAdmin({ db, events, facts }),
     roomAdmin: new RoomAdmin({ db, isLocal, events, facts, engine }),

@@ -1,7 +1,7 @@
 /** What administrators see of rooms and do to them, as in Synapse's admin API. */
 import { nextTurn } from "../lib/turn.ts";
 import { MatrixError, notFound } from "../protocol/errors.ts";
-import type { RoomId, UserId } from "../protocol/ids.ts";
+import type { RoomId, ServerName, UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import type { RoomEngine } from "../rooms/engine.ts";
 import type { EventStore, RoomIdentity } from "../rooms/event_store.ts";
@@ -16,6 +16,7 @@ import {
   selectRoomCounts,
   selectRoomDeviceCount,
 } from "../storage/room_listing.ts";
+import { selectUser } from "../storage/users.ts";
 
 /** What the service is built from. */
 export interface RoomAdminDeps {
@@ -124,7 +125,7 @@ export class RoomAdmin {
   /** Gives a user the power of the most powerful local member, and invites them where they could not come in. */
   async makeAdmin({ roomId, userId }: { roomId: RoomId; userId: UserId }): Promise<void> {
     const { facts, engine } = this.#deps;
-    await this.#require(roomId);
+    if (await facts.creator(roomId) === null) throw badRequest("Server not in room");
     const levels = await facts.content(roomId, "m.room.power_levels");
     const users = levels !== null && isJsonObject(levels["users"]) ? levels["users"] : {};
     const giver = await this.#mostPowerful(roomId, users);
@@ -159,6 +160,40 @@ export class RoomAdmin {
     const creator = await this.#deps.facts.creator(roomId);
     const all = [creator, ...(Array.isArray(others) ? others : [])];
     return all.filter((userId): userId is UserId => typeof userId === "string");
+  }
+
+  /** Takes a local user into a room, by an invitation of the administrator where the room does not let everybody in. */
+  async join(
+    admin: Requester,
+    { roomId, userId, via }: { roomId: RoomId; userId: UserId; via: readonly ServerName[] },
+  ): Promise<void> {
+    const { db, facts, engine, isLocal } = this.#deps;
+    if (!isLocal(userId)) throw badRequest("This endpoint can only be used with local users");
+    if (await selectUser(db, userId) === null) throw notFound("User not found");
+    const rule = (await facts.content(roomId, "m.room.join_rules"))?.["join_rule"];
+    const member = await facts.content(roomId, "m.room.member", userId);
+    const isAsked = member?.["membership"] === "invite" || member?.["membership"] === "join";
+    if (rule !== undefined && rule !== "public" && !isAsked) await engine.invite(admin, { roomId, userId });
+    await engine.join(acting(userId), { roomId, via });
+  }
+
+  /** Returns the ends of a room's graph; none for an unknown room. */
+  async extremities(roomId: RoomId): Promise<JsonObject[]> {
+    return (await this.#deps.engine.extremities(roomId)).map(({ event, stateAfter, receivedTs }) => ({
+      event_id: event.eventId,
+      state_group: stateAfter,
+      depth: event.depth,
+      received_ts: receivedTs,
+    }));
+  }
+
+  /**
+   * Makes the ends of a room's graph one; returns by how many there are fewer. Synapse drops all but the newest, and with
+   * them what they did to the state of the room; here an event that says nothing joins them. Throws 404.
+   */
+  async mergeExtremities(roomId: RoomId): Promise<number> {
+    await this.#require(roomId);
+    return await this.#deps.engine.mergeExtremities(roomId);
   }
 
   async #require(roomId: RoomId): Promise<RoomIdentity> {
@@ -211,7 +246,9 @@ function isWanted(room: JsonObject, { searchTerm, isPublic, isEmpty }: RoomListR
   if (searchTerm === null) return true;
   const term = searchTerm.toLowerCase();
   const holds = (value: unknown) => typeof value === "string" && value.toLowerCase().includes(term);
-  return holds(room["name"]) || holds(room["canonical_alias"]) || room["room_id"] === searchTerm;
+  // Of an alias, the name of the server does not count.
+  const [localpart] = String(room["canonical_alias"] ?? "").split(":", 1);
+  return holds(room["name"]) || holds(localpart) || room["room_id"] === searchTerm;
 }
 
 function comparing({ order, reverse }: RoomListRequest): (a: JsonObject, b: JsonObject) => number {

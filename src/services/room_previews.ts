@@ -42,6 +42,11 @@ export class RoomPreviews {
     return summary !== null && await this.#mayKnow(userId, summary) ? summary : null;
   }
 
+  /** Returns a room's summary, whoever may know of the room; null for a room that is not known here. */
+  async any(roomId: RoomId): Promise<RoomSummary | null> {
+    return await this.#deps.summaries.get(roomId);
+  }
+
   async #mayKnow(userId: UserId | null, room: RoomSummary): Promise<boolean> {
     if (OPEN_JOIN_RULES.has(room.joinRule) || room.isWorldReadable) return true;
     if (userId === null) return false;

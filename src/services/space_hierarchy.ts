@@ -27,6 +27,8 @@ export interface HierarchyRequest {
   readonly maxDepth: number | null;
   readonly limit: number;
   readonly from: string | null;
+  /** For an administrator: all that is known here, and nothing from other servers. */
+  readonly showsAll?: boolean;
 }
 
 interface Token {
@@ -57,7 +59,7 @@ export class SpaceHierarchy {
     if (token !== null && (token.suggestedOnly !== suggestedOnly || token.maxDepth !== maxDepth)) {
       throw invalidParam('"suggested_only" and "max_depth" must not change between pages');
     }
-    if (await this.#deps.previews.find(userId, roomId) === null) {
+    if (request.showsAll !== true && await this.#deps.previews.find(userId, roomId) === null) {
       throw forbidden("You are not allowed to view this space");
     }
     // One more than wanted tells whether there is another page.
@@ -76,7 +78,9 @@ export class SpaceHierarchy {
     return { rooms: page, next_batch: formatToken(next) };
   }
 
-  async *#walk(userId: UserId, { roomId, suggestedOnly, maxDepth }: HierarchyRequest): AsyncGenerator<JsonObject> {
+  async *#walk(userId: UserId, request: HierarchyRequest): AsyncGenerator<JsonObject> {
+    const { roomId, suggestedOnly, maxDepth, showsAll = false } = request;
+    const { previews } = this.#deps;
     const stack: { roomId: RoomId; depth: number; via: ServerName[] }[] = [{ roomId, depth: 0, via: [] }];
     const cache: RemoteSpaceCache = new Map();
     const seen = new Set<RoomId>();
@@ -85,8 +89,9 @@ export class SpaceHierarchy {
       if (next === undefined) return;
       if (seen.has(next.roomId)) continue;
       seen.add(next.roomId);
-      const summary = await this.#deps.previews.find(userId, next.roomId);
+      const summary = showsAll ? await previews.any(next.roomId) : await previews.find(userId, next.roomId);
       if (summary === null) {
+        if (showsAll) continue;
         const found = await this.#deps.remote.find(userId, { ...next, suggestedOnly, cache });
         if (found === null) continue;
         yield { ...found.room, children_state: [...found.children] };

@@ -37,6 +37,7 @@ import mas from "../../migrations/0040_mas.sql" with { type: "text" };
 import pendingDeviceLists from "../../migrations/0042_pending_device_lists.sql" with { type: "text" };
 import historyPurge from "../../migrations/0044_history_purge.sql" with { type: "text" };
 import scheduledTasks from "../../migrations/0045_scheduled_tasks.sql" with { type: "text" };
+import bannedMembers from "../../migrations/0046_banned_members.sql" with { type: "text" };
 import mediaQuarantine from "../../migrations/0047_media_quarantine.sql" with { type: "text" };
 import userOverrides from "../../migrations/0048_user_overrides.sql" with { type: "text" };
 import profileChanges from "../../migrations/0049_profile_changes.sql" with { type: "text" };
@@ -83,6 +84,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0042_pending_device_lists", text: pendingDeviceLists },
   { name: "0044_history_purge", text: historyPurge },
   { name: "0045_scheduled_tasks", text: scheduledTasks },
+  { name: "0046_banned_members", text: bannedMembers },
   { name: "0047_media_quarantine", text: mediaQuarantine },
   { name: "0048_user_overrides", text: userOverrides },
   { name: "0049_profile_changes", text: profileChanges },

@@ -1,19 +1,18 @@
 /**
  * Rooms, as in Synapse's admin API. All paths are below `/_synapse/admin/v1`.
  *   GET  /rooms, /rooms/{roomId}, /rooms/{roomId}/members, /rooms/{roomId}/state
- *   POST /rooms/{roomId}/make_room_admin
  *   POST /purge_history/{roomId}, /purge_history/{roomId}/{eventId}
  *   GET  /purge_history_status/{purgeId}
  */
 import { z } from "zod";
-import { invalidParam } from "../../protocol/errors.ts";
-import { type EventId, parseRoomId, parseUserId, type RoomId } from "../../protocol/ids.ts";
+import { notFound } from "../../protocol/errors.ts";
+import { type EventId, parseRoomId, type RoomId } from "../../protocol/ids.ts";
 import type { HistoryPurges } from "../../services/history_purges.ts";
 import { ROOM_ORDERS, type RoomAdmin } from "../../services/room_admin.ts";
-import { type App, type Ctx, plain, requester } from "../app.ts";
+import { type App, type Ctx, plain } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
-import { boolParam, intParam, pathIds, pathText, query } from "../middleware/params.ts";
+import { boolParam, intParam, pathText, query } from "../middleware/params.ts";
 import { json, jsonText } from "../middleware/responses.ts";
 
 /** What the routes are built from. */
@@ -57,15 +56,6 @@ export function roomAdminRoutes(app: App, deps: RoomAdminRoutesDeps): void {
       await roomAdmin.assertKnown(roomId);
       return jsonText(`{"state":[${(await stateText(roomId, query(c, StateQuery).type ?? null)).join(",")}]}`);
     })
-    .post("/rooms/:roomId/make_room_admin", auth.admin(), async (c) => {
-      const { user_id: given } = await readJson(c, z.looseObject({ user_id: z.string().optional() }), {
-        allowEmpty: true,
-      });
-      const userId = given === undefined ? requester(c).userId : parseUserId(given);
-      if (userId === null) throw invalidParam('"user_id" is not a user id');
-      await roomAdmin.makeAdmin({ roomId: roomOf(c), userId });
-      return json({});
-    })
     .post("/purge_history/:roomId", auth.admin(), (c) => purge(c, historyPurges))
     .post("/purge_history/:roomId/:eventId", auth.admin(), (c) => purge(c, historyPurges))
     .get("/purge_history_status/:purgeId", auth.admin(), async (c) => {
@@ -103,6 +93,9 @@ async function purge(c: Ctx, historyPurges: HistoryPurges): Promise<Response> {
   return json({ purge_id: purgeId });
 }
 
+/** Returns the room of the path. What is no room's id is no room that is known, as in Synapse. */
 function roomOf(c: Ctx): RoomId {
-  return pathIds(c, { roomId: parseRoomId }).roomId;
+  const roomId = parseRoomId(pathText(c, "roomId"));
+  if (roomId === null) throw notFound("Room not found");
+  return roomId;
 }
