@@ -6,6 +6,7 @@ import { LruCache } from "../lib/lru.ts";
 import { type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { RoomId } from "../protocol/ids.ts";
 import type { JsonObject, JsonValue } from "../protocol/json.ts";
+import { getRoomVersion } from "../protocol/room_versions.ts";
 import type { StateReader } from "../rooms/state_reader.ts";
 import type { Database } from "../storage/database.ts";
 import { selectRoomById } from "../storage/rooms.ts";
@@ -19,6 +20,7 @@ export interface RoomSummary {
   readonly topic: string | null;
   readonly canonicalAlias: string | null;
   readonly avatarUrl: string | null;
+  /** As it counts in the room's version. */
   readonly joinRule: string;
   /** The rooms whose members may join, for restricted join rules. */
   readonly allowedRoomIds: readonly RoomId[];
@@ -63,7 +65,8 @@ export class RoomSummaries {
       part = await this.#read(room.stateRoot);
       this.#cache.set(room.stateRoot, part);
     }
-    return { roomId, roomVersion: room.roomVersion, joinedMembers: room.joinedMembers, ...part };
+    const { roomVersion, joinedMembers } = room;
+    return { ...part, roomId, roomVersion, joinedMembers, joinRule: joinRuleIn(roomVersion, part.joinRule) };
   }
 
   async #read(root: number): Promise<StatePart> {
@@ -86,6 +89,17 @@ export class RoomSummaries {
       encryption: text(content(TYPES.encryption).algorithm),
     };
   }
+}
+
+/** A rule that the room's version does not have lets nobody in, and so tells nobody of the room. */
+function joinRuleIn(roomVersion: string, joinRule: string): string {
+  const rules = getRoomVersion(roomVersion);
+  const isUnknown = rules !== null && (
+    (joinRule === "knock" && !rules.knocking) ||
+    (joinRule === "restricted" && !rules.restrictedJoinRule) ||
+    (joinRule === "knock_restricted" && !rules.knockRestrictedJoinRule)
+  );
+  return isUnknown ? "invite" : joinRule;
 }
 
 /** Renders a summary as `PublicRoomsChunk`. */

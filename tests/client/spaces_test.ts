@@ -77,6 +77,29 @@ testEachServer("a space shows only rooms that the user may know of", async (data
   assert.deepEqual(idsOf(await hierarchy(bob, space)), [space, secret, restricted]);
 });
 
+testEachServer("join rules that a room's version does not have tell nobody of the room", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const space = await alice.createRoom({ ...SPACE, preset: "public_chat" });
+  await bob.post(path`/join/${space}`);
+  const allow = [{ type: "m.room_membership", room_id: space }];
+  const [known, unknown] = [[] as string[], [] as string[]];
+  for (const [joinRule, since] of [["knock", 7], ["restricted", 8], ["knock_restricted", 10]] as const) {
+    for (const version of [since - 1, since]) {
+      const room = await alice.createRoom({
+        room_version: `${version}`,
+        initial_state: [{ type: "m.room.join_rules", content: { join_rule: joinRule, allow } }],
+      });
+      await addChild(alice, space, { child: room });
+      (version === since ? known : unknown).push(room);
+    }
+  }
+  assert.deepEqual(idsOf(await hierarchy(bob, space)).sort(), [space, ...known].sort());
+  for (const room of known) await bob.get(`${V1}${path`/room_summary/${room}`}`);
+  const hidden = { status: 404, errcode: "M_NOT_FOUND" };
+  for (const room of unknown) await bob.fails("GET", `${V1}${path`/room_summary/${room}`}`, hidden);
+});
+
 testEachServer("GET /hierarchy refuses strangers and malformed requests", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice, bob] = await hs.register("alice", "bob");
