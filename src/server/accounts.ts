@@ -18,6 +18,7 @@ import { Registration } from "../services/registration.ts";
 import { SharedSecretRegistration } from "../services/shared_secret_registration.ts";
 import { type ThreepidChange, Threepids } from "../services/threepids.ts";
 import { Tokens } from "../services/tokens.ts";
+import { type UserFeature, UserFeatures } from "../services/user_features.ts";
 import { Uia } from "../services/uia.ts";
 import { uiaStages } from "../services/uia_stages.ts";
 import type { Tx } from "../storage/database.ts";
@@ -86,6 +87,7 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
       devices,
       login,
       loginOptions,
+      userFeatures: buildUserFeatures(core),
     },
     ...{ profiles, profileChanges, userRooms, ...verified },
     accounts: new Accounts({
@@ -95,6 +97,14 @@ export function buildAccounts(core: Core, hooks: AccountHooks) {
     }),
     sharedSecretRegistration: buildSharedSecretRegistration(core, { credentials, registration }),
   };
+}
+
+function buildUserFeatures({ db, config: { experimental } }: Core): UserFeatures {
+  const { experimentalFeatures } = experimental;
+  // What is in the specification by now is on for everybody.
+  const isOnForAll = (feature: UserFeature) =>
+    feature === "msc4222" || experimentalFeatures.isEnabled(`${feature}_enabled`);
+  return new UserFeatures({ db, isOnForAll });
 }
 
 function buildJwtLogin({ config: { sso: { jwtConfig } }, clock }: Core): JwtLogin | null {

@@ -1,6 +1,7 @@
 /** Synapse's admin API: its services and endpoints. */
 import { validityAdminRoutes } from "../http/admin/account_validity.ts";
-import { mediaAdminRoutes } from "../http/admin/media.ts";
+import { experimentalFeatureRoutes } from "../http/admin/experimental_features.ts";
+import { mediaAdminRoutes, roomMediaRoutes } from "../http/admin/media.ts";
 import { mediaQuarantineRoutes } from "../http/admin/media_quarantine.ts";
 import { registrationTokenRoutes } from "../http/admin/registration_tokens.ts";
 import { statisticRoutes } from "../http/admin/statistics.ts";
@@ -34,6 +35,7 @@ export function addAdminRoutes(app: App, parts: Parts, { auth }: { auth: Auth })
     isDelegated,
   });
   addAdministrationRoutes(app, parts, { auth });
+  roomMediaRoutes(app, { auth, admin: parts.media.admin });
   if (config.media.enableMediaRepo) {
     const { serverName } = config;
     mediaAdminRoutes(app, { auth, serverName, userAdmin, ...parts.media });
@@ -50,5 +52,6 @@ export function addAdminRoutes(app: App, parts: Parts, { auth }: { auth: Auth })
   statisticRoutes(app, { auth, statistics: new Statistics({ db }) });
   const lookups = new UserLookups({ db, isLocal, lastPosition: () => notifier.position("events") });
   userLookupRoutes(app, { auth, userAdmin, lookups, isLocal });
+  experimentalFeatureRoutes(app, { auth, userAdmin, userFeatures: accounts.userFeatures });
   userLimitRoutes(app, { auth, userAdmin, limitOverrides: accounts.limitOverrides });
 }

@@ -44,7 +44,7 @@ import { addFederationRoomRoutes } from "./federation_rooms.ts";
 import { addFederationRoutes } from "./federation.ts";
 import type { Parts } from "./parts.ts";
 import { addMasRoutes, usingReset, withResetAllowed } from "./mas.ts";
-import { configuredFeatures } from "./features.ts";
+import { configuredFeatures, featuresOf } from "./features.ts";
 import { pageRoutes } from "./page_routes.ts";
 import { rendezvousParts } from "./rendezvous.ts";
 import { socialRoutes } from "./social_routes.ts";
@@ -86,14 +86,17 @@ export function buildApp(parts: Parts): App {
   return app;
 }
 
-function serverRoutes(app: App, { core: { config, meters, mas } }: Parts, { auth }: Guards): void {
+function serverRoutes(app: App, { core: { config, meters, mas }, accounts }: Parts, { auth }: Guards): void {
   const roomVersions = Object.fromEntries(
     listRoomVersions().map(({ id, stable }) => [id, stable ? "stable" as const : "unstable" as const]),
   );
   metricsRoutes(app, meters);
   healthRoutes(app, { webClientLocation: config.server.webClientLocation });
   wellKnownRoutes(app, { serverName: config.serverName, options: wellKnownOptions(config), mas });
-  versionRoutes(app, { unstableFeatures: configuredFeatures(config) });
+  versionRoutes(app, {
+    ...{ auth, unstableFeatures: configuredFeatures(config) },
+    featuresOf: (userId) => featuresOf(accounts.userFeatures, userId),
+  });
   if (config.federation.federationWhitelistEndpointEnabled) {
     federationWhitelistRoutes(app, { auth, whitelist: config.federation.federationDomainWhitelist });
   }
@@ -108,10 +111,6 @@ function serverRoutes(app: App, { core: { config, meters, mas } }: Parts, { auth
     roomVersions,
     defaultRoomVersion: config.server.defaultRoomVersion,
   });
-}
-
-function hasSlidingSync({ experimental }: Parts["core"]["config"]): boolean {
-  return experimental.experimentalFeatures.isEnabled("msc3575_enabled");
 }
 
 function wellKnownOptions(config: Parts["core"]["config"]): WellKnownOptions {
@@ -186,7 +185,10 @@ function roomParts(
   roomReadRoutes(app, { auth, ...rooms });
   if (rooms.relationships !== null) eventRelationshipRoutes(app, { auth, relationships: rooms.relationships });
   syncRoutes(app, { auth, ...sync });
-  if (hasSlidingSync(config)) slidingSyncRoutes(app, { auth, ...sync });
+  slidingSyncRoutes(app, {
+    ...{ auth, ...sync },
+    isOnFor: (userId) => accounts.userFeatures.isOn("msc3575", userId),
+  });
   directoryRoutes(app, {
     ...{ auth, directory, publicRooms },
     serverName: config.serverName,
@@ -197,7 +199,7 @@ function roomParts(
 
 function userDataParts(
   app: App,
-  { rooms, userData, push, pushRules, serverNotices }: Parts,
+  { rooms, userData, push, pushRules, serverNotices, accounts }: Parts,
   { auth, limits }: Guards,
 ): void {
   const { accountData, receipts, typing, presence, toDevice } = userData;
@@ -209,7 +211,10 @@ function userDataParts(
   });
   presenceRoutes(app, { auth, limits, presence });
   pushRuleRoutes(app, { auth, pushRules });
-  pusherRoutes(app, { auth, pushers: push.pushers });
+  pusherRoutes(app, {
+    ...{ auth, pushers: push.pushers },
+    canBeOff: (userId) => accounts.userFeatures.isOn("msc3881", userId),
+  });
   serverNoticeRoutes(app, { auth, serverNotices });
   toDeviceRoutes(app, { auth, toDevice });
 }

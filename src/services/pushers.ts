@@ -105,7 +105,7 @@ export class PushersService {
           lang: "en",
           profileTag: "",
         },
-        ...{ data: {}, deviceId: null, pushkeyTs: clock.now(), cursor: notifier.position("events") },
+        ...{ data: {}, deviceId: null, isEnabled: true, pushkeyTs: clock.now(), cursor: notifier.position("events") },
       });
     }
     tx.afterCommit(() => onChange(userId));

@@ -96,7 +96,7 @@ export class UserLookups {
       lang: pusher.lang,
       profile_tag: pusher.profileTag,
       pushkey: pusher.pushkey,
-      enabled: true,
+      enabled: pusher.isEnabled,
       device_id: pusher.deviceId,
     }));
   }

@@ -20,6 +20,8 @@ export interface Pusher extends PusherKey {
   readonly profileTag: string;
   readonly data: Readonly<JsonObject>;
   readonly deviceId: DeviceId | null;
+  /** Whether it pushes (MSC3881). */
+  readonly isEnabled: boolean;
   /** When the user set it last. */
   readonly pushkeyTs: number;
 }
@@ -46,6 +48,7 @@ interface Row {
   readonly profile_tag: string;
   readonly data: string;
   readonly device_id: DeviceId | null;
+  readonly is_enabled: boolean;
   readonly pushkey_ts: number;
   readonly cursor: number;
   readonly failing_since: number | null;
@@ -54,7 +57,7 @@ interface Row {
 }
 
 const COLUMNS = sql`user_id, app_id, pushkey, kind, app_display_name, device_display_name, lang, profile_tag, data,
-  device_id, pushkey_ts, cursor, failing_since, failures, retry_ts`;
+  device_id, is_enabled, pushkey_ts, cursor, failing_since, failures, retry_ts`;
 const PAGE = 1_000;
 const MAX_PUSHERS_OF_USER = 1_000;
 
@@ -70,6 +73,7 @@ function toPusher(row: Row): Pusher & PusherProgress {
     profileTag: row.profile_tag,
     data: JSON.parse(row.data) as JsonObject,
     deviceId: row.device_id,
+    isEnabled: row.is_enabled,
     pushkeyTs: row.pushkey_ts,
     cursor: row.cursor,
     failingSince: row.failing_since,
@@ -95,16 +99,21 @@ export async function selectAllPushers(db: Db, after: PusherKey | null): Promise
   return rows.map(toPusher);
 }
 
-/** Stores a pusher. One that exists keeps its device and how far it came, and is tried again at once. */
+/**
+ * Stores a pusher. One that exists keeps its device and how far it came, and is tried again at once; one that was off goes
+ * on from now.
+ */
 export async function upsertPusher(tx: Tx, { cursor, ...pusher }: Pusher & { cursor: number }): Promise<void> {
   await tx.run(sql`
     INSERT INTO pushers (${COLUMNS})
     VALUES (${pusher.userId}, ${pusher.appId}, ${pusher.pushkey}, ${pusher.kind}, ${pusher.appDisplayName},
       ${pusher.deviceDisplayName}, ${pusher.lang}, ${pusher.profileTag}, ${JSON.stringify(pusher.data)},
-      ${pusher.deviceId}, ${pusher.pushkeyTs}, ${cursor}, NULL, 0, NULL)
+      ${pusher.deviceId}, ${pusher.isEnabled}, ${pusher.pushkeyTs}, ${cursor}, NULL, 0, NULL)
     ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET kind = excluded.kind,
       app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name,
       lang = excluded.lang, profile_tag = excluded.profile_tag, data = excluded.data,
+      cursor = CASE WHEN pushers.is_enabled THEN pushers.cursor ELSE excluded.cursor END,
+      is_enabled = excluded.is_enabled,
       pushkey_ts = excluded.pushkey_ts, failing_since = NULL, failures = 0, retry_ts = NULL`);
 }
 

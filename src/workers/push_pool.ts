@@ -91,7 +91,8 @@ export class PushPool implements AsyncDisposable {
     // One after another: an older answer of the database must not undo what a newer one told.
     this.#own(this.#reloads.run(userId, () =>
       this.#retrying(async () => {
-        const rows = new Map((await selectPushers(this.#deps.db, userId)).map((row) => [keyOf(row), row]));
+        const enabled = (await selectPushers(this.#deps.db, userId)).filter(({ isEnabled }) => isEnabled);
+        const rows = new Map(enabled.map((row) => [keyOf(row), row]));
         const states = this.#users.get(userId) ?? new Map<string, PusherState>();
         for (const [key, state] of states) if (!rows.has(key)) this.#drop(state);
         for (const [key, row] of rows) {
@@ -128,6 +129,7 @@ export class PushPool implements AsyncDisposable {
     while (true) {
       const rows = await selectAllPushers(this.#deps.db, after);
       for (const row of rows) {
+        if (!row.isEnabled) continue;
         const states = this.#users.get(row.userId) ?? new Map<string, PusherState>();
         this.#users.set(row.userId, states);
         const isBehind = row.failingSince !== null || row.kind === MAIL;

@@ -33,7 +33,7 @@ class Deliveries {
 testEachDatabase("a delivery that begins while news are looked at loses none of them", async (db) => {
   const pusher = { appId: "app", pushkey: "key", kind: "http", appDisplayName: "App", deviceDisplayName: "Phone" };
   await db.transaction(async (tx) => {
-    const rest = { lang: "en", profileTag: "", data: {}, deviceId: null, pushkeyTs: 0, cursor: 0 };
+    const rest = { lang: "en", profileTag: "", data: {}, deviceId: null, isEnabled: true, pushkeyTs: 0, cursor: 0 };
     await upsertPusher(tx, { userId: BOB, ...pusher, ...rest });
     await upsertCursor(tx, { consumer: "pushers", position: 0 });
     for (const roomNid of [1, 2]) {

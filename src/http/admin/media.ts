@@ -74,11 +74,15 @@ export function mediaAdminRoutes(app: App, deps: MediaAdminRoutesDeps): void {
       const { before_ts: before } = query(c, OldQuery.pick({ before_ts: true }));
       assertMilliseconds(before);
       return json({ deleted: await admin.purgeRemote(before) });
-    })
-    .get("/room/:roomId/media", auth.admin(), async (c) => {
-      return json(await admin.listOfRoom(pathIds(c, { roomId: parseRoomId }).roomId));
     });
   userMediaRoutes(app, deps);
+}
+
+/** Registers what is there without media of our own too. */
+export function roomMediaRoutes(app: App, { auth, admin }: Pick<MediaAdminRoutesDeps, "auth" | "admin">): void {
+  plain(app).get("/_synapse/admin/v1/room/:roomId/media", auth.admin(), async (c) => {
+    return json(await admin.listOfRoom(pathIds(c, { roomId: parseRoomId }).roomId));
+  });
 }
 
 function userMediaRoutes(app: App, { auth, admin, userAdmin }: MediaAdminRoutesDeps): void {

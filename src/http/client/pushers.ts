@@ -4,7 +4,7 @@
  *   POST /pushers/set
  */
 import { z } from "zod";
-import { isStorable } from "../../protocol/ids.ts";
+import { isStorable, type UserId } from "../../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../../protocol/json.ts";
 import type { PushersService } from "../../services/pushers.ts";
 import { type App, client, requester } from "../app.ts";
@@ -16,7 +16,12 @@ import { json } from "../middleware/responses.ts";
 export interface PusherRoutesDeps {
   readonly auth: Auth;
   readonly pushers: PushersService;
+  /** Whether a user's pushers tell of their devices and can be switched off (MSC3881). */
+  readonly canBeOff: (userId: UserId) => Promise<boolean>;
 }
+
+const ENABLED = "org.matrix.msc3881.enabled";
+const DEVICE = "org.matrix.msc3881.device_id";
 
 const MAX_BODY_BYTES = 65_536;
 const KeyBody = z.looseObject({ app_id: text(64).min(1), pushkey: text(512).min(1) });
@@ -28,6 +33,7 @@ const SetBody = KeyBody.extend({
   data: z.custom<JsonObject>(isJsonObject),
   profile_tag: text(64).nullish(),
   append: z.boolean().nullish(),
+  [ENABLED]: z.boolean().optional(),
 });
 
 /** A text of at most `maxBytes` that any database can hold. */
@@ -36,10 +42,12 @@ function text(maxBytes: number): z.ZodString {
 }
 
 /** Registers the pusher endpoints. */
-export function pusherRoutes(app: App, { auth, pushers }: PusherRoutesDeps): void {
+export function pusherRoutes(app: App, { auth, pushers, canBeOff }: PusherRoutesDeps): void {
   client(app)
     .get("/pushers", auth.user(), async (c) => {
-      const list = await pushers.list(requester(c).userId);
+      const { userId } = requester(c);
+      const list = await pushers.list(userId);
+      const tellsMore = await canBeOff(userId);
       return json({
         pushers: list.map((pusher) => ({
           pushkey: pusher.pushkey,
@@ -50,6 +58,7 @@ export function pusherRoutes(app: App, { auth, pushers }: PusherRoutesDeps): voi
           profile_tag: pusher.profileTag,
           lang: pusher.lang,
           data: { ...pusher.data },
+          ...(tellsMore ? { [ENABLED]: pusher.isEnabled, [DEVICE]: pusher.deviceId } : {}),
         })),
       });
     })
@@ -76,6 +85,7 @@ export function pusherRoutes(app: App, { auth, pushers }: PusherRoutesDeps): voi
         lang: body.lang,
         profileTag: body.profile_tag ?? "",
         data: body.data,
+        isEnabled: body[ENABLED] !== false || !await canBeOff(userId),
       }, { append: body.append === true });
       return json({});
     });

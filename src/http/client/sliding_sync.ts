@@ -7,7 +7,7 @@
  * `ranges`, and what is not specific to a room in the body or in the query.
  */
 import { z } from "zod";
-import { invalidParam } from "../../protocol/errors.ts";
+import { invalidParam, unrecognized } from "../../protocol/errors.ts";
 import { parseRoomId, type RoomId, type UserId } from "../../protocol/ids.ts";
 import { parseSlidingPos } from "../../streams/tokens.ts";
 import { unknownPos } from "../../sync/sliding/connections.ts";
@@ -22,7 +22,7 @@ import type {
   RoomConfig,
   SlidingRequest,
 } from "../../sync/sliding/types.ts";
-import { type App, client, type Ctx, plain, requester } from "../app.ts";
+import { type App, client, type Ctx, type Guard, plain, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
 import { intParam, query } from "../middleware/params.ts";
@@ -32,6 +32,8 @@ import { jsonText } from "../middleware/responses.ts";
 export interface SlidingSyncRoutesDeps {
   readonly auth: Auth;
   readonly slidingSync: SlidingSyncService;
+  /** Whether a user has sliding sync: it may be off for all but some. */
+  readonly isOnFor: (userId: UserId) => Promise<boolean>;
 }
 
 const MAX_LISTS = 100;
@@ -124,11 +126,15 @@ type BodyValue = z.output<typeof Body>;
 type ExtensionsValue = z.output<typeof Extensions>;
 
 /** Registers sliding sync. */
-export function slidingSyncRoutes(app: App, { auth, slidingSync }: SlidingSyncRoutesDeps): void {
+export function slidingSyncRoutes(app: App, { auth, slidingSync, isOnFor }: SlidingSyncRoutesDeps): void {
+  const isThere: Guard = async (c) => {
+    if (!await isOnFor(requester(c).userId)) throw unrecognized();
+  };
+  const syncer = auth.syncer({ guests: false });
   const answer = (stateStubs: boolean) => async (c: Ctx) =>
     jsonText(await slidingSync.sync(await readRequest(c, stateStubs), c.req.raw.signal));
-  client(app, ["unstable/org.matrix.simplified_msc3575"]).post("/sync", auth.syncer({ guests: false }), answer(false));
-  plain(app).post("/_matrix/client/v4/sync", auth.syncer({ guests: false }), answer(true));
+  client(app, ["unstable/org.matrix.simplified_msc3575"]).post("/sync", syncer, isThere, answer(false));
+  plain(app).post("/_matrix/client/v4/sync", syncer, isThere, answer(true));
 }
 
 async function readRequest(c: Ctx, stateStubs: boolean): Promise<SlidingRequest> {

@@ -2,7 +2,10 @@
  * What the server speaks. Spec: client-server API, "API Versions".
  *   GET /_matrix/client/versions
  */
-import { type App, plain } from "../app.ts";
+import type { UserId } from "../../protocol/ids.ts";
+import type { JsonObject } from "../../protocol/json.ts";
+import { type App, plain, requester } from "../app.ts";
+import type { Auth } from "../middleware/auth.ts";
 import { jsonText } from "../middleware/responses.ts";
 
 /** Versions of the specification whose client-server API works here. */
@@ -70,13 +73,18 @@ const STABLE_FEATURES: Readonly<Record<string, boolean>> = {
 export interface VersionRoutesDeps {
   /** Features that depend on the configuration. */
   readonly unstableFeatures: Readonly<Record<string, boolean>>;
+  readonly auth: Auth;
+  /** Features that may be switched on for some users only. */
+  readonly featuresOf: (userId: UserId) => Promise<Readonly<Record<string, boolean>>>;
 }
 
 /** Registers the endpoint. */
-export function versionRoutes(app: App, { unstableFeatures }: VersionRoutesDeps): void {
-  const text = JSON.stringify({
-    versions: SPEC_VERSIONS,
-    unstable_features: { ...STABLE_FEATURES, ...unstableFeatures },
+export function versionRoutes(app: App, { unstableFeatures, auth, featuresOf }: VersionRoutesDeps): void {
+  const forAll = { ...STABLE_FEATURES, ...unstableFeatures };
+  const textOf = (unstable_features: JsonObject) => JSON.stringify({ versions: SPEC_VERSIONS, unstable_features });
+  const text = textOf(forAll);
+  plain(app).get("/_matrix/client/versions", auth.optional(), async (c) => {
+    if (c.env.session === null) return jsonText(text);
+    return jsonText(textOf({ ...forAll, ...await featuresOf(requester(c).userId) }));
   });
-  plain(app).get("/_matrix/client/versions", () => jsonText(text));
 }
