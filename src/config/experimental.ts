@@ -3,7 +3,7 @@
  *
  * Wild configurations carry switches of proposals long merged, so unknown ones are accepted without a word.
  */
-import { type About, anything, mapped, noEffect, option, record, type Schema } from "./schema.ts";
+import { type About, anything, mapped, option, record, type Schema, works } from "./schema.ts";
 
 /** The switches of Synapse 1.157, which are accepted. Sorted. */
 export const EXPERIMENTAL_FEATURES: readonly string[] = [
@@ -71,12 +71,14 @@ const features: Schema<ExperimentalConfig> = mapped(record(anything), (given) =>
   isEnabled: (feature) => given[feature] === true || (given[feature] === undefined && ON_BY_DEFAULT.has(feature)),
 }));
 
-const NO_SWITCH: About = noEffect(
-  "Switches of proposals. Unknown ones are ignored, as in Synapse.",
-  "what this server supports of them it always offers",
+const SWITCHES: About = works(
+  "Switches of proposals. These are obeyed: `msc1763_enabled`, `msc2836_enabled`, `msc3575_enabled`, `msc3866`, " +
+    "`msc3881_enabled`, `msc3912_enabled`, `msc4108_enabled`, `msc4210_enabled`, `msc4306_enabled`, " +
+    "`msc4354_enabled`, `msc4388_mode`. What else this server supports it always offers; unknown ones are ignored, as " +
+    "in Synapse.",
 );
 
 /** The table of the section. */
 export const EXPERIMENTAL_OPTIONS = {
-  experimental_features: option(features, {}, NO_SWITCH),
+  experimental_features: option(features, {}, SWITCHES),
 };
