@@ -18,11 +18,15 @@ const IMAGE_LIBRARY_FILES: readonly string[] = [
   "lib/vips-node.mjs",
   "lib/vips.wasm",
 ];
+const TIMERS = new URL("./node_timers.ts", import.meta.url).pathname;
 const BUNDLER = new URL("../node_modules/.bin/esbuild", import.meta.url).pathname;
 /** Packages of the older kind ask for modules of Node by `require`. */
 const REQUIRE = 'import { createRequire as createRequireHere } from "node:module";' +
   "const require = createRequireHere(import.meta.url);";
 const WORKER = /new Worker\(\s*new URL\("(\.[^"]+)\.ts",\s*import\.meta\.url\)/g;
+/** A file that is a package of the older kind and nothing else. */
+const OLDER_KIND = /^export default require_\w+\(\);$/m;
+const WITH_NAMES = "(m) => Object.create(m.default, { default: { value: m.default } })";
 const LIMIT_MS = 300_000;
 
 /** Where sources are, with a `node_modules`, and the folder to be made. */
@@ -35,14 +39,22 @@ export interface BundleFolders {
 export async function bundle({ source, target }: BundleFolders): Promise<string[]> {
   const workers = await findWorkers(`${source}/src`);
   const shape = ["--bundle", "--splitting", "--format=esm", "--platform=node", "--target=esnext"];
-  const output = [`--outdir=${target}`, "--entry-names=[name]", "--log-level=warning", `--banner:js=${REQUIRE}`];
+  const output = [
+    `--outdir=${target}`,
+    "--entry-names=[name]",
+    "--log-level=warning",
+    `--banner:js=${REQUIRE}`,
+    `--inject:${TIMERS}`,
+  ];
   const { code, stdout, stderr } = await runProcess(BUNDLER, {
     args: ["main.ts", ...workers, ...shape, ...output, `--external:${IMAGE_LIBRARY}`],
     cwd: source,
     timeoutMs: LIMIT_MS,
   });
   if (code !== 0) throw new Error(`esbuild failed:\n${stdout}${stderr}`);
-  for await (const { name } of Deno.readDir(target)) await renameWorkers(`${target}/${name}`);
+  const files = (await Array.fromAsync(Deno.readDir(target))).map(({ name }) => name);
+  for (const name of files) await renameWorkers(`${target}/${name}`);
+  await nameExports(target, files);
   await copyImageLibrary({ source, target });
   return workers.map((path) => basename(path, ".ts") + ".js");
 }
@@ -69,6 +81,23 @@ async function renameWorkers(path: string): Promise<void> {
     (_, module: string) => `new Worker(new URL("./${basename(module)}.js", import.meta.url)`,
   );
   if (renamed !== text) await Deno.writeTextFile(path, renamed);
+}
+
+/**
+ * Lets modules that are loaded later have the names of a package of the older kind. The bundler gives such a package as a
+ * default export alone, where Deno gives its names too. They are inherited, so that none is read before somebody asks.
+ */
+async function nameExports(folder: string, files: readonly string[]): Promise<void> {
+  const texts = new Map<string, string>();
+  for (const name of files) if (name.endsWith(".js")) texts.set(name, await Deno.readTextFile(`${folder}/${name}`));
+  const older = [...texts].filter(([, text]) => OLDER_KIND.test(text)).map(([name]) => name);
+  for (const [name, text] of texts) {
+    let renamed = text;
+    for (const module of older) {
+      renamed = renamed.replaceAll(`import("./${module}")`, `import("./${module}").then(${WITH_NAMES})`);
+    }
+    if (renamed !== text) await Deno.writeTextFile(`${folder}/${name}`, renamed);
+  }
 }
 
 async function copyImageLibrary({ source, target }: BundleFolders): Promise<void> {

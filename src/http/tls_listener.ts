@@ -25,17 +25,68 @@ const HEADERS_TIMEOUT_MS = 30_000;
 /** Long enough for a large upload on a slow line. */
 const REQUEST_TIMEOUT_MS = 600_000;
 const KEEP_ALIVE_TIMEOUT_MS = 70_000;
+const TAKE_OVER_TRIES = 50;
+const TAKE_OVER_WAIT_MS = 20;
 const MAX_HEADER_BYTES = 65_536;
 
 /** Serves HTTPS until it is stopped. */
 export class TlsListener implements Listener {
-  readonly #server: Server;
-  readonly #hostname: string;
-  readonly #connections: Connections;
+  readonly #options: TlsListenerOptions;
+  readonly #connections = new Connections();
+  #server: Server;
+  #port = 0;
 
   /** Opens the socket. */
-  static async listen({ handler, hostname, port, certificate, log }: TlsListenerOptions): Promise<TlsListener> {
-    const connections = new Connections();
+  static async listen(options: TlsListenerOptions): Promise<TlsListener> {
+    const listener = new TlsListener(options);
+    await listener.#open(options.port);
+    return listener;
+  }
+
+  private constructor(options: TlsListenerOptions) {
+    this.#options = options;
+    this.#server = this.#create(options.certificate);
+  }
+
+  /** The port it listens on. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Where it listens, as a URL. */
+  get address(): string {
+    const { hostname } = this.#options;
+    return `https://${hostname.includes(":") ? `[${hostname}]` : hostname}:${this.port}`;
+  }
+
+  /** Uses another certificate for connections from now on. */
+  setCertificate(certificate: Certificate): void {
+    const old: Partial<Pick<Server, "setSecureContext">> & Pick<Server, "close"> = this.#server;
+    if (old.setSecureContext !== undefined) {
+      old.setSecureContext({ cert: certificate.cert, key: certificate.key });
+      return;
+    }
+    // The oldest Deno cannot: another server takes over the port, and connections stay with the one they came to.
+    old.close();
+    this.#takeOver(certificate).catch((error) => this.#options.log.error("Listener failed", { error }));
+  }
+
+  /** Listens on the port again as soon as the old server has let go of it. */
+  async #takeOver(certificate: Certificate): Promise<void> {
+    for (let tries = 1;; tries++) {
+      this.#server = this.#create(certificate);
+      try {
+        return await this.#open(this.#port);
+      } catch (error) {
+        if (tries === TAKE_OVER_TRIES) throw error;
+        await new Promise((resolve) => setTimeout(resolve, TAKE_OVER_WAIT_MS));
+      }
+    }
+  }
+
+  #create(certificate: Certificate): Server {
+    const { handler, log } = this.#options;
+    const connections = this.#connections;
     const server = createServer({
       cert: certificate.cert,
       key: certificate.key,
@@ -56,6 +107,12 @@ export class TlsListener implements Listener {
     server.on("secureConnection", (socket) => connections.add(socket));
     // A failed handshake is the client's affair.
     server.on("tlsClientError", () => {});
+    return server;
+  }
+
+  async #open(port: number): Promise<void> {
+    const { hostname, log } = this.#options;
+    const server = this.#server;
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen({ host: hostname, port }, () => {
@@ -63,30 +120,8 @@ export class TlsListener implements Listener {
         resolve();
       });
     });
+    this.#port = (server.address() as AddressInfo).port;
     server.on("error", (error) => log.error("Listener failed", { error }));
-    return new TlsListener(server, { hostname, connections });
-  }
-
-  private constructor(server: Server, { hostname, connections }: { hostname: string; connections: Connections }) {
-    this.#server = server;
-    this.#hostname = hostname;
-    this.#connections = connections;
-  }
-
-  /** The port it listens on. */
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  /** Where it listens, as a URL. */
-  get address(): string {
-    const host = this.#hostname;
-    return `https://${host.includes(":") ? `[${host}]` : host}:${this.port}`;
-  }
-
-  /** Uses another certificate for connections from now on. */
-  setCertificate(certificate: Certificate): void {
-    this.#server.setSecureContext({ cert: certificate.cert, key: certificate.key });
   }
 
   /** Stops accepting, waits up to `graceMs` for running requests, then closes every connection. */
