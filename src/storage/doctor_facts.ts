@@ -46,6 +46,37 @@ export async function selectPushTrouble(
   const rows = await db.all<{ data: string; n: number }>(sql`
     SELECT data, COUNT(*) AS n FROM pushers WHERE failing_since IS NOT NULL
     GROUP BY data ORDER BY n DESC LIMIT 10`);
-  const failing = rows.map(({ data, n }) => ({ url: String(JSON.parse(data).url ?? "?").slice(0, 200), count: n }));
+  const failing = rows.map(({ data, n }) => ({
+    url: String(JSON.parse(data).url ?? "the mail server").slice(0, 200),
+    count: n,
+  }));
   return { pushers: all?.n ?? 0, failing };
+}
+
+/** What part of the events came after a time, and when the first one came. */
+export interface Growth {
+  /** From 0 to 1. */
+  readonly part: number;
+  readonly firstTs: number;
+}
+
+/**
+ * Estimates how much is new, by the numbers of events, which count up as they arrive: a few reads, however many there
+ * are. Null where there are none.
+ */
+export async function selectGrowth(db: Db, since: number): Promise<Growth | null> {
+  const ends = await db.get<{ first: number | null; last: number | null }>(sql`
+    SELECT (SELECT MIN(event_nid) FROM events) AS first, (SELECT MAX(event_nid) FROM events) AS last`);
+  const { first, last } = ends ?? { first: null, last: null };
+  if (first === null || last === null) return null;
+  const arrival = async (nid: number) =>
+    (await db.get<{ ts: number }>(sql`
+      SELECT received_ts AS ts FROM events WHERE event_nid >= ${nid} ORDER BY event_nid LIMIT 1`))?.ts ?? Infinity;
+  let [low, high] = [first, last + 1];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (await arrival(middle) >= since) high = middle;
+    else low = middle + 1;
+  }
+  return { part: (last + 1 - low) / (last + 1 - first), firstTs: await arrival(first) };
 }

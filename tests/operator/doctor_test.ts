@@ -1,15 +1,19 @@
 import assert from "node:assert/strict";
+import { judgeGrowth } from "../../src/cli/doctor/database.ts";
 import { examine } from "../../src/cli/doctor/examine.ts";
 import type { Finding, Status } from "../../src/cli/doctor/finding.ts";
 import { defaultConfig } from "../../src/config/load.ts";
+import type { SrvRecord } from "../../src/federation/dns.ts";
 import { systemClock } from "../../src/lib/clock.ts";
+import { selectPushTrouble } from "../../src/storage/doctor_facts.ts";
 import { PostgresConnection } from "../../src/storage/postgres_connection.ts";
 import { commandFolder, programArgs } from "../cli/command_line.ts";
 import { CA_PATH, makeCertificate } from "../federation/certificates.ts";
 import { createEmptyDatabase, createTestDatabase, DIALECTS } from "../harness/databases.ts";
 import { freePort } from "../harness/ports.ts";
 import { runProcess } from "../harness/process.ts";
-import { TestServer } from "../harness/server.ts";
+import { PushGateway } from "../harness/push_gateway.ts";
+import { testEachServer, TestServer } from "../harness/server.ts";
 import { SmtpSink } from "../harness/smtp.ts";
 import { type FrontFaults, startFront } from "./front.ts";
 import { databaseOption } from "./operator.ts";
@@ -29,6 +33,8 @@ interface SetUp {
   readonly now?: number;
   /** Where port 8448 leads. */
   readonly federationPort?: number;
+  /** What the name system says of `_matrix-fed._tcp.hs.test`. */
+  readonly services?: readonly SrvRecord[];
 }
 
 const database = await createTestDatabase("sqlite");
@@ -38,7 +44,9 @@ const hs = await TestServer.start({
 });
 
 /** Examines a set-up around the running server, which is right but for what is given. */
-async function findingsOf({ front: faults = {}, config = {}, now, federationPort }: SetUp): Promise<Finding[]> {
+async function findingsOf(
+  { front: faults = {}, config = {}, now, federationPort, services = [] }: SetUp,
+): Promise<Finding[]> {
   await using front = await startFront(hs.base, {
     ...faults,
     documents: { ...GOOD_DOCUMENTS, ...faults.documents },
@@ -61,7 +69,10 @@ async function findingsOf({ front: faults = {}, config = {}, now, federationPort
   const clock = { ...systemClock, now: () => now ?? systemClock.now() };
   return await Array.fromAsync(examine(values, {
     clock,
-    dns: { lookup: () => Promise.resolve(["127.0.0.1"]), resolveSrv: () => Promise.resolve([]) },
+    dns: {
+      lookup: () => Promise.resolve(["127.0.0.1"]),
+      resolveSrv: (name) => Promise.resolve(name === "_matrix-fed._tcp.hs.test" ? services : []),
+    },
     mapPort: (_, port) => port === 443 ? front.port : port === 8448 ? federationPort ?? front.port : port,
   }));
 }
@@ -121,6 +132,14 @@ const BROKEN: readonly (readonly [string, SetUp, RegExp])[] = [
     federationPort: freePort(),
     front: { documents: { "hs.test/.well-known/matrix/server": null } },
   }, /^federation: hs\.test port 8448 cannot be reached/m],
+  ["an SRV record that says there is no server", {
+    front: { documents: { "hs.test/.well-known/matrix/server": null } },
+    services: [{ host: "", port: 0, priority: 0, weight: 0 }],
+  }, /^federation: the SRV record of hs\.test says that there is no Matrix server$/m],
+  ["an SRV record that leads to a closed port", {
+    front: { documents: { "hs.test/.well-known/matrix/server": null } },
+    services: [{ host: "matrix.hs.test", port: freePort(), priority: 0, weight: 0 }],
+  }, /^federation: matrix\.hs\.test port \d+ cannot be reached/m],
   [
     "a certificate for other names",
     { front: { names: ["DNS:hs.test", "DNS:keys.test"] } },
@@ -185,6 +204,42 @@ Deno.test("the doctor logs in at the mail server, and says why it cannot", async
   assert.match(await judge({ ...login, require_transport_security: true }), /^fail .*certificate/);
   assert.match(await judge({ ...login, smtp_port: freePort() }), /^fail .*ECONNREFUSED|^fail .*refused/i);
   assert.equal(smtp.mails.length, 0);
+});
+
+testEachServer("the doctor finds gateways that do not answer, and tells how the database grows", async (own) => {
+  await using gateway = new PushGateway();
+  await using server = await TestServer.start({ database: own, config: { ip_range_blacklist: [] } });
+  const [alice, bob] = await server.register("alice", "bob");
+  const room = await alice.createRoom({ preset: "public_chat" });
+  await bob.join(room);
+  const judge = async (now?: number) => {
+    const all = await findingsOf({ config: { database: databaseOption(own) }, ...now !== undefined && { now } });
+    return all.map(({ check, status, message }) => `${status} ${check}: ${message}`).join("\n");
+  };
+  await bob.post("/pushers/set", {
+    ...{ kind: "http", app_id: "app", app_display_name: "App", device_display_name: "Phone" },
+    ...{ pushkey: "key", lang: "en", data: { url: gateway.url } },
+  });
+  const first = await judge();
+  assert.match(first, /^ok push: 1 pushers, all delivering$/m);
+  assert.match(first, /^ok database: it grows by about [1-9][\d.]* [KM]B a day$/m);
+  // All of it is older than the days that are looked at.
+  assert.match(await judge(Date.now() + 30 * 86_400_000), /^ok database: it grows by about 0 B a day$/m);
+  gateway.answer = () => ({ status: 503 });
+  await alice.sendText(room, "nobody hears of this");
+  while ((await selectPushTrouble(server.parts.core.db)).failing.length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const expected = `warn push: 1 of 1 pushers fail; most at ${gateway.url}`;
+  assert.ok((await judge()).split("\n").includes(expected), expected);
+});
+
+Deno.test("the doctor warns of a disk that is full soon", () => {
+  assert.deepEqual(judgeGrowth({ daily: 1024 ** 2, free: 31 * 1024 ** 2 }).status, "ok");
+  const { status, message } = judgeGrowth({ daily: 1024 ** 2, free: 10.5 * 1024 ** 2 });
+  assert.deepEqual([status, message], ["warn", "it grows by about 1.0 MB a day: the disk is full in about 10 days"]);
+  assert.equal(judgeGrowth({ daily: 0, free: 0 }).status, "ok");
+  assert.equal(judgeGrowth({ daily: 1024 ** 4, free: null }).status, "ok");
 });
 
 Deno.test("the doctor looks at the files of a certificate", async () => {

@@ -1,16 +1,23 @@
 /** The database: whether it can be used, its schema, collation and size. */
+import { dirname, resolve } from "node:path";
 import type { Config } from "../../config/config.ts";
+import type { Clock } from "../../lib/clock.ts";
 import type { Database } from "../../storage/database.ts";
 import { databaseOptions } from "../../storage/database_options.ts";
-import { selectPushTrouble, selectServerFacts } from "../../storage/doctor_facts.ts";
+import { selectGrowth, selectPushTrouble, selectServerFacts } from "../../storage/doctor_facts.ts";
 import { openReader } from "../../storage/open_reader.ts";
 import type { PostgresServer } from "../../storage/postgres_connection.ts";
 import { bytesText, fail, type Finding, ok, reasonText, warn } from "./finding.ts";
+import { freeBytes } from "./machine.ts";
 
 const BIG_WAL = 1024 ** 3;
+const DAY_MS = 86_400_000;
+/** Over how many days growth is told. */
+const GROWTH_DAYS = 7;
+const FULL_SOON_DAYS = 30;
 
 /** Looks at the database. What depends on it is left out when it cannot be read. */
-export async function checkDatabase(config: Config): Promise<Finding[]> {
+export async function checkDatabase(config: Config, clock: Clock): Promise<Finding[]> {
   let db: Database;
   try {
     const options = databaseOptions(config.database);
@@ -38,7 +45,11 @@ export async function checkDatabase(config: Config): Promise<Finding[]> {
       advice: "dump it, make it anew with --locale=C --template=template0, and load the dump",
     }));
   }
-  findings.push(...await checkFiles(config), ...await checkPushers(opened));
+  findings.push(
+    ...await checkGrowth(opened, { bytes: facts.bytes, config, clock }),
+    ...await checkFiles(config),
+    ...await checkPushers(opened),
+  );
   return findings;
 }
 
@@ -80,6 +91,30 @@ async function judgeNewFile(path: string): Promise<Finding> {
     message: `there is no database ${path} yet`,
     advice:
       "that is right before the first start; else check the path (a relative one starts where the server is started)",
+  });
+}
+
+/** How fast it gets bigger, by what arrived of late, and whether the disk will do: it is known where SQLite's file is. */
+async function checkGrowth(
+  db: Database,
+  { bytes, config: { database }, clock }: { bytes: number; config: Config; clock: Clock },
+): Promise<Finding[]> {
+  const now = clock.now();
+  const growth = await selectGrowth(db, now - GROWTH_DAYS * DAY_MS);
+  if (growth === null) return [];
+  const days = Math.min(GROWTH_DAYS, Math.max(1, (now - growth.firstTs) / DAY_MS));
+  const free = database.name === "sqlite3" ? await freeBytes(dirname(resolve(database.path))) : null;
+  return [judgeGrowth({ daily: bytes * growth.part / days, free })];
+}
+
+/** Says what so many bytes a day mean for a disk; null where it is not known which. */
+export function judgeGrowth({ daily, free }: { daily: number; free: number | null }): Finding {
+  const message = `it grows by about ${bytesText(daily)} a day`;
+  const left = free === null || daily === 0 ? Infinity : free / daily;
+  if (left >= FULL_SOON_DAYS) return ok("database", message);
+  return warn("database", {
+    message: `${message}: the disk is full in about ${Math.floor(left)} days`,
+    advice: "make room, or move the database: `synapse-ts disk` shows what takes it and what could be freed",
   });
 }
 

@@ -36,7 +36,7 @@ export async function* examine(
   yield* findings;
   yield* checkSecrets(config);
   const checks: readonly (readonly [string, () => Promise<Finding[]>])[] = [
-    ["database", () => checkDatabase(config)],
+    ["database", () => checkDatabase(config, clock)],
     ["machine", () => checkMachine(config)],
     ["listener", () => checkListeners(config, web)],
     ["certificate", () => checkCertificate(config, clock)],

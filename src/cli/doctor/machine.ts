@@ -48,11 +48,16 @@ async function checkMemory(): Promise<Finding[]> {
   })];
 }
 
+/** Returns how much may still be written to the disk of a folder that may not be there yet. */
+export async function freeBytes(folder: string): Promise<number> {
+  const info = await statfs(await firstExisting(folder));
+  return Number(info.bavail) * Number(info.bsize);
+}
+
 async function checkDisk(folder: string): Promise<Finding[]> {
   let free: number;
   try {
-    const info = await statfs(await firstExisting(folder));
-    free = Number(info.bavail) * Number(info.bsize);
+    free = await freeBytes(folder);
   } catch (error) {
     return [
       warn("disk", { message: `cannot tell how full the disk of ${folder} is: ${reasonText(error)}`, advice: "look" }),
