@@ -129,7 +129,8 @@ export async function refusedEntry(
 ): Promise<string> {
   const own = await deps.events.getByNid(entry.eventNid);
   const shown = own === null || !view.filter.room.timeline.matches(own.event) ? [] : [own];
-  const texts = await deps.renderer.render(shown, renderViewOf(view));
+  const memberships = new Map(shown.map(({ nid }) => [nid, entry.membership]));
+  const texts = await deps.renderer.render(shown, { ...renderViewOf(view), memberships });
   const prevBatch = formatRoomToken({ kind: "stream", position: entry.position - 1 });
   return `${JSON.stringify(entry.roomId)}:{"timeline":{"events":[${texts.join(",")}],"limited":false,` +
     `"prev_batch":"${prevBatch}"},"${view.stateAfter ?? "state"}":{"events":[]},"account_data":{"events":[]}}`;
