@@ -118,20 +118,25 @@ async function differenceOfSets(graph: AuthGraph, sets: readonly (readonly numbe
   return found;
 }
 
-/** Takes those candidates away that one of `from` is or leads to. */
+/**
+ * Takes those candidates away that one of `from` is or leads to. `from` may be the whole state of a room and mostly leads
+ * to the same few events, so each step asks for all that its events lead to at once, and not what leads where.
+ */
 async function removeReached(
   graph: AuthGraph,
   { candidates, from }: { candidates: Map<number, number>; from: readonly number[] },
 ): Promise<void> {
-  const lowest = lowestRank(candidates);
-  const walk = new RankedWalk(graph);
-  for (const [nid, rank] of await graph.ranks(from)) walk.add({ nid, rank }, 0n);
-  while (candidates.size > 0) {
-    const step = await walk.next();
-    if (step === null || step.rank < lowest) return;
-    for (const nid of step.events.keys()) {
+  const seen = new Set(from);
+  for (const nid of seen) candidates.delete(nid);
+  for (let open = [...seen]; open.length > 0;) {
+    const batch = open.splice(0, BATCH);
+    if (candidates.size === 0) return;
+    const lowest = lowestRank(candidates);
+    for (const { nid, rank } of await graph.authOf(batch, { lowest })) {
+      if (seen.has(nid)) continue;
+      seen.add(nid);
       candidates.delete(nid);
-      for (const auth of graph.edges(nid)) if (auth.rank >= lowest) walk.add(auth, 0n);
+      if (rank > lowest) open.push(nid);
     }
   }
 }
@@ -241,6 +246,23 @@ class AuthGraph {
       for (const row of rows) this.#edges.get(row.event_nid)?.push({ nid: row.auth_nid, rank: row.auth_rank });
       if (batch.length === BATCH) await setImmediate();
     }
+  }
+
+  /** Returns the auth events of all the given events, each once, that are not below a rank. */
+  async authOf(nids: readonly number[], { lowest }: { lowest: number }): Promise<Edge[]> {
+    const written = nids.filter((nid) => !this.#unwritten.has(nid));
+    const rows = await this.#db.all<{ event_nid: number; auth_rank: number }>(sql`
+      SELECT e.event_nid, e.auth_rank FROM (
+        SELECT DISTINCT a.auth_nid FROM ${numberTable(written)} AS wanted
+        JOIN event_auth a ON a.event_nid = wanted.value) AS found
+      JOIN events e ON e.event_nid = found.auth_nid
+      WHERE e.auth_rank >= ${lowest}`);
+    const edges = rows.map((row): Edge => ({ nid: row.event_nid, rank: row.auth_rank }));
+    for (const nid of nids) {
+      for (const auth of this.#unwritten.get(nid)?.auth ?? []) if (auth.rank >= lowest) edges.push(auth);
+    }
+    if (nids.length === BATCH) await setImmediate();
+    return edges;
   }
 
   /** Returns the ranks of events; unknown ones are left out. */

@@ -1,8 +1,8 @@
 import { deepEqual, ok } from "node:assert/strict";
 import fc from "fast-check";
 import { selectAuthChain, selectAuthDifference, selectConflictedSubgraph } from "../../src/storage/auth_chains.ts";
-import type { Db, Tx } from "../../src/storage/database.ts";
-import { sql } from "../../src/storage/sql.ts";
+import type { Database, Db, Tx } from "../../src/storage/database.ts";
+import { type Sql, sql } from "../../src/storage/sql.ts";
 import { testEachDatabase } from "../harness/databases.ts";
 
 /** The auth events of each event, by index; they come before it. */
@@ -101,6 +101,88 @@ testEachDatabase("selectConflictedSubgraph() is what lies between the given even
     },
   );
   await fc.assert(property, runsOn(db));
+});
+
+testEachDatabase(
+  "selectAuthDifference() and selectConflictedSubgraph() see events that are not written yet",
+  async (db) => {
+    const property = fc.asyncProperty(
+      graphs,
+      fc.nat(),
+      fc.array(fc.array(fc.nat(), { minLength: 1, maxLength: 6 }), { minLength: 2, maxLength: 4 }),
+      fc.array(fc.nat(), { maxLength: 6 }),
+      async (graph, cut, picks, commonPicks) => {
+        const [whole, part] = await db.transaction(async (tx) => {
+          return [await insertGraph(tx, graph), await insertGraph(tx, graph)] as const;
+        });
+        const written = cut % graph.length;
+        const unwritten = await withdraw(db, { graph, first: part, from: written });
+        const common = new Set(commonPicks.map((n) => n % graph.length));
+        const sets = picks.map((pick) => [...new Set(pick.map((n) => n % graph.length))].filter((n) => !common.has(n)));
+        const answers = [];
+        for (const first of [whole, part]) {
+          const at = (list: Iterable<number>) => [...list].map((n) => n + first);
+          const more = first === part ? { unwritten } : {};
+          const input = { sets: sets.map(at), common: () => Promise.resolve(at(common)), ...more };
+          const difference = await selectAuthDifference(db, input);
+          const subgraph = await selectConflictedSubgraph(
+            db,
+            at(picks.flatMap((p) => p.map((n) => n % graph.length))),
+            more,
+          );
+          answers.push([difference, subgraph].map((nids) => sorted(nids.map((nid) => nid - first))));
+        }
+        deepEqual(answers[1], answers[0]);
+      },
+    );
+    await fc.assert(property, runsOn(db));
+  },
+);
+
+/** Takes the last events of a graph out of the database; returns what is known of them. */
+async function withdraw(
+  db: Database,
+  { graph, first, from }: { graph: Graph; first: number; from: number },
+): Promise<Map<number, { rank: number; auth: { nid: number; rank: number }[] }>> {
+  const ranks: number[] = [];
+  for (const auth of graph) ranks.push(1 + Math.max(0, ...auth.map((n) => ranks[n] ?? 0)));
+  await db.transaction((tx) =>
+    tx.runMany([
+      sql`DELETE FROM event_auth WHERE event_nid >= ${first + from}`,
+      sql`DELETE FROM events WHERE event_nid >= ${first + from}`,
+    ])
+  );
+  const edge = (n: number) => ({ nid: first + n, rank: ranks[n] ?? 0 });
+  return new Map(
+    graph.slice(from).map((auth, index) => {
+      const { nid, rank } = edge(from + index);
+      return [nid, { rank, auth: auth.map(edge) }] as const;
+    }),
+  );
+}
+
+testEachDatabase("selectAuthDifference() asks for what a large state leads to in few steps", async (db) => {
+  // All of 3,000 members rest on the same three events; one state has a fourth between, which nobody else rests on.
+  const graph: number[][] = [[], [0], [1], [2], [3]];
+  for (let member = 0; member < 3_000; member++) graph.push([0, 1, 2]);
+  const first = await db.transaction((tx) => insertGraph(tx, graph));
+  let queries = 0;
+  let rows = 0;
+  const counting: Db = {
+    dialect: db.dialect,
+    async all<Row>(query: Sql) {
+      queries++;
+      const found = await db.all<Row>(query);
+      rows += found.length;
+      return found;
+    },
+    get: (query) => db.get(query),
+  };
+  const common = graph.map((_, n) => n + first).filter((nid) => nid !== first + 3 && nid !== first + 4);
+  const sets = [[first + 4], [first + 2]];
+  const found = await selectAuthDifference(counting, { sets, common: () => Promise.resolve(common) });
+  deepEqual(sorted(found), [first + 2, first + 3, first + 4]);
+  ok(queries <= 10 && rows <= 30, `${queries} queries, ${rows} rows`);
 });
 
 testEachDatabase("selectAuthDifference() does not walk a long chain that both states share", async (db) => {
