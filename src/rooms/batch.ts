@@ -24,6 +24,7 @@ import type { StateKeys } from "../storage/interning.ts";
 import type { NewStateNode, StateTrees } from "../storage/state_nodes.ts";
 import type { TreeChange } from "../storage/state_tree.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
+import { Foresight } from "./foresight.ts";
 import type { ExtraWrite, PendingEvent, StateDelta, TransactionKey } from "./pending.ts";
 import { currentDeltas } from "./deltas.ts";
 import { mayRedact } from "./redaction_rules.ts";
@@ -63,6 +64,8 @@ const CREATE = stateKeyOf("m.room.create", "");
 export class RoomBatch {
   readonly rules: RoomVersionRules;
   readonly deps: BatchDeps;
+  /** What has been asked for ahead of the events that are being taken in. */
+  readonly foresight: Foresight;
   readonly #copy: RoomCopy | null;
   readonly #pending: PendingEvent[] = [];
   readonly #byNid = new Map<number, StoredEvent>();
@@ -84,6 +87,7 @@ export class RoomBatch {
     from: RoomCopy | { readonly newRoom: RoomVersionRules; readonly roomId: RoomId | null },
   ) {
     this.deps = deps;
+    this.foresight = new Foresight(deps);
     if ("newRoom" in from) {
       this.#copy = null;
       this.rules = from.newRoom;
@@ -255,8 +259,8 @@ export class RoomBatch {
   /** Returns the events of the batch and of the database with these ids. */
   async byId(ids: readonly EventId[]): Promise<Map<EventId, StoredEvent>> {
     const pending = ids.filter((id) => this.#byId.has(id));
-    if (pending.length === 0) return await this.deps.events.byId(ids);
-    const found = await this.deps.events.byId(ids.filter((id) => !this.#byId.has(id)));
+    const written = ids.filter((id) => !this.#byId.has(id) && !this.foresight.isAbsent(id));
+    const found = await this.deps.events.byId(written);
     for (const id of pending) {
       const stored = this.#byId.get(id);
       if (stored !== undefined) found.set(id, stored);

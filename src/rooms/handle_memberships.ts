@@ -113,6 +113,7 @@ export class HandleMemberships {
     const received = { event: signed, json: pduJson(signed) };
     const [outcome] = await this.#deps.engine.receiveEvents(roomId, [received]);
     if (outcome?.kind === "rejected" || outcome?.kind === "soft_failed") throw forbidden(outcome.reason);
+    if (outcome?.kind === "failed") throw new Error(outcome.reason);
     if (outcome?.kind === "missing") throw invalidParam("The event builds on events that this server does not have");
     const stored = await this.#deps.events.getById(signed.eventId);
     if (stored === null || stored.isRejected || stored.isSoftFailed) throw forbidden("The event was refused before");

@@ -1,14 +1,15 @@
 /**
  * One queue per room: what has gathered is taken together, built one after another and written in one transaction.
  *
- * A task that is refused refuses its own caller only. A write that fails fails all tasks of its batch, and the room's
- * copy is dropped. When another process wrote to the room meanwhile, the copy is loaded again and the batch built anew:
+ * A task that is refused refuses its own caller only. A write that fails fails all tasks of its batch, unless it may be
+ * the fault of one of them: then each is written by itself. The room's copy is dropped. When another process wrote to the room meanwhile, the copy is loaded again and the batch built anew:
  * a task may therefore run more than once and must have no effect but through its batch.
  */
 import { nextTurn } from "../lib/turn.ts";
 import { forbidden } from "../protocol/errors.ts";
 import type { BuiltEvent } from "../protocol/event_builder.ts";
 import type { RoomId } from "../protocol/ids.ts";
+import { isDueToRows } from "../storage/database_error.ts";
 import { selectRoomById } from "../storage/rooms.ts";
 import { type BatchDeps, RoomBatch } from "./batch.ts";
 import { persistBatch, type PersistDeps, RoomChangedError } from "./persist.ts";
@@ -115,7 +116,8 @@ export class RoomQueues {
       } catch (error) {
         this.#deps.heads.drop(roomId);
         if (error instanceof RoomChangedError && attempt < MAX_ATTEMPTS) continue;
-        if (batch.writes.length > 0 && jobs.length > 1) return await this.#runOneByOne(roomId, jobs);
+        const mayBeOnesFault = batch.writes.length > 0 || isDueToRows(error);
+        if (mayBeOnesFault && jobs.length > 1) return await this.#runOneByOne(roomId, jobs);
         throw error;
       }
       for (const outcome of outcomes) settle(outcome);
@@ -123,7 +125,7 @@ export class RoomQueues {
     }
   }
 
-  /** One task's own writes may have failed the batch: each gets its own transaction. */
+  /** What one task writes may have failed the batch: each gets its own transaction. */
   async #runOneByOne(roomId: RoomId, jobs: readonly Job[]): Promise<void> {
     for (const job of jobs) await this.#runBatch(roomId, [job]).catch(job.reject);
   }

@@ -5,10 +5,11 @@
  * against the state before it (else it is rejected), then against the current state (else it is soft-failed), and finds
  * its place in the graph. Rejected and soft-failed events are kept: others may refer to them.
  */
+import { describeError } from "../lib/describe_error.ts";
 import { type RoomEvent, stateKeyOf } from "../protocol/event.ts";
 import type { EventId, RoomId } from "../protocol/ids.ts";
 import { hasPolicySignature, isPolicyEvent, type PolicyServer } from "../protocol/policy_server.ts";
-import { selectMissingParents, selectRedactionsOf } from "../storage/event_lookups.ts";
+import { isDueToRows } from "../storage/database_error.ts";
 import { rankAfter, type RoomBatch } from "./batch.ts";
 import { mergeExtremities } from "./dummy_events.ts";
 import type { EngineDeps } from "./engine_deps.ts";
@@ -41,10 +42,13 @@ export interface ReceivedEvent {
   readonly notSignedBy?: string;
 }
 
-/** What became of an event. Those with missing parents or auth events are not kept: fetch these first. */
+/**
+ * What became of an event. Those with missing parents or auth events are not kept: fetch these first. One that failed can
+ * not be written, now or later.
+ */
 export type ReceiveOutcome =
   | { readonly kind: "accepted" | "duplicate" }
-  | { readonly kind: "rejected" | "soft_failed"; readonly reason: string }
+  | { readonly kind: "rejected" | "soft_failed" | "failed"; readonly reason: string }
   | { readonly kind: "missing"; readonly parents: readonly EventId[]; readonly authEvents: readonly EventId[] };
 
 /** The event is to be shown to the policy server first. */
@@ -66,9 +70,8 @@ export async function receiveEvents(
   let open: (readonly [index: number, received: ReceivedEvent])[] = [...events.entries()];
   for (let round = 1; open.length > 0; round++) {
     const isLast = round === MAX_POLICY_ROUNDS;
-    const taken = await Promise.all(
-      open.map(([, received]) => deps.queues.run(roomId, (batch) => receiveOne(deps, { batch, received, isLast }))),
-    );
+    const together = open.map(([, received]) => received);
+    const taken = await receiveTogether(deps, { roomId, together, isLast });
     const policy = taken.find((outcome) => outcome.kind === "unsigned")?.policy ?? null;
     const waiting: typeof open = [];
     for (const [at, [index, received]] of open.entries()) {
@@ -85,6 +88,23 @@ export async function receiveEvents(
   }
   await mergeExtremities(deps, roomId);
   return outcomes;
+}
+
+async function receiveTogether(
+  deps: EngineDeps,
+  { roomId, together, isLast }: { roomId: RoomId; together: readonly ReceivedEvent[]; isLast: boolean },
+): Promise<(ReceiveOutcome | Unsigned)[]> {
+  const settled = await Promise.allSettled(together.map((received) =>
+    deps.queues.run(roomId, async (batch) => {
+      await batch.foresight.of(together);
+      return await receiveOne(deps, { batch, received, isLast });
+    })
+  ));
+  return settled.map((result): ReceiveOutcome | Unsigned => {
+    if (result.status === "fulfilled") return result.value;
+    if (!isDueToRows(result.reason)) throw result.reason;
+    return { kind: "failed", reason: describeError(result.reason) };
+  });
 }
 
 async function askForSignature(
@@ -127,7 +147,7 @@ async function receiveOne(
   }
   const stored = await makeStored(batch, { event, json, known, auth: found.auth, before, refusal, spam });
   const wasOutlier = known !== undefined;
-  if (isBackfill) await addToHistory(deps, { batch, stored, parents: found, wasOutlier });
+  if (isBackfill) await addToHistory({ batch, stored, parents: found, wasOutlier });
   else await addToRoom(deps, { batch, stored, parents: found, wasOutlier, isSent: received.isOurs !== true });
   if (refusal !== null) return { kind: "rejected", reason: refusal };
   return spam === null ? { kind: "accepted" } : { kind: "soft_failed", reason: spam };
@@ -213,14 +233,14 @@ async function addToRoom(
 ): Promise<void> {
   batch.stage(stored, parents.auth);
   const isAccepted = !stored.isRejected && !stored.isSoftFailed;
-  const hasChildren = isAccepted && (await selectMissingParents(deps.db, [stored.event.eventId])).length > 0;
+  const hasChildren = isAccepted && await batch.foresight.isWaitedFor(stored.event.eventId);
   const extremities = isAccepted
     ? await extremitiesAfter(batch, { stored, prev: parents.prev, hasChildren })
     : batch.extremities;
   const root = isAccepted
     ? await resolveRoots(deps, { batch, roots: extremities.map((end) => end.stateAfter ?? 0) })
     : batch.root;
-  const redactedByNid = await findRedaction(deps, { batch, target: stored });
+  const redactedByNid = await findRedaction(batch, stored);
   const final = redactedByNid === null ? stored : { ...stored, redactedByNid };
   batch.addResolved({
     stored: final,
@@ -235,17 +255,14 @@ async function addToRoom(
   }, { root, extremities: extremities.map((end) => end.nid === final.nid ? final : end) });
 }
 
-async function addToHistory(
-  deps: EngineDeps,
-  { batch, stored, parents, wasOutlier }: {
-    batch: RoomBatch;
-    stored: StoredEvent;
-    parents: Parents;
-    wasOutlier: boolean;
-  },
-): Promise<void> {
+async function addToHistory({ batch, stored, parents, wasOutlier }: {
+  batch: RoomBatch;
+  stored: StoredEvent;
+  parents: Parents;
+  wasOutlier: boolean;
+}): Promise<void> {
   batch.stage(stored, parents.auth);
-  const redactedByNid = await findRedaction(deps, { batch, target: stored });
+  const redactedByNid = await findRedaction(batch, stored);
   batch.addResolved({
     stored: redactedByNid === null ? stored : { ...stored, redactedByNid },
     prev: parents.prev,
@@ -265,15 +282,12 @@ async function findRedacted(batch: RoomBatch, redaction: StoredEvent): Promise<S
 }
 
 /** Returns the redaction that came before its target, if one applies. */
-async function findRedaction(
-  { db }: EngineDeps,
-  { batch, target }: { batch: RoomBatch; target: StoredEvent },
-): Promise<number | null> {
+async function findRedaction(batch: RoomBatch, target: StoredEvent): Promise<number | null> {
   const { eventId } = target.event;
   const inBatch = batch.pending.filter(({ stored }) => stored.event.redacts === eventId).map(({ stored }) =>
     stored.nid
   );
-  const nids = [...await selectRedactionsOf(db, eventId), ...inBatch];
+  const nids = [...await batch.foresight.redactionsOf(eventId), ...inBatch];
   for (const redaction of (await batch.byNids(nids)).values()) {
     if (!redaction.isRejected && !redaction.isSoftFailed && await applies(batch, { redaction, target })) {
       return redaction.nid;

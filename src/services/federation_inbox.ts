@@ -70,7 +70,7 @@ export class FederationInbox {
       const { db, clock } = this.#deps;
       const before = await selectReceivedTransaction(db, { origin, txnId });
       if (before !== null) return before;
-      const [results] = await Promise.all([this.#receivePdus(origin, pdus), this.#receiveEdus(origin, edus)]);
+      const [results] = await allOrNone([this.#receivePdus(origin, pdus), this.#receiveEdus(origin, edus)]);
       this.#deps.onReceived?.({ server: origin, pdus: pdus.length, edus: edus.length, lastTs: latestOf(pdus) });
       const response = JSON.stringify({ pdus: results });
       const row = { origin, txnId, response, receivedTs: clock.now() };
@@ -90,7 +90,8 @@ export class FederationInbox {
       list.push(pdu);
       byRoom.set(roomId, list);
     }
-    const results = await Promise.all([...byRoom].map(([roomId, list]) => this.#receiveRoom(origin, roomId, list)));
+    // At once: what the rooms write shares a commit.
+    const results = await allOrNone([...byRoom].map(([roomId, list]) => this.#receiveRoom(origin, roomId, list)));
     return Object.assign({}, ...results);
   }
 
@@ -120,9 +121,11 @@ export class FederationInbox {
       // Nothing comes of sending one again: rejected and soft-failed events are kept all the same, and what an event that
       // could not be placed builds on is asked for when the next one comes. So none of them is an error to the sender, as
       // in Synapse; Complement's TestCorruptedAuthChain insists on it.
-      results[eventId] = {};
       const kind = outcome?.kind ?? "missing";
-      if (kind !== "accepted" && kind !== "duplicate") {
+      results[eventId] = kind === "failed" ? { error: "The event could not be stored" } : {};
+      if (outcome?.kind === "failed") {
+        log.error("An event could not be stored", { server: origin, roomId, eventId, reason: outcome.reason });
+      } else if (kind !== "accepted" && kind !== "duplicate") {
         log.info("An event was not accepted", { server: origin, roomId, eventId, outcome: kind });
       }
     }
@@ -139,6 +142,12 @@ export class FederationInbox {
       }
     }
   }
+}
+
+/** As `Promise.all`, but nothing of it goes on once it has failed: another transaction of the server may be next. */
+async function allOrNone<T extends readonly unknown[]>(work: { readonly [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  await Promise.allSettled(work);
+  return await Promise.all(work) as unknown as T;
 }
 
 /** Returns what passed the checks, and notes the result of what did not. */

@@ -77,12 +77,15 @@ export class NotificationsService {
   async record(tx: Tx, batch: PersistedBatch): Promise<void> {
     if (!this.#deps.isEnabled) return;
     await this.#names.record(tx, batch);
+    // What the room had before the batch, for all of its events.
+    let asked: Promise<number> | null = null;
+    const memberCount = () => asked ??= this.#deps.rooms.memberCount(batch.room.roomNid);
     for (const { stored, redacts } of batch.events) {
       const { event, position, isSoftFailed, isRejected, redactedByNid } = stored;
       if (redacts !== null) await this.takeBack(tx, redacts);
       if (position === null || position < 0 || isSoftFailed || isRejected || redactedByNid !== null) continue;
       if (!mayNotify(event)) continue;
-      await this.#recordEvent(tx, { batch, event, position });
+      await this.#recordEvent(tx, { batch, event, position, memberCount });
     }
   }
 
@@ -128,7 +131,12 @@ export class NotificationsService {
 
   async #recordEvent(
     tx: Tx,
-    { batch, event, position }: { batch: PersistedBatch; event: RoomEvent; position: number },
+    { batch, event, position, memberCount }: {
+      batch: PersistedBatch;
+      event: RoomEvent;
+      position: number;
+      memberCount: () => Promise<number>;
+    },
   ): Promise<void> {
     const { rooms, pushRules, ignores } = this.#deps;
     const { roomNid } = batch.room;
@@ -141,8 +149,8 @@ export class NotificationsService {
     special.delete(event.sender);
     if (special.size === 0 && batch.localJoined.size <= (batch.localJoined.has(event.sender) ? 1 : 0)) return;
     const { content: powerLevels, senderLevel } = await rooms.powerLevels(event.roomId, event.sender);
-    const memberCount = await rooms.memberCount(roomNid);
-    const evaluator = new PushEvaluator({ event, memberCount, senderPowerLevel: senderLevel, powerLevels });
+    const room = { memberCount: await memberCount(), senderPowerLevel: senderLevel, powerLevels };
+    const evaluator = new PushEvaluator({ event, ...room });
     const followsThread = followers === null ? null : false;
     const general = evaluator.evaluate(pushRules.predefined, { userId: NOBODY, displayName: null, followsThread });
     if (!general.notify && special.size === 0) return;

@@ -128,7 +128,8 @@ async function removeReached(
 ): Promise<void> {
   const seen = new Set(from);
   for (const nid of seen) candidates.delete(nid);
-  for (let open = [...seen]; open.length > 0;) {
+  const open = [...seen];
+  while (open.length > 0) {
     const batch = open.splice(0, BATCH);
     if (candidates.size === 0) return;
     const lowest = lowestRank(candidates);

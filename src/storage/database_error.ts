@@ -22,6 +22,13 @@ export class DatabaseError extends Error {
   }
 }
 
+const OF_THE_ROWS: ReadonlySet<DatabaseErrorKind> = new Set(["conflict", "constraint", "text"]);
+
+/** Tells whether an error is due to what was to be written, so that writing it again would fail again. */
+export function isDueToRows(error: unknown): boolean {
+  return error instanceof DatabaseError && OF_THE_ROWS.has(error.kind);
+}
+
 /** Why the server cannot start on this database: one sentence for the person who starts it. */
 export class DatabaseStartupError extends Error {
   override readonly name = "DatabaseStartupError";

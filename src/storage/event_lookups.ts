@@ -35,6 +35,15 @@ export async function selectRedactionsOf(db: Db, eventId: EventId): Promise<numb
   return rows.map((row) => row.redaction_nid);
 }
 
+/** Returns which of these events there are redactions of, whether in force or not. */
+export async function selectRedactedBefore(db: Db, eventIds: readonly EventId[]): Promise<EventId[]> {
+  if (eventIds.length === 0) return [];
+  const rows = await db.all<{ value: EventId }>(sql`
+    SELECT wanted.value FROM ${textTable(eventIds)} AS wanted
+    WHERE EXISTS (SELECT 1 FROM redactions r WHERE r.redacts_event_id = wanted.value)`);
+  return rows.map((row) => row.value);
+}
+
 /** Returns which of these events are waited for as missing parents. */
 export async function selectMissingParents(db: Db, eventIds: readonly EventId[]): Promise<EventId[]> {
   if (eventIds.length === 0) return [];

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import type { RoomId } from "../../src/protocol/ids.ts";
 import { signingKeyFromSeed } from "../../src/protocol/signatures.ts";
+import type { Database } from "../../src/storage/database.ts";
+import { raw, sql } from "../../src/storage/sql.ts";
 import { path } from "../harness/client.ts";
 import { testEachServer } from "../harness/server.ts";
 import { startResident } from "./resident.ts";
@@ -32,6 +34,40 @@ testEachServer("good events arrive, and bad ones beside them do not spoil them",
   const page = await alice.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: "10" });
   const bodies = page.chunk.flatMap(({ content }: { content: { body?: string } }) => content.body ?? []);
   assert.deepEqual(bodies, ["good"]);
+});
+
+/** Has the database refuse whatever holds the word. */
+async function refuse(db: Database, word: string): Promise<void> {
+  const pattern = `%${word}%`;
+  await db.transaction(async (tx) => {
+    if (tx.dialect === "postgres") {
+      await tx.run(sql`ALTER TABLE event_json ADD CONSTRAINT refused CHECK (json NOT LIKE ${raw(`'${pattern}'`)})`);
+      return;
+    }
+    await tx.run(sql`
+      CREATE TRIGGER refused BEFORE INSERT ON event_json WHEN NEW.json LIKE ${raw(`'${pattern}'`)}
+      BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed: refused'); END`);
+  });
+}
+
+testEachServer("an event that the database refuses spoils no other one, in its room or elsewhere", async (database) => {
+  await using resident = await startResident(database);
+  const { roomId, alice } = await openRoom(resident);
+  const other = await alice.createRoom({ preset: "public_chat", room_version: "11" });
+  await resident.join(other);
+  const events = [];
+  for (const body of ["before", "refused", "after"]) events.push(await make(resident, { roomId, content: { body } }));
+  events.push(await make(resident, { roomId: other, content: { body: "elsewhere" } }));
+  await refuse(resident.hs.parts.core.db, "refused");
+  const results = await send(resident, { pdus: events.map(wire) });
+  const [before, refused, after, elsewhere] = events.map(({ eventId }) => results[eventId]);
+  assert.deepEqual([before, after, elsewhere], [{}, {}, {}]);
+  assert.match(refused.error, /could not be stored/);
+  const bodiesIn = async (room: string) => {
+    const page = await alice.get(path`/rooms/${room}/messages`, { dir: "b", limit: "10" });
+    return page.chunk.flatMap(({ content }: { content: { body?: string } }) => content.body ?? []).sort();
+  };
+  assert.deepEqual([await bodiesIn(roomId), await bodiesIn(other)], [["after", "before"], ["elsewhere"]]);
 });
 
 testEachServer("an event with a wrong hash loses its content", async (database) => {
