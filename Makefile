@@ -1,6 +1,7 @@
 # Everything a developer or a CI does. On a fresh machine only Node >= 20, npm and make are needed.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast bench bench-growth bench-port bench-search bench-small build docs fmt lint check ok complement register \
+.PHONY: help run test test-fast bench bench-federation bench-growth bench-port bench-search bench-small build docs fmt lint \
+	check ok complement register \
 	test-executable deb test-deb docker release interop
 
 # The Deno that package-lock.json pins. `make build DENO=PATH` compiles with another one.
@@ -40,6 +41,9 @@ test-fast: $(SETUP) ## Check, and test without PostgreSQL, command line and real
 
 bench: $(SETUP) ## Measure the server, beside Synapse where SYNAPSE_VENV has one
 	@exec $(TOOL) bench/compare.ts $(BENCH)
+
+bench-federation: $(SETUP) ## Measure joins, transactions in and out, state resolution and disk against the targets; BENCH=join for one
+	@exec $(TOOL) bench/federation/run.ts $(BENCH)
 
 bench-growth: $(SETUP) ## Measure how costs grow with rooms, members and waiting clients
 	@exec $(TOOL) bench/growth.ts $(BENCH)

@@ -52,7 +52,7 @@ interface Run extends Omit<Measurement, "manyRoomsMb"> {
 async function measureOnce(program: Program, options: LoadOptions): Promise<Run> {
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-bench-" });
   try {
-    const port = await prepare(program, folder);
+    const port = await prepare(program, { folder });
     await (await start(program, { folder, port })).process.stop();
     const server = await start(program, { folder, port });
     await using process = server.process;

@@ -67,7 +67,8 @@ const FIGURES: readonly Figure[] = [
   time("start to first answer", { value: ({ startMs }) => startMs, target: 1000 }),
 ];
 
-function show(value: number | null): string {
+/** Writes a number with as many digits as are worth reading. */
+export function show(value: number | null): string {
   if (value === null) return "-";
   return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
 }

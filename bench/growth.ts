@@ -21,7 +21,7 @@ async function main(): Promise<number> {
   const program = ownProgram(values.executable);
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-bench-" });
   try {
-    const port = await prepare(program, folder);
+    const port = await prepare(program, { folder });
     const server = await start(program, { folder, port });
     await using process = server.process;
     const script = new URL("growth.mjs", import.meta.url).pathname;

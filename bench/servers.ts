@@ -7,7 +7,8 @@ import { V8_FLAGS } from "../packaging/v8_flags.ts";
 import { RunningProcess, runProcess } from "../tests/harness/process.ts";
 
 const START_TIMEOUT_MS = 120_000;
-const SERVER_NAME = "bench.localhost";
+/** The name of the measured server. */
+export const SERVER_NAME = "bench.localhost";
 /** By which load.mjs registers its users. */
 export const REGISTRATION_SECRET = "bench-registration-secret";
 
@@ -55,7 +56,10 @@ export function synapseProgram(venv: string): Program {
 }
 
 /** Makes an empty folder with the program's own configuration and ours over it. Returns the port to listen on. */
-export async function prepare(program: Program, folder: string): Promise<number> {
+export async function prepare(
+  program: Program,
+  { folder, config = {} }: { folder: string; config?: Readonly<Record<string, unknown>> },
+): Promise<number> {
   const { code, stdout, stderr } = await runProcess(program.command, { args: program.generate, cwd: folder });
   if (code !== 0) throw new Error(`${program.name} did not write its configuration:\n${stdout}${stderr}`);
   const port = freePort();
@@ -70,6 +74,7 @@ export async function prepare(program: Program, folder: string): Promise<number>
     registration_shared_secret: REGISTRATION_SECRET,
     bcrypt_rounds: 4,
     trusted_key_servers: [],
+    ...config,
   };
   await Deno.writeTextFile(`${folder}/over.yaml`, JSON.stringify(over));
   await Deno.copyFile(new URL("../tests/fixtures/no_rate_limits.yaml", import.meta.url), `${folder}/no_limits.yaml`);

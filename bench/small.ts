@@ -64,7 +64,7 @@ async function main(): Promise<boolean> {
   const program = ownProgram(values.executable);
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-small-" });
   try {
-    const port = await prepare(program, folder);
+    const port = await prepare(program, { folder });
     const server = await start(program, { folder, port });
     await using _process = server.process;
     const rest = await residentMb(await processIds(server));

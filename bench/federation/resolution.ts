@@ -4,78 +4,29 @@
  *
  * Each branch has changed the power levels, banned 33 members and renamed 66 others in its own way.
  */
-import { selectAuthKeys } from "../../src/protocol/auth_events.ts";
-import { buildEvent, type BuiltEvent, type EventDraft } from "../../src/protocol/event_builder.ts";
-import type { EventId, RoomId, UserId } from "../../src/protocol/ids.ts";
-import type { JsonObject } from "../../src/protocol/json.ts";
+import { buildEvent, type BuiltEvent } from "../../src/protocol/event_builder.ts";
+import type { RoomId, UserId } from "../../src/protocol/ids.ts";
 import type { Signer } from "../../src/protocol/signatures.ts";
 import { openDatabase } from "../../src/storage/open_database.ts";
 import { openEngine, type TestEngine, testRequester } from "../../tests/harness/engine.ts";
 import { signerOf } from "../../tests/federation/environment.ts";
+import { endOf, makeChain, receive, type Said } from "./events.ts";
 import { measure, median, openBenchDatabase, tell, type Took } from "./measure.ts";
 
 const ENTRIES = 10_000;
 const CONFLICTS = 100;
-const CHUNK = 250;
 const RUNS = 5;
 const TARGET_MS = 100;
 const CREATOR = testRequester("alice");
 const SIGNER: Signer = signerOf("bench.test");
 
-interface Room {
-  readonly roomId: RoomId;
-  readonly head: { readonly eventId: EventId; readonly depth: number };
-}
-
 const memberOf = (index: number) => `@user${index}:bench.test` as UserId;
 
-/** What an event says; where it stands is worked out. */
-interface Said {
-  readonly type: string;
-  readonly sender: UserId;
-  readonly stateKey: string | null;
-  readonly content: JsonObject;
-}
-
-/** Makes events, each on top of the one before, authorized by the state at `root` and by those made before. */
-async function chain(
-  { engine, state }: TestEngine,
-  { roomId, from, said, ts }: { roomId: RoomId; from: Room["head"]; said: readonly Said[]; ts: number },
-): Promise<BuiltEvent[]> {
-  const head = await engine.head(roomId);
-  if (head === null) throw new Error("The room is not there");
-  const made = new Map<string, EventId>();
-  const built: BuiltEvent[] = [];
-  for (const each of said) {
-    const auth: EventId[] = [];
-    const keys = selectAuthKeys(head.rules, each);
-    const known = await state.getMany(head.stateRoot, keys);
-    for (const key of keys) {
-      const id = made.get(key) ?? known.get(key)?.event.eventId;
-      if (id !== undefined) auth.push(id);
-    }
-    const before = built.at(-1)?.event ?? from;
-    const draft: EventDraft = {
-      ...{ rules: head.rules, roomId, ...each },
-      ...{ prevEvents: [before.eventId], depth: before.depth + 1, authEvents: auth, originServerTs: ts + built.length },
-    };
-    const event = buildEvent({ ...draft, ...SIGNER });
-    built.push(event);
-    if (each.stateKey !== null) made.set(`${each.type}\0${each.stateKey}`, event.event.eventId);
-  }
-  return built;
-}
-
-async function receive({ engine }: TestEngine, roomId: RoomId, events: readonly BuiltEvent[]): Promise<void> {
-  for (let start = 0; start < events.length; start += CHUNK) {
-    const outcomes = await engine.receiveEvents(roomId, events.slice(start, start + CHUNK));
-    const bad = outcomes.find(({ kind }) => kind !== "accepted");
-    if (bad !== undefined) throw new Error(`An event was not taken: ${JSON.stringify(bad)}`);
-  }
-}
-
 /** What one branch changes. */
-async function changes({ engine, state }: TestEngine, roomId: RoomId, side: number): Promise<Said[]> {
+async function changes(
+  { engine, state }: TestEngine,
+  { roomId, side }: { roomId: RoomId; side: number },
+): Promise<Said[]> {
   const head = await engine.head(roomId);
   const levels = await state.get(head?.stateRoot ?? 0, "m.room.power_levels", "");
   // Twice, so that the states rest on events which neither of them has.
@@ -98,26 +49,30 @@ async function changes({ engine, state }: TestEngine, roomId: RoomId, side: numb
 async function makeFork(parts: TestEngine, version: string): Promise<{ roomId: RoomId; last: BuiltEvent }> {
   const { engine, state } = parts;
   const roomId = await engine.createRoom(CREATOR, { preset: "public_chat", roomVersion: version });
-  const headOf = async () => {
-    const end = (await engine.head(roomId))?.extremities[0];
-    if (end === undefined) throw new Error("The room is not there");
-    return end;
-  };
   const first = await engine.head(roomId);
   const missing = ENTRIES - (await state.entryNids(first?.stateRoot ?? 0)).length;
   const joins = Array.from({ length: missing }, (_, index): Said => {
     const userId = memberOf(index);
     return { type: "m.room.member", sender: userId, stateKey: userId, content: { membership: "join" } };
   });
-  await receive(parts, roomId, await chain(parts, { roomId, from: await headOf(), said: joins, ts: 1_000 }));
-  const from = await headOf();
+  const joined = await makeChain(parts, { roomId, said: joins, signer: SIGNER, ts: 1_000 });
+  await receive(parts, { roomId, events: joined });
+  const from = await endOf(parts, roomId);
   const branches: BuiltEvent[][] = [];
   for (const side of [0, 1]) {
-    branches.push(await chain(parts, { roomId, from, said: await changes(parts, roomId, side), ts: 1_000_000 }));
+    branches.push(
+      await makeChain(parts, {
+        roomId,
+        from,
+        said: await changes(parts, { roomId, side }),
+        signer: SIGNER,
+        ts: 1_000_000,
+      }),
+    );
   }
-  for (const branch of branches) await receive(parts, roomId, branch);
+  for (const branch of branches) await receive(parts, { roomId, events: branch });
   const message = { type: "m.room.message", sender: CREATOR.userId, stateKey: null, content: { body: "Hello" } };
-  const [built] = await chain(parts, { roomId, from, said: [message], ts: 2_000_000 });
+  const [built] = await makeChain(parts, { roomId, from, said: [message], signer: SIGNER, ts: 2_000_000 });
   const ends = branches.map((branch) => branch.at(-1)?.event.eventId).filter((id) => id !== undefined);
   if (built === undefined) throw new Error("The last event was not made");
   const { event } = built;
@@ -159,7 +114,7 @@ async function run(
   try {
     const parts = await openEngine(db);
     if (isWarm) await warm(parts, last);
-    return await measure(() => receive(parts, roomId, [last]));
+    return await measure(() => receive(parts, { roomId, events: [last] }));
   } finally {
     await db[Symbol.asyncDispose]();
   }

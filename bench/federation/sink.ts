@@ -1,11 +1,14 @@
-/** Plays many servers that take what they are sent, and says when all have an event: for `federation_bench.ts`. */
-import { CA_PATH } from "../tests/federation/certificates.ts";
-import { startPeer } from "../tests/federation/peer.ts";
+/** Plays many servers that take what they are sent, and says when all have an event: for `outbound.ts`. */
+import { CA_PATH } from "../../tests/federation/certificates.ts";
+import { sinkAddresses } from "./sink_addresses.ts";
+import { startPeer } from "../../tests/federation/peer.ts";
 
 const count = Number(Deno.args[0] ?? "1000");
 const seen = new Map<string, Set<string>>();
 const peer = await startPeer({
-  names: ["DNS:*.peer.test"],
+  // As many addresses of this machine: a server as anybody runs it finds them without a name server.
+  names: sinkAddresses(count).map((address) => `IP:${address}`),
+  address: "0.0.0.0",
   handler: ({ headers, body, url }) => {
     if (!url.includes("/send/")) return { status: 404, json: { errcode: "M_NOT_FOUND" } };
     for (const { content } of JSON.parse(body).pdus) {

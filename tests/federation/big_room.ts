@@ -71,17 +71,29 @@ export function makeBigRoom(signer: Signer, { members, others }: { members: numb
   return { roomId, signer, creator, auth, others: rest, members: joined, last: message };
 }
 
-/** Answers what another server asks of the room. `onState` runs before a state is told. */
-export function bigRoomHandler(room: BigRoom, onState: () => void | Promise<void> = () => {}): PeerHandler {
+/** How the room's server differs from the usual one. */
+export interface BigRoomOptions {
+  /** Runs before a state is told. */
+  readonly onState?: () => void | Promise<void>;
+  /** It lets people in with all members, as a server that knows no faster joins does. */
+  readonly isWhole?: boolean;
+}
+
+/** Answers what another server asks of the room. */
+export function bigRoomHandler(
+  room: BigRoom,
+  { onState = () => {}, isWhole = false }: BigRoomOptions = {},
+): PeerHandler {
   const { signer, roomId, auth, others, members, last } = room;
   const list = (events: readonly BuiltEvent[]) => `[${events.map(({ json }) => json).join(",")}]`;
   const ids = (events: readonly BuiltEvent[]) => events.map(({ event }) => event.eventId);
   const byId = new Map<EventId, BuiltEvent>([...others, ...members, last].map((built) => [built.event.eventId, built]));
   const all = [...others, ...members];
   const servers = JSON.stringify([signer.serverName]);
+  const omission = isWhole ? "" : `"members_omitted":true,"servers_in_room":${servers},`;
   const text = {
-    join: `{"state":${list(others)},"auth_chain":${list(members.slice(0, 1))},"members_omitted":true,` +
-      `"origin":"${signer.serverName}","servers_in_room":${servers}}`,
+    join: `{"state":${list(isWhole ? all : others)},"auth_chain":${list(members.slice(0, 1))},${omission}` +
+      `"origin":"${signer.serverName}"}`,
     ids: JSON.stringify({ pdu_ids: ids(all), auth_chain_ids: ids([...auth, ...members.slice(0, 1)]) }),
     state: `{"pdus":${list(all)},"auth_chain":${list([...auth, ...members.slice(0, 1)])}}`,
   };

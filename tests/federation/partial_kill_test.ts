@@ -50,10 +50,11 @@ testEachServer(
     await using peer = await startPeer();
     const room = makeBigRoom(peerSigner(peer.port), { members: MEMBERS, others: OTHERS });
     const asked = Promise.withResolvers<void>();
-    peer.handler = bigRoomHandler(room, () => {
+    const onState = () => {
       asked.resolve();
-      return new Promise(() => {});
-    });
+      return new Promise<void>(() => {});
+    };
+    peer.handler = bigRoomHandler(room, { onState });
     const folder = await Deno.makeTempDir({ prefix: "synapse-ts-kill-" });
     const key = `ed25519 a_test ${randomBytes(32).toString("base64").replace(/=+$/, "")}`;
     const args = [JSON.stringify(database.options), key, folder, CA_PATH];

@@ -42,11 +42,13 @@ export interface PeerOptions {
   readonly names?: readonly string[];
   readonly handler?: PeerHandler;
   readonly maxTlsVersion?: "TLSv1.2" | "TLSv1.3";
+  /** Where it listens; 127.0.0.1 unless given. */
+  readonly address?: string;
 }
 
-/** Starts a peer on a port of 127.0.0.1 that the system chooses. */
+/** Starts a peer on a port that the system chooses. */
 export async function startPeer(
-  { names = ["DNS:peer.test"], handler, maxTlsVersion }: PeerOptions = {},
+  { names = ["DNS:peer.test"], handler, maxTlsVersion, address = "127.0.0.1" }: PeerOptions = {},
 ): Promise<Peer> {
   const requests: SeenRequest[] = [];
   const options = { ...(await makeCertificate(...names)), ...(maxTlsVersion ? { maxVersion: maxTlsVersion } : {}) };
@@ -71,7 +73,7 @@ export async function startPeer(
     response.end(answer.text ?? JSON.stringify(answer.json ?? {}));
   }
 
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  await new Promise<void>((resolve) => server.listen(0, address, () => resolve()));
   return Object.assign(peer, { port: (server.address() as AddressInfo).port });
 }
 
