@@ -27,7 +27,7 @@ export async function makeContent(
   program: Program,
   { folder, bytes }: { folder: string; bytes: number },
 ): Promise<number> {
-  const port = await prepare(program, folder);
+  const port = await prepare(program, { folder });
   {
     const server = await start(program, { folder, port });
     await using running = server.process;
