@@ -1,4 +1,5 @@
 /** Synapse's admin API for rooms, reports, federation and the server: its endpoints. */
+import { backgroundUpdateRoutes } from "../http/admin/background_updates.ts";
 import { federationAdminRoutes } from "../http/admin/federation.ts";
 import { reportAdminRoutes } from "../http/admin/reports.ts";
 import { roomActionRoutes } from "../http/admin/room_actions.ts";
@@ -19,6 +20,7 @@ export function addAdministrationRoutes(
   const { state, renderer } = rooms;
   roomDeletionRoutes(app, { auth, ...administration });
   reportAdminRoutes(app, { auth, ...administration });
+  backgroundUpdateRoutes(app, { auth, ...administration });
   federationAdminRoutes(app, { auth, ...administration });
   serverAdminRoutes(app, { auth, clock: core.clock, events: rooms.events, ...administration });
   roomActionRoutes(app, { auth, directory: userData.directory, ...administration });

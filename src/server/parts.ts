@@ -114,7 +114,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const parts = {
     ...{ core, rooms, accounts, pushRules, push, serverNotices, usage, userData, social, users, sync, media, sso },
     ...{ federation, federationRooms, exchange, stopping },
-    administration: buildAdministration(core, { rooms, users, federation, exchange, stopping: stopping.signal }),
+    administration: buildAdministration(core, { rooms, social, users, federation, exchange, stopping }),
   };
   return { ...parts, [Symbol.asyncDispose]: () => endParts(parts) };
 }

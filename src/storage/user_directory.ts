@@ -44,6 +44,52 @@ export async function selectDirectoryDeltas(
   }));
 }
 
+/** A place in the current states of all rooms. */
+export interface StatePlace {
+  readonly roomNid: number;
+  readonly stateKeyNid: number;
+}
+
+/** Returns what of the rooms' current states concerns the directory, after a place in them. */
+export async function selectDirectoryState(
+  db: Db,
+  { after, limit }: { after: StatePlace; limit: number },
+): Promise<(DirectoryDelta & StatePlace)[]> {
+  const rows = await db.all<
+    { room_id: RoomId; room_nid: number; state_key_nid: number; type: string; state_key: string; event_nid: number }
+  >(sql`
+    SELECT r.room_id, c.room_nid, c.state_key_nid, c.type, c.state_key, c.event_nid
+    FROM current_state c JOIN rooms r ON r.room_nid = c.room_nid
+    WHERE (c.room_nid, c.state_key_nid) > (${after.roomNid}, ${after.stateKeyNid})
+      AND c.type IN ('m.room.member', 'm.room.join_rules', 'm.room.history_visibility')
+    ORDER BY c.room_nid, c.state_key_nid LIMIT ${limit}`);
+  return rows.map((row) => ({
+    ...{ position: 0, roomId: row.room_id, roomNid: row.room_nid, stateKeyNid: row.state_key_nid },
+    ...{ type: row.type, stateKey: row.state_key, eventNid: row.event_nid },
+  }));
+}
+
+/** Returns local accounts that can be found, after a user. */
+export async function selectFindableAccounts(
+  db: Db,
+  { after, limit }: { after: string; limit: number },
+): Promise<UserId[]> {
+  const rows = await db.all<{ user_id: UserId }>(sql`
+    SELECT user_id FROM users WHERE user_id > ${after} AND NOT is_deactivated AND NOT is_guest
+    ORDER BY user_id LIMIT ${limit}`);
+  return rows.map((row) => row.user_id);
+}
+
+/** Returns users of the directory who are in no room and have no account that can be used. */
+export async function selectLostUsers(db: Db, limit: number): Promise<UserId[]> {
+  const rows = await db.all<{ user_id: UserId }>(sql`
+    SELECT d.user_id FROM user_directory d
+    WHERE NOT EXISTS (SELECT 1 FROM users u WHERE u.user_id = d.user_id AND NOT u.is_deactivated)
+      AND NOT EXISTS (SELECT 1 FROM current_state c WHERE c.state_key = d.user_id AND c.membership = 'join')
+    ORDER BY d.user_id LIMIT ${limit}`);
+  return rows.map((row) => row.user_id);
+}
+
 /** Puts a user into the directory, or brings the entry up to date. */
 export async function upsertDirectoryUser(
   tx: Tx,

@@ -15,7 +15,11 @@ import {
   type DirectoryDelta,
   type DirectoryUser,
   selectDirectoryDeltas,
+  selectDirectoryState,
+  selectFindableAccounts,
+  selectLostUsers,
   setRoomOpen,
+  type StatePlace,
   upsertDirectoryUser,
 } from "../storage/user_directory.ts";
 import type { Notifier } from "../streams/notifier.ts";
@@ -32,6 +36,12 @@ export interface UserDirectoryIndexerDeps {
   readonly isLocal: (userId: UserId) => boolean;
   readonly memberProfile: (userId: UserId) => Promise<MemberProfile>;
 }
+
+/** How far the directory is made anew. */
+export type DirectoryPlace =
+  | { readonly kind: "rooms" } & StatePlace
+  | { readonly kind: "accounts"; readonly userId: string }
+  | { readonly kind: "lost" };
 
 const STEP = 200;
 const MAX_WORDS = 50;
@@ -68,6 +78,41 @@ export class UserDirectoryIndexer implements AsyncDisposable {
   /** Takes a user out, as when the account is deactivated. */
   async remove(tx: Tx, userId: UserId): Promise<void> {
     await deleteDirectoryUser(tx, userId);
+  }
+
+  /** Makes the next part of the directory anew, from the rooms, then the accounts, and last takes out who is in neither. */
+  async regenerate(after: DirectoryPlace | null): Promise<{ next: DirectoryPlace | null; count: number }> {
+    const place = after ?? { kind: "rooms", roomNid: 0, stateKeyNid: 0 };
+    if (place.kind === "rooms") return await this.#regenerateRooms(place);
+    const { db } = this.#deps;
+    if (place.kind === "lost") {
+      const lost = await selectLostUsers(db, STEP);
+      for (const userId of lost) await db.transaction((tx) => deleteDirectoryUser(tx, userId));
+      return { next: lost.length < STEP ? null : place, count: lost.length };
+    }
+    const found = await selectFindableAccounts(db, { after: place.userId, limit: STEP });
+    const users = await Promise.all(found.map((userId) => this.#localUser(userId)));
+    await db.transaction(async (tx) => {
+      for (const user of users) await upsert(tx, user);
+    });
+    const last = found.length < STEP ? undefined : found.at(-1);
+    return { next: last === undefined ? { kind: "lost" } : { kind: "accounts", userId: last }, count: found.length };
+  }
+
+  async #regenerateRooms(place: StatePlace): Promise<{ next: DirectoryPlace; count: number }> {
+    const { db } = this.#deps;
+    const rows = await selectDirectoryState(db, { after: place, limit: STEP });
+    const users = await this.#users(rows);
+    const rooms = await this.#rooms(rows);
+    await db.transaction(async (tx) => {
+      for (const user of users) await upsert(tx, user);
+      for (const room of rooms) await setRoomOpen(tx, room);
+    });
+    const last = rows.length < STEP ? undefined : rows.at(-1);
+    const next: DirectoryPlace = last === undefined
+      ? { kind: "accounts", userId: "" }
+      : { kind: "rooms", roomNid: last.roomNid, stateKeyNid: last.stateKeyNid };
+    return { next, count: rows.length };
   }
 
   /** Resolves once all that is written now is in the directory, or after a second. */
