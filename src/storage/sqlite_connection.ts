@@ -9,10 +9,10 @@ const CACHED_STATEMENTS = 1000;
 const WRITES = /\b(?:INSERT|UPDATE|DELETE|REPLACE INTO|CREATE|DROP|ALTER)\b/i;
 const QUOTED = /'[^']*'/g;
 /**
- * Of the file, in KiB, 64 MiB in all: most of it for the connection that writes. What the other one has cached is worth
- * nothing after the next commit.
+ * Of the file, in KiB: most of it for the connection that writes, for what the other one has cached is worth nothing after
+ * the next commit. More would hold what the system has in its cache of files too, and on a small machine take it away.
  */
-const CACHE_KIB = { writes: 49_152, readsOnly: 16_384 } as const;
+const CACHE_KIB = { writes: 32_768, readsOnly: 16_384 } as const;
 
 interface Prepared {
   readonly statement: StatementSync;
