@@ -193,9 +193,10 @@ async function writePositioned(
   });
   const isWasOutlier = new Set(pending.filter(({ wasOutlier }) => wasOutlier).map(({ stored }) => stored.nid));
   const rows = persisted.map(({ stored }) => toNewEvent(stored));
+  // From here to the end nothing is waited for: all goes out together.
+  const waitedFor = await waitedParents(deps, { tx, pending });
   const writes = [insertEvents(tx, rows.filter(({ nid }) => !isWasOutlier.has(nid)))];
   if (isWasOutlier.size > 0) writes.push(updateOutliers(tx, rows.filter(({ nid }) => isWasOutlier.has(nid))));
-  const waitedFor = await waitedParents(deps, { tx, pending });
   if (waitedFor.length > 0) writes.push(resolveMissingParents(tx, waitedFor));
   const redacted = persisted.flatMap(({ stored, redacts }) =>
     redacts === null ? [] : [{ targetNid: redacts.nid, redactionNid: stored.nid }]

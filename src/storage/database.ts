@@ -22,6 +22,11 @@ export interface Tx extends Db {
   run(query: Sql): Promise<number>;
   /** Runs statements in order without waiting in between: pipelined on PostgreSQL. */
   runMany(queries: readonly Sql[]): Promise<void>;
+  /**
+   * Runs statements that change different rows and return none, in any order. Those that are given in the same turn of
+   * the microtask queue go to PostgreSQL as one, behind the statements before and in front of those after.
+   */
+  runTogether(queries: readonly Sql[]): Promise<void>;
   /** Calls `callback` after the commit, in the order registered; never when the transaction fails. */
   afterCommit(callback: () => void): void;
 }

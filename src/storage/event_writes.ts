@@ -7,6 +7,7 @@
 import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Tx } from "./database.ts";
 import { type Sql, sql } from "./sql.ts";
+import { bigints, booleans, texts, writeRows } from "./together.ts";
 
 /** An event that is not in the database yet. */
 export interface NewEvent {
@@ -42,21 +43,44 @@ export interface NewEventBody {
 
 /** Inserts the JSON and the edges. */
 export async function insertEventBodies(tx: Tx, bodies: readonly NewEventBody[]): Promise<void> {
-  const statements: Sql[] = [];
-  for (const { nid, roomNid, json, prevNids, missingPrev, authNids } of bodies) {
-    statements.push(sql`INSERT INTO event_json (event_nid, json) VALUES (${nid}, ${json})`);
-    for (const prev of prevNids) {
-      statements.push(sql`INSERT INTO event_prev (event_nid, prev_nid) VALUES (${nid}, ${prev})`);
-    }
-    for (const missing of missingPrev) {
-      statements.push(sql`
-        INSERT INTO event_prev_missing (missing_event_id, event_nid, room_nid) VALUES (${missing}, ${nid}, ${roomNid})`);
-    }
-    for (const auth of authNids) {
-      statements.push(sql`INSERT INTO event_auth (event_nid, auth_nid) VALUES (${nid}, ${auth})`);
-    }
-  }
-  await tx.runMany(statements);
+  const missing = bodies.flatMap(({ nid, roomNid, missingPrev }) =>
+    missingPrev.map((eventId) =>
+      sql`
+      INSERT INTO event_prev_missing (missing_event_id, event_nid, room_nid) VALUES (${eventId}, ${nid}, ${roomNid})`
+    )
+  );
+  await Promise.all([
+    tx.runTogether([
+      ...writeRows(tx.dialect, {
+        rows: bodies,
+        each: ({ nid, json }) => sql`INSERT INTO event_json (event_nid, json) VALUES (${nid}, ${json})`,
+        many: (rows) =>
+          sql`INSERT INTO event_json (event_nid, json)
+          SELECT * FROM unnest(${bigints(rows.map(({ nid }) => nid))}, ${texts(rows.map(({ json }) => json))})`,
+      }),
+      ...insertEdges(tx, {
+        insert: sql`INSERT INTO event_prev (event_nid, prev_nid)`,
+        edges: bodies.flatMap(({ nid, prevNids }) => prevNids.map((to): Edge => [nid, to])),
+      }),
+      ...insertEdges(tx, {
+        insert: sql`INSERT INTO event_auth (event_nid, auth_nid)`,
+        edges: bodies.flatMap(({ nid, authNids }) => authNids.map((to): Edge => [nid, to])),
+      }),
+    ]),
+    tx.runMany(missing),
+  ]);
+}
+
+type Edge = readonly [from: number, to: number];
+
+function insertEdges(tx: Tx, { insert, edges }: { insert: Sql; edges: readonly Edge[] }): Sql[] {
+  return writeRows(tx.dialect, {
+    rows: edges,
+    each: ([from, to]) => sql`${insert} VALUES (${from}, ${to})`,
+    many: (rows) =>
+      sql`${insert}
+      SELECT * FROM unnest(${bigints(rows.map(([from]) => from))}, ${bigints(rows.map(([, to]) => to))})`,
+  });
 }
 
 /** Inserts the edges of events that were stored as outliers, which may have had none. */
@@ -78,14 +102,32 @@ export async function insertEdgesOfOutliers(tx: Tx, bodies: readonly Omit<NewEve
 
 /** Inserts the rows of `events`. */
 export async function insertEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
-  await tx.runMany(events.map((event) =>
-    sql`
-    INSERT INTO events (event_nid, event_id, room_nid, type, state_key_nid, sender, depth, position, origin_server_ts,
-      received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid)
-    VALUES (${event.nid}, ${event.eventId}, ${event.roomNid}, ${event.type}, ${event.stateKeyNid}, ${event.sender},
-      ${event.depth}, ${event.position}, ${event.originServerTs}, ${event.receivedTs}, ${event.isOutlier},
-      ${event.isRejected}, ${event.isSoftFailed}, ${event.stateBefore}, ${event.stateAfter}, ${event.authRank}, ${event.redactedByNid})`
-  ));
+  await tx.runTogether(writeRows(tx.dialect, {
+    rows: events,
+    each: (event) =>
+      sql`
+      INSERT INTO events (event_nid, event_id, room_nid, type, state_key_nid, sender, depth, position, origin_server_ts,
+        received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid)
+      VALUES (${event.nid}, ${event.eventId}, ${event.roomNid}, ${event.type}, ${event.stateKeyNid}, ${event.sender},
+        ${event.depth}, ${event.position}, ${event.originServerTs}, ${event.receivedTs}, ${event.isOutlier},
+        ${event.isRejected}, ${event.isSoftFailed}, ${event.stateBefore}, ${event.stateAfter}, ${event.authRank},
+        ${event.redactedByNid})`,
+    many: (rows) =>
+      sql`
+      INSERT INTO events (event_nid, event_id, room_nid, type, state_key_nid, sender, depth, position, origin_server_ts,
+        received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid)
+      SELECT * FROM unnest(${bigints(rows.map(({ nid }) => nid))}, ${texts(rows.map(({ eventId }) => eventId))},
+        ${bigints(rows.map(({ roomNid }) => roomNid))}, ${texts(rows.map(({ type }) => type))},
+        ${bigints(rows.map(({ stateKeyNid }) => stateKeyNid))}, ${texts(rows.map(({ sender }) => sender))},
+        ${bigints(rows.map(({ depth }) => depth))}, ${bigints(rows.map(({ position }) => position))},
+        ${bigints(rows.map(({ originServerTs }) => originServerTs))},
+        ${bigints(rows.map(({ receivedTs }) => receivedTs))}, ${booleans(rows.map(({ isOutlier }) => isOutlier))},
+        ${booleans(rows.map(({ isRejected }) => isRejected))}, ${
+        booleans(rows.map(({ isSoftFailed }) => isSoftFailed))
+      },
+        ${bigints(rows.map(({ stateBefore }) => stateBefore))}, ${bigints(rows.map(({ stateAfter }) => stateAfter))},
+        ${bigints(rows.map(({ authRank }) => authRank))}, ${bigints(rows.map(({ redactedByNid }) => redactedByNid))})`,
+  }));
 }
 
 /** Gives events stored as outliers their place in the graph. */
@@ -127,11 +169,21 @@ export async function insertEventTransactions(
     readonly createdTs: number;
   }[],
 ): Promise<void> {
-  await tx.runMany(rows.map((row) =>
-    sql`
-    INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
-    VALUES (${row.eventNid}, ${row.userId}, ${row.deviceId}, ${row.roomNid}, ${row.type}, ${row.txnId}, ${row.createdTs})`
-  ));
+  await tx.runTogether(writeRows(tx.dialect, {
+    rows,
+    each: (row) =>
+      sql`
+      INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
+      VALUES (${row.eventNid}, ${row.userId}, ${row.deviceId}, ${row.roomNid}, ${row.type}, ${row.txnId},
+        ${row.createdTs})`,
+    many: (part) =>
+      sql`
+      INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
+      SELECT * FROM unnest(${bigints(part.map(({ eventNid }) => eventNid))}, ${texts(part.map(({ userId }) => userId))},
+        ${texts(part.map(({ deviceId }) => deviceId))}, ${bigints(part.map(({ roomNid }) => roomNid))},
+        ${texts(part.map(({ type }) => type))}, ${texts(part.map(({ txnId }) => txnId))},
+        ${bigints(part.map(({ createdTs }) => createdTs))})`,
+  }));
 }
 
 /** Records what an event relates to, so that relations are found from their target. */
@@ -145,7 +197,7 @@ export async function insertEventRelations(
     readonly aggregationKey: string | null;
   }[],
 ): Promise<void> {
-  await tx.runMany(rows.map((row) =>
+  await tx.runTogether(rows.map((row) =>
     sql`
     INSERT INTO event_relations (event_nid, room_nid, relates_to_id, rel_type, aggregation_key)
     VALUES (${row.eventNid}, ${row.roomNid}, ${row.relatesToId}, ${row.relType}, ${row.aggregationKey})`
@@ -157,7 +209,7 @@ export async function insertRedactions(
   tx: Tx,
   rows: readonly { readonly redactionNid: number; readonly redactsEventId: EventId }[],
 ): Promise<void> {
-  await tx.runMany(
+  await tx.runTogether(
     rows.map((row) =>
       sql`INSERT INTO redactions (redaction_nid, redacts_event_id) VALUES (${row.redactionNid}, ${row.redactsEventId})`
     ),

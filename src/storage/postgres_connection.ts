@@ -152,8 +152,8 @@ function bind(values: (SqlValue | SqlList)[]): Value[] {
 }
 
 /** An array in PostgreSQL's text form. */
-function arrayLiteral(items: readonly string[] | readonly number[]): string {
-  return `{${items.map((item) => typeof item === "number" ? item : quoteItem(item)).join(",")}}`;
+function arrayLiteral(items: SqlList["items"]): string {
+  return `{${items.map((item) => typeof item === "string" ? quoteItem(item) : item ?? "NULL").join(",")}}`;
 }
 
 function quoteItem(item: string): string {

@@ -9,6 +9,7 @@ import { PostgresConnection, type PostgresServer } from "./postgres_connection.t
 import { assertOwnSessions } from "./postgres_sessions.ts";
 import { connectError, preparePostgres } from "./postgres_startup.ts";
 import type { Sql } from "./sql.ts";
+import { joinStatements } from "./together.ts";
 
 const DEFAULT_MAX_CONNECTIONS = 10;
 const MAX_ATTEMPTS = 6;
@@ -181,11 +182,20 @@ async function runTransaction<T>(connection: PostgresConnection, work: (tx: Tx) 
   return value;
 }
 
+/** Statements that are about to be sent as one. */
+interface Gathered {
+  readonly queries: Sql[];
+  readonly done: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
 class PostgresTx implements Tx {
   readonly dialect = "postgres";
   readonly callbacks: (() => void)[] = [];
   readonly #connection: PostgresConnection;
   #begin: Promise<unknown> | null = null;
+  #gathered: Gathered | null = null;
   #hasEnded = false;
 
   constructor(connection: PostgresConnection) {
@@ -216,6 +226,13 @@ class PostgresTx implements Tx {
     }
   }
 
+  runTogether(queries: readonly Sql[]): Promise<void> {
+    if (queries.length === 0) return Promise.resolve();
+    this.#gathered ??= this.#gather();
+    this.#gathered.queries.push(...queries);
+    return this.#gathered.done;
+  }
+
   afterCommit(callback: () => void): void {
     this.#assertOpen();
     this.callbacks.push(callback);
@@ -225,8 +242,22 @@ class PostgresTx implements Tx {
     this.#hasEnded = true;
   }
 
+  #gather(): Gathered {
+    const { promise: done, resolve, reject } = Promise.withResolvers<void>();
+    const gathered: Gathered = { queries: [], done, resolve, reject };
+    queueMicrotask(() => this.#sendGathered(gathered));
+    return gathered;
+  }
+
+  #sendGathered(gathered: Gathered | null): void {
+    if (gathered === null || gathered !== this.#gathered) return;
+    this.#gathered = null;
+    this.runMany(joinStatements(gathered.queries)).then(gathered.resolve, gathered.reject);
+  }
+
   /** BEGIN goes out in front of the first statement, without a round trip of its own. */
   #query(query: Sql): ReturnType<PostgresConnection["query"]> {
+    this.#sendGathered(this.#gathered);
     this.#assertOpen();
     if (this.#begin === null) {
       this.#begin = this.#connection.command("BEGIN");

@@ -93,11 +93,11 @@ export async function updateRoomHead(
     invitedDelta: number;
   },
 ): Promise<void> {
-  await tx.run(sql`
+  await tx.runTogether([sql`
     UPDATE rooms
     SET state_root = ${stateRoot}, last_position = ${lastPosition}, joined_members = joined_members + ${joinedDelta},
       invited_members = invited_members + ${invitedDelta}
-    WHERE room_nid = ${roomNid}`);
+    WHERE room_nid = ${roomNid}`]);
 }
 
 /** Sets whether the room is listed in the public directory. */
@@ -125,7 +125,7 @@ export async function updateForwardExtremities(
   tx: Tx,
   { roomNid, removed, added }: { roomNid: number; removed: readonly number[]; added: readonly number[] },
 ): Promise<void> {
-  await tx.runMany([
+  await tx.runTogether([
     ...removed.map((nid) => sql`DELETE FROM forward_extremities WHERE room_nid = ${roomNid} AND event_nid = ${nid}`),
     ...added.map((nid) => sql`INSERT INTO forward_extremities (room_nid, event_nid) VALUES (${roomNid}, ${nid})`),
   ]);

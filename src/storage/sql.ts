@@ -13,11 +13,11 @@ export type Dialect = "sqlite" | "postgres";
 /** What can be bound. Booleans become 0/1 on SQLite. */
 export type SqlValue = null | string | number | bigint | boolean | Uint8Array;
 
-/** A list bound as one value: JSON text on SQLite, an array on PostgreSQL. Made by `inList` and `unnestList`. */
+/** A list bound as one value: JSON text on SQLite, an array on PostgreSQL. Made by `inList`, `numberTable` and the like. */
 export class SqlList {
-  readonly items: readonly string[] | readonly number[];
+  readonly items: readonly (string | number | boolean | null)[];
 
-  constructor(items: readonly string[] | readonly number[]) {
+  constructor(items: readonly (string | number | boolean | null)[]) {
     this.items = items;
   }
 }

@@ -140,7 +140,7 @@ function bind(values: (SqlValue | SqlList)[]): SQLInputValue[] {
   return values as SQLInputValue[];
 }
 
-function listText(items: readonly string[] | readonly number[]): string {
+function listText(items: SqlList["items"]): string {
   for (const item of items) if (typeof item === "string") assertStorableText(item);
   return JSON.stringify(items);
 }

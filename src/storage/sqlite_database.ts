@@ -251,6 +251,10 @@ class SqliteTx implements Tx {
     }
   }
 
+  runTogether(queries: readonly Sql[]): Promise<void> {
+    return this.runMany(queries);
+  }
+
   afterCommit(callback: () => void): void {
     this.#open();
     this.callbacks.push(callback);

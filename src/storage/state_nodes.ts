@@ -179,7 +179,7 @@ export async function insertStateNodes(
   tx: Tx,
   { roomNid, nodes }: { roomNid: number; nodes: readonly NewStateNode[] },
 ): Promise<void> {
-  await tx.runMany(
+  await tx.runTogether(
     nodes.map(({ nodeId, data }) =>
       sql`INSERT INTO state_nodes (node_id, room_nid, data) VALUES (${nodeId}, ${roomNid}, ${data})`
     ),

@@ -3,6 +3,7 @@ import { inTurns } from "../lib/turn.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./sql.ts";
+import { bigints, texts, writeRows } from "./together.ts";
 
 /** How the current state changed at one key. */
 export interface StateDeltaRow {
@@ -30,42 +31,65 @@ export interface LocalMembershipRow {
   readonly strippedState: string | null;
 }
 
+const REPLACE_CURRENT = sql`
+  ON CONFLICT (room_nid, state_key_nid) DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership`;
 /** A room that is joined changes by tens of thousands: writing this many takes some milliseconds. */
 const DELTAS_A_TURN = 500;
 
 /** Records how the current state changed. One key occurs once for each position. */
 export async function insertStateDeltas(tx: Tx, deltas: readonly StateDeltaRow[]): Promise<void> {
-  for await (const part of inTurns(deltas, DELTAS_A_TURN)) {
-    await tx.runMany(part.map((delta) =>
-      sql`
-      INSERT INTO state_deltas (room_nid, position, state_key_nid, type, state_key, event_nid, prev_event_nid)
-      VALUES (${delta.roomNid}, ${delta.position}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey},
-        ${delta.eventNid}, ${delta.prevEventNid})`
-    ));
-  }
+  await inParts(deltas, (part) =>
+    tx.runTogether(writeRows(tx.dialect, {
+      rows: part,
+      each: (delta) =>
+        sql`
+        INSERT INTO state_deltas (room_nid, position, state_key_nid, type, state_key, event_nid, prev_event_nid)
+        VALUES (${delta.roomNid}, ${delta.position}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey},
+          ${delta.eventNid}, ${delta.prevEventNid})`,
+      many: (rows) =>
+        sql`
+        INSERT INTO state_deltas (room_nid, position, state_key_nid, type, state_key, event_nid, prev_event_nid)
+        SELECT * FROM unnest(${bigints(rows.map(({ roomNid }) => roomNid))},
+          ${bigints(rows.map(({ position }) => position))}, ${bigints(rows.map(({ stateKeyNid }) => stateKeyNid))},
+          ${texts(rows.map(({ type }) => type))}, ${texts(rows.map(({ stateKey }) => stateKey))},
+          ${bigints(rows.map(({ eventNid }) => eventNid))}, ${bigints(rows.map(({ prevEventNid }) => prevEventNid))})`,
+    })));
 }
 
-/** Makes the current state what the deltas lead to. */
+/** Makes the current state what the deltas lead to. One key occurs once. */
 export async function applyStateDeltas(tx: Tx, deltas: readonly StateDeltaRow[]): Promise<void> {
-  for await (const part of inTurns(deltas, DELTAS_A_TURN)) {
-    await tx.runMany(
-      part.map((delta) =>
-        delta.eventNid === null
-          ? sql`DELETE FROM current_state WHERE room_nid = ${delta.roomNid} AND state_key_nid = ${delta.stateKeyNid}`
-          : sql`
-      INSERT INTO current_state (room_nid, state_key_nid, type, state_key, event_nid, membership)
-      VALUES (${delta.roomNid}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey}, ${delta.eventNid},
-        ${delta.membership})
-      ON CONFLICT (room_nid, state_key_nid)
-      DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership`
+  await inParts(deltas, (part) =>
+    tx.runTogether([
+      ...part.filter(({ eventNid }) => eventNid === null).map(({ roomNid, stateKeyNid }) =>
+        sql`DELETE FROM current_state WHERE room_nid = ${roomNid} AND state_key_nid = ${stateKeyNid}`
       ),
-    );
-  }
+      ...writeRows(tx.dialect, {
+        rows: part.filter(({ eventNid }) => eventNid !== null),
+        each: (delta) =>
+          sql`
+          INSERT INTO current_state (room_nid, state_key_nid, type, state_key, event_nid, membership)
+          VALUES (${delta.roomNid}, ${delta.stateKeyNid}, ${delta.type}, ${delta.stateKey}, ${delta.eventNid},
+            ${delta.membership}) ${REPLACE_CURRENT}`,
+        many: (rows) =>
+          sql`
+          INSERT INTO current_state (room_nid, state_key_nid, type, state_key, event_nid, membership)
+          SELECT * FROM unnest(${bigints(rows.map(({ roomNid }) => roomNid))},
+            ${bigints(rows.map(({ stateKeyNid }) => stateKeyNid))}, ${texts(rows.map(({ type }) => type))},
+            ${texts(rows.map(({ stateKey }) => stateKey))}, ${bigints(rows.map(({ eventNid }) => eventNid))},
+            ${texts(rows.map(({ membership }) => membership))}) ${REPLACE_CURRENT}`,
+      }),
+    ]));
+}
+
+/** Few changes are written at once, so that they go along with what else is. */
+async function inParts<T>(rows: readonly T[], write: (part: readonly T[]) => Promise<void>): Promise<void> {
+  if (rows.length <= DELTAS_A_TURN) return await write(rows);
+  for await (const part of inTurns(rows, DELTAS_A_TURN)) await write(part);
 }
 
 /** Sets the memberships of local users; a membership that is set again is no longer forgotten. */
 export async function upsertLocalMemberships(tx: Tx, rows: readonly LocalMembershipRow[]): Promise<void> {
-  await tx.runMany(rows.map((row) =>
+  await tx.runTogether(rows.map((row) =>
     sql`
     INSERT INTO local_memberships (user_id, room_nid, membership, event_nid, sender, position, forgotten, stripped_state)
     VALUES (${row.userId}, ${row.roomNid}, ${row.membership}, ${row.eventNid}, ${row.sender}, ${row.position},
@@ -81,7 +105,7 @@ export async function deleteLocalMemberships(
   tx: Tx,
   { roomNid, userIds }: { roomNid: number; userIds: readonly UserId[] },
 ): Promise<void> {
-  await tx.runMany(
+  await tx.runTogether(
     userIds.map((userId) => sql`DELETE FROM local_memberships WHERE user_id = ${userId} AND room_nid = ${roomNid}`),
   );
 }
