@@ -64,7 +64,9 @@ export async function startPeer(
   };
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const seen = await read(request);
+    // A server that is stopped may leave in the middle of a request.
+    const seen = await read(request).catch(() => null);
+    if (seen === null) return void request.socket.destroy();
     requests.push(seen);
     const answer = await peer.handler(seen);
     if (answer.hang) return;
