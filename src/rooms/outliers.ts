@@ -2,6 +2,7 @@
  * Events without a place in the graph: the auth chains and states that other servers send along. They are authorized by
  * their own auth events only, and get their place when they arrive as part of the graph.
  */
+import { nextTurn } from "../lib/turn.ts";
 import { type RoomEvent, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { EventId, RoomId } from "../protocol/ids.ts";
 import { rankAfter, type RoomBatch } from "./batch.ts";
@@ -12,13 +13,15 @@ import type { StoredEvent } from "./types.ts";
 
 /** Bounds how long one transaction holds up others. */
 const CHUNK = 250;
+/** Sorting this many takes some milliseconds. */
+const SORTED_A_TURN = 2_000;
 
 /** Stores events as outliers; those whose auth events are neither known nor among them are left out. */
 export async function storeOutliers(
   deps: Pick<EngineDeps, "queues">,
   { roomId, events }: { roomId: RoomId; events: readonly ReceivedEvent[] },
 ): Promise<void> {
-  const ordered = authFirst(events.filter(({ event }) => event.roomId === roomId));
+  const ordered = await authFirst(events.filter(({ event }) => event.roomId === roomId));
   for (let start = 0; start < ordered.length; start += CHUNK) {
     const chunk = ordered.slice(start, start + CHUNK);
     await deps.queues.run(roomId, async (batch) => {
@@ -94,26 +97,35 @@ function keyOf({ type, stateKey }: RoomEvent): StateKey[] {
 }
 
 /** Returns the events so that each comes after those of its auth events that are among them; cycles are cut. */
-export function authFirst(events: readonly ReceivedEvent[]): ReceivedEvent[] {
+async function authFirst(events: readonly ReceivedEvent[]): Promise<ReceivedEvent[]> {
   // Since version 12 the create event authorizes all others without being listed by them.
   const isCreate = ({ event }: ReceivedEvent) => event.type === "m.room.create";
   const createFirst = [...events.filter(isCreate), ...events.filter((received) => !isCreate(received))];
-  return sortBehind(createFirst, ({ event }) => event.authEvents);
+  const sorting = sortBehind(createFirst, ({ event }) => event.authEvents);
+  let step = sorting.next();
+  for (; !step.done; step = sorting.next()) await nextTurn();
+  return step.value;
 }
 
 /** Returns the events so that each comes after those of its parents that are among them; cycles are cut. */
 export function parentsFirst(events: readonly ReceivedEvent[]): ReceivedEvent[] {
-  return sortBehind(events, ({ event }) => event.prevEvents);
+  const sorting = sortBehind(events, ({ event }) => event.prevEvents);
+  let step = sorting.next();
+  while (!step.done) step = sorting.next();
+  return step.value;
 }
 
-function sortBehind(
+/** Stops now and then, so that other work gets its turn. */
+function* sortBehind(
   events: readonly ReceivedEvent[],
   before: (received: ReceivedEvent) => readonly EventId[],
-): ReceivedEvent[] {
+): Generator<void, ReceivedEvent[]> {
   const byId = new Map(events.map((received) => [received.event.eventId, received]));
   const done = new Set<EventId>();
   const ordered: ReceivedEvent[] = [];
+  let seen = 0;
   for (const start of byId.values()) {
+    if (++seen % SORTED_A_TURN === 0) yield;
     // Walks in depth without recursion: chains may be long.
     const stack: { readonly received: ReceivedEvent; readonly open: EventId[] }[] = [];
     const enter = (received: ReceivedEvent) => {
