@@ -104,9 +104,11 @@ export class PostgresConnection {
     start: () => postgres.PendingQuery<postgres.Row[]>,
   ): Promise<postgres.RowList<postgres.Row[]>> {
     if (this.#isLost) throw lostError();
+    // First, for what cannot be sent must not be waited for.
+    const sent = start();
     const { promise, resolve, reject } = Promise.withResolvers<postgres.RowList<postgres.Row[]>>();
     this.#waiting.add(reject);
-    start().then(resolve, reject);
+    sent.then(resolve, reject);
     try {
       return await promise;
     } catch (cause) {

@@ -36,6 +36,15 @@ async function breakOtherConnections(server: PostgresServer): Promise<void> {
   await connection.close();
 }
 
+testPostgres("what cannot be sent is not waited for, nor missed when the connection ends", async (_db, server) => {
+  const connection = await PostgresConnection.open(server);
+  await rejects(connection.query(sql`SELECT ${"a\0b"} AS a`));
+  equal(connection.inFlight, 0);
+  // A promise that nobody holds would fail the test here.
+  await connection.close();
+  await nextTurn();
+});
+
 testPostgres("a transaction whose connection breaks fails as a whole, and the next one works", async (db, server) => {
   await rejects(
     () =>
