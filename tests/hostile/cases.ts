@@ -270,8 +270,8 @@ const CASES: Readonly<Record<string, (world: World) => readonly Case[]>> = {
 };
 
 /** Returns who sends the requests of an operation. */
-export function senderOf({ file, id }: Operation, { admin, alice }: World): TestClient {
-  return file === "admin.yaml" || id === "sendServerNotice" ? admin : alice;
+export function senderOf({ file }: Operation, { admin, alice }: World): TestClient {
+  return file === "admin.yaml" ? admin : alice;
 }
 
 /** Returns the requests of an operation as a user of the world would send them. */

@@ -1,6 +1,7 @@
 /** Operations that clients use and the specification does not have, with the requests that hostile ones are made of. */
 import type { Json } from "../harness/client.ts";
 import type { Operation } from "../harness/openapi.ts";
+import { ADMIN_OPERATIONS } from "./admin_operations.ts";
 import type { Case } from "./cases.ts";
 import type { World } from "./world.ts";
 
@@ -105,6 +106,7 @@ const EXTRAS: readonly Extra[] = [
     request: "POST /_synapse/admin/v1/send_server_notice",
     cases: ({ bob }) => [{ body: { user_id: bob.userId, content: { body: "x" }, type: "m.room.message" } }],
   },
+  ...ADMIN_OPERATIONS,
 ];
 
 /** The cases of the operations here, by id. */
@@ -119,5 +121,7 @@ export const EXTRA_OPERATIONS: readonly Operation[] = EXTRAS.map(({ id, request 
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => ({ in: "path" as const, name }));
   const inQuery = query.split(",").filter((name) => name !== "").map((name) => ({ in: "query" as const, name }));
   const parameters = [...inPath, ...inQuery].map((parameter) => ({ ...parameter, required: false, schema: {} }));
-  return { method, path, id, file: "", security: ["accessTokenBearer"], parameters, body: null, responses: {} };
+  // As those of the module "Server Administration", they are sent by an administrator.
+  const file = path.startsWith("/_synapse/admin/") ? "admin.yaml" : "";
+  return { method, path, id, file, security: ["accessTokenBearer"], parameters, body: null, responses: {} };
 });
