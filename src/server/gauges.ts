@@ -13,7 +13,7 @@ const HELD_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const SERVERS_LIFETIME_MS = 60_000;
 
 /** Adds the gauges and starts the watch, which ends with the server. */
-export function startGauges({ core, exchange, stopping }: Parts): void {
+export function startGauges({ core, accounts, exchange, stopping }: Parts): void {
   const { notifier, clock, db, meters: { metrics } } = core;
   metrics.gauge(
     { name: "synapse_event_persisted_position", help: "Position of the last event", labels: ["instance_name"] },
@@ -38,6 +38,15 @@ export function startGauges({ core, exchange, stopping }: Parts): void {
       (await countActiveUsers(db)).map(({ appserviceId, count }) => {
         return [{ app_service: appserviceId ?? "native" }, count] as const;
       }),
+  );
+  const { limitUsageByMau, maxMauValue } = core.config.blocking;
+  metrics.gauge(
+    { name: "synapse_admin_mau_current", help: "Monthly active users" },
+    () => accounts.activeUsers.count(),
+  );
+  metrics.gauge(
+    { name: "synapse_admin_mau_max", help: "The most monthly active users; 0 without a limit" },
+    () => limitUsageByMau ? maxMauValue : 0,
   );
   if (core.config.metrics.metricsFlags.knownServers) countServers(core);
   const held = metrics.histogram({

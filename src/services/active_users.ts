@@ -108,10 +108,15 @@ export class ActiveUsers {
     return await selectIsActive(db, { userId, after: clock.now() - MONTH_MS });
   }
 
+  /** Counts the active users; 0 where nobody counts them. */
+  async count(): Promise<number> {
+    const { db, clock } = this.#deps;
+    return await countActiveUsers(db, clock.now() - MONTH_MS);
+  }
+
   /** Tells whether there are as many active users as there may be. */
   async isFull(): Promise<boolean> {
-    const { db, clock, options } = this.#deps;
-    return await countActiveUsers(db, clock.now() - MONTH_MS) >= options.maxMauValue;
+    return await this.count() >= this.#deps.options.maxMauValue;
   }
 
   async #isOnTrial(userId: UserId): Promise<boolean> {

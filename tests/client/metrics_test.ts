@@ -19,7 +19,10 @@ testEachServer("metrics tell of requests, events, transactions and the process",
   ];
   await using hs = await TestServer.start({
     database,
-    config: { enable_metrics: true, metrics_flags: { known_servers: true }, listeners },
+    config: {
+      ...{ enable_metrics: true, metrics_flags: { known_servers: true }, listeners },
+      ...{ limit_usage_by_mau: true, max_mau_value: 50, mau_trial_days: 0 },
+    },
   });
   const [alice] = await hs.register("alice");
   const roomId = await alice.createRoom();
@@ -39,6 +42,8 @@ testEachServer("metrics tell of requests, events, transactions and the process",
   assert.equal(valueOf(text, sends), 3);
   assert.equal(valueOf(text, 'synapse_non_deactivated_user_count{app_service="native"}'), 1);
   assert.equal(valueOf(text, "synapse_federation_known_servers"), 1);
+  assert.equal(valueOf(text, "synapse_admin_mau_current"), 1);
+  assert.equal(valueOf(text, "synapse_admin_mau_max"), 50);
   const position = valueOf(text, 'synapse_event_persisted_position{instance_name="master"}');
   assert.ok(position !== null && position >= 9, `${position}`);
   assert.ok((valueOf(text, 'synapse_storage_transaction_time_count{desc="write"}') ?? 0) > 5);
