@@ -165,3 +165,21 @@ testEachDatabase("too many ends are merged by a dummy event", async (db) => {
   for (const { event } of forks) assert.ok(state.has(`org.example.fork|${event.stateKey}`));
   assert.equal(state.get(`m.room.member|${testUser("alice")}`)?.content["membership"], "join");
 });
+
+testEachDatabase("all ends are merged where an administrator asks for it", async (db) => {
+  const { parts, roomId, builder } = await openScene(db);
+  const base = builder.last;
+  const forks = Array.from({ length: 4 }, (_, index) =>
+    builder.add({
+      ...{ sender: carol, type: "org.example.fork", stateKey: `${index}`, prev: [base] },
+      content: { index },
+    }));
+  await parts.engine.receiveEvents(roomId, forks);
+  assert.equal((await parts.engine.extremities(roomId)).length, 4);
+  assert.equal(await parts.engine.mergeExtremities(roomId), 3);
+  const [end, ...others] = await parts.engine.extremities(roomId);
+  assert.deepEqual([end?.event.type, others], [DUMMY_EVENT_TYPE, []]);
+  const { state } = await readRoom(parts, roomId);
+  for (const { event } of forks) assert.ok(state.has(`org.example.fork|${event.stateKey}`), "no state is lost");
+  assert.equal(await parts.engine.mergeExtremities(roomId), 0);
+});
