@@ -8,7 +8,7 @@ export const CHECKPOINT_PAGES = 4000;
 
 /** The log's header, and for each page a header and the page. https://www.sqlite.org/fileformat2.html#walformat */
 const LOG_BYTES = 32 + CHECKPOINT_PAGES * (24 + 4096);
-const CHUNK_BYTES = 1_048_576;
+const CHUNK_BYTES = 131_072;
 
 /**
  * Makes the log as long as it gets between two checkpoints. Waiting for the disk takes half as long when a commit
