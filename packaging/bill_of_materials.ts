@@ -33,6 +33,8 @@ export function billOfMaterials(lock: Lock, deno: string): Record<string, unknow
   for (const [path, locked] of Object.entries(lock.packages)) {
     const name = path.split("node_modules/").at(-1) ?? "";
     if (name === "" || locked.version === undefined || locked.dev === true || locked.devOptional === true) continue;
+    // Some packages ask for types, of which nothing is in the executable.
+    if (name.startsWith("@types/")) continue;
     const component = componentOf(name, { ...locked, version: locked.version });
     components.set(component.purl, component);
   }

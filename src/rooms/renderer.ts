@@ -162,6 +162,7 @@ export class EventRenderer {
   }
 
   #find(stored: StoredEvent): Rendered | undefined {
+    if (stored.isPruned === true) return undefined;
     const cached = this.#cache.get(stored.nid);
     if (cached?.redactedByNid !== stored.redactedByNid || cached.stateBefore !== stored.stateBefore) return undefined;
     return cached;
@@ -175,7 +176,7 @@ export class EventRenderer {
       stickyEnd: stored.redactedByNid === null ? stickyEndOf(stored.event.pdu, stored.receivedTs) : null,
     };
     if (stored.event.stateKey === null) rendered.previous = "";
-    this.#cache.set(stored.nid, rendered);
+    if (stored.isPruned !== true) this.#cache.set(stored.nid, rendered);
     return rendered;
   }
 
@@ -199,7 +200,7 @@ export class EventRenderer {
     if (rendered.previous !== null) return;
     rendered.previous = await this.#previous(stored);
     // Its size counts too.
-    this.#cache.set(stored.nid, rendered);
+    if (stored.isPruned !== true) this.#cache.set(stored.nid, rendered);
   }
 
   async #previous({ event, stateBefore }: StoredEvent): Promise<string> {

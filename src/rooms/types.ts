@@ -41,6 +41,8 @@ export interface StoredEvent {
   readonly authRank: number;
   /** The redaction in force. `event` and `json` are still the unredacted form: readers prune. */
   readonly redactedByNid: number | null;
+  /** Set on a copy without the content, for readers who were not there when a user spoke who is erased now. */
+  readonly isPruned?: boolean;
 }
 
 /** The ends of a room's graph and what they add up to. */

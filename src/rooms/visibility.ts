@@ -105,7 +105,7 @@ export class Visibility {
     if (pruned === undefined) {
       const { event } = stored;
       const pdu = redactPdu(event.pdu, event.rules);
-      pruned = { ...stored, json: JSON.stringify(pdu), event: { ...event, pdu, content: pdu.content } };
+      pruned = { ...stored, json: JSON.stringify(pdu), event: { ...event, pdu, content: pdu.content }, isPruned: true };
       this.#pruned.set(stored, pruned);
     }
     return pruned;

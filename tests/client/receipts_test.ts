@@ -92,7 +92,7 @@ testEachServer(
     const { roomId, events: [root, , last] } = await room(alice, bob);
     const relates = (event_id: string, rel_type: string) => ({
       type: "m.room.message",
-      content: { msgtype: "m.text", body: "x", "m.relates_to": { rel_type, event_id } },
+      content: { msgtype: "m.text", body: "x", "m.relates_to": { rel_type, event_id, key: "x" } },
     });
     const inThread = await alice.send(roomId, relates(root, "m.thread"));
     const reaction = await alice.send(roomId, relates(inThread, "m.annotation"));
