@@ -90,6 +90,7 @@ testEachServer("bodies that do not end take a bounded part of memory, and nobody
     // Who still writes may find the connection closed before the answer is read.
     for (const { answer } of refused()) assert.match(answer, /^(HTTP\/1\.1 429 |closed$)/);
     assert(refused().some(({ answer }) => answer !== "closed"));
+    assert.equal((await other.ask(resident.base, "/v1/query/profile?user_id=@alice:hs.test")).status, 200);
     // Large bodies that do come are taken all the same, also from the address of those that do not.
     const event = await make(resident, { roomId, content: { body: "meanwhile", filler: "x".repeat(40_000) } });
     assert.equal((await sendOne(resident, { event, txn: 1 })).status, 200);
