@@ -11,7 +11,7 @@
  *   GET /rooms/{roomId}/timestamp_to_event
  */
 import { z } from "zod";
-import { forbidden, invalidParam, notFound } from "../../protocol/errors.ts";
+import { forbidden, notFound } from "../../protocol/errors.ts";
 import { parseEventId, parseRoomId } from "../../protocol/ids.ts";
 import type { EventContext } from "../../rooms/context.ts";
 import type { PartialRooms } from "../../rooms/partial_rooms.ts";
@@ -20,12 +20,11 @@ import type { Pagination } from "../../rooms/pagination.ts";
 import type { Reading, RoomReaders } from "../../rooms/room_access.ts";
 import type { RoomState } from "../../rooms/room_state.ts";
 import type { TimestampSearch } from "../../rooms/timestamp.ts";
-import { parseRoomToken, type RoomToken } from "../../streams/tokens.ts";
-import { readRoomEventFilter } from "../../sync/filters.ts";
 import { type App, client, type Ctx, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
 import { boolParam, intParam, pathIds, pathText, query } from "../middleware/params.ts";
 import { json, jsonText } from "../middleware/responses.ts";
+import { contextPage, messagesPage, tokenOf } from "../room_history.ts";
 
 /** What the routes are built from. */
 export interface RoomReadRoutesDeps {
@@ -40,18 +39,6 @@ export interface RoomReadRoutesDeps {
   readonly whole: { readonly current: Pick<PartialRooms, "whenWhole"> | null };
 }
 
-const MAX_PAGE = 1_000;
-const MAX_CONTEXT = 100;
-const DEFAULT_LIMIT = 10;
-
-const MessagesQuery = z.object({
-  dir: z.enum(["b", "f"]).optional(),
-  from: z.string().optional(),
-  to: z.string().optional(),
-  limit: intParam().optional(),
-  filter: z.string().optional(),
-});
-const ContextQuery = z.object({ limit: intParam().optional(), filter: z.string().optional() });
 const Memberships = z.enum(["join", "invite", "leave", "ban", "knock"]);
 const MembersQuery = z.object({
   at: z.string().optional(),
@@ -88,27 +75,19 @@ export function roomReadRoutes(app: App, deps: RoomReadRoutesDeps): void {
 
 function historyRoutes(app: App, { auth, readers, pagination, context }: RoomReadRoutesDeps): void {
   client(app)
-    .get("/rooms/:roomId/messages", auth.guestOk(), async (c) => {
-      const params = query(c, MessagesQuery);
-      const reading = await readingOf(c, readers);
-      return jsonText(
-        await pagination.messages(reading, {
-          direction: params.dir ?? "f",
-          from: tokenOf("from", params.from),
-          to: tokenOf("to", params.to),
-          limit: Math.min(params.limit ?? DEFAULT_LIMIT, MAX_PAGE),
-          filter: readRoomEventFilter(params.filter ?? null),
-        }),
-      );
-    })
-    .get("/rooms/:roomId/context/:eventId", auth.guestOk(), async (c) => {
-      const params = query(c, ContextQuery);
-      const { eventId } = pathIds(c, { eventId: parseEventId });
-      const reading = await readingOf(c, readers);
-      const limit = Math.min(params.limit ?? DEFAULT_LIMIT, MAX_CONTEXT);
-      const filter = readRoomEventFilter(params.filter ?? null);
-      return jsonText(await context.around(reading, { eventId, limit, filter }));
-    })
+    .get(
+      "/rooms/:roomId/messages",
+      auth.guestOk(),
+      (c) => messagesPage(c, { pagination, read: () => readingOf(c, readers) }),
+    )
+    .get("/rooms/:roomId/context/:eventId", auth.guestOk(), (c) =>
+      contextPage(c, {
+        context,
+        read: async () => {
+          const { eventId } = pathIds(c, { eventId: parseEventId });
+          return { reading: await readingOf(c, readers), eventId };
+        },
+      }))
     .get("/rooms/:roomId/event/:eventId", auth.guestOk(), async (c) => {
       const { roomId, eventId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId });
       const unredacted = query(c, EventQuery)[UNREDACTED] ?? false;
@@ -163,11 +142,4 @@ async function readingOf(c: Ctx, readers: RoomReaders): Promise<Reading> {
   const { roomId } = pathIds(c, { roomId: parseRoomId });
   const { userId, deviceId } = requester(c);
   return await readers.reading({ userId, deviceId }, roomId);
-}
-
-function tokenOf(name: string, text: string | undefined): RoomToken | null {
-  if (text === undefined || text === "") return null;
-  const token = parseRoomToken(text);
-  if (token === null) throw invalidParam(`Invalid value for query parameter "${name}"`);
-  return token;
 }

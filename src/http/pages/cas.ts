@@ -9,7 +9,7 @@ import type { SealedStates } from "../../services/sso/sealed_state.ts";
 import { type App, client, type Ctx } from "../app.ts";
 import { searchParams } from "../middleware/params.ts";
 import { withCookies } from "./page.ts";
-import { cookieOf, forgetCookies, orErrorPage, showStep, type SsoPageDeps } from "./sso_steps.ts";
+import { forgetCookies, orErrorPage, sealedStateOf, showStep, type SsoPageDeps } from "./sso_steps.ts";
 
 /** What the routes are built from. */
 export interface CasRoutesDeps extends SsoPageDeps {
@@ -45,8 +45,8 @@ async function useTicket(c: Ctx, deps: CasRoutesDeps): Promise<Response> {
 
 /** Synapse believes the ticket's address alone, so that anybody's ticket logs in whoever opens it. */
 function purposeOf(c: Ctx, { states, cookies }: CasRoutesDeps): SsoPurpose {
-  const sealed = cookies.map(([name]) => cookieOf(c, name)).find((value) => value !== null && value !== "");
-  if (sealed === undefined || sealed === null) throw new SsoError("missing_session", "No session cookie found");
+  const sealed = sealedStateOf(c, cookies);
+  if (sealed === null) throw new SsoError("missing_session", "No session cookie found");
   const state = states.open(CAS_STATE, sealed);
   if (state === null) throw new SsoError("invalid_session", "This login took too long. Please begin again.");
   return state as unknown as SsoPurpose;

@@ -12,7 +12,7 @@ import { readForm } from "../middleware/body.ts";
 import { searchParams } from "../middleware/params.ts";
 import { json } from "../middleware/responses.ts";
 import { withCookies } from "./page.ts";
-import { cookieOf, forgetCookies, orErrorPage, showStep, type SsoPageDeps } from "./sso_steps.ts";
+import { forgetCookies, orErrorPage, sealedStateOf, showStep, type SsoPageDeps } from "./sso_steps.ts";
 
 /** What the routes are built from. */
 export interface OidcRoutesDeps extends SsoPageDeps {
@@ -53,8 +53,8 @@ async function callback(c: Ctx, deps: OidcRoutesDeps & { params: URLSearchParams
 }
 
 function stateOf(c: Ctx, { states, cookies }: OidcRoutesDeps): OidcState {
-  const sealed = cookies.map(([name]) => cookieOf(c, name)).find((value) => value !== null && value !== "");
-  if (sealed === undefined || sealed === null) throw new SsoError("missing_session", "No session cookie found");
+  const sealed = sealedStateOf(c, cookies);
+  if (sealed === null) throw new SsoError("missing_session", "No session cookie found");
   const state = states.open(OIDC_STATE, sealed);
   if (state === null) throw new SsoError("invalid_session", "This login took too long. Please begin again.");
   return state as unknown as OidcState;

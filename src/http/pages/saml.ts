@@ -10,7 +10,7 @@ import type { SealedStates } from "../../services/sso/sealed_state.ts";
 import { type App, type Ctx, plain } from "../app.ts";
 import { readForm } from "../middleware/body.ts";
 import { withCookies } from "./page.ts";
-import { cookieOf, forgetCookies, orErrorPage, showStep, type SsoPageDeps } from "./sso_steps.ts";
+import { forgetCookies, orErrorPage, sealedStateOf, showStep, type SsoPageDeps } from "./sso_steps.ts";
 
 /** What the routes are built from. */
 export interface SamlRoutesDeps extends SsoPageDeps {
@@ -45,8 +45,8 @@ async function receive(c: Ctx, deps: SamlRoutesDeps): Promise<Response> {
   const form = await readForm(c, { maxBytes: MAX_RESPONSE_BYTES });
   const response = form.get("SAMLResponse");
   if (response === null) throw missingParam("SAMLResponse");
-  const sealed = deps.cookies.map(([name]) => cookieOf(c, name)).find((value) => value !== null && value !== "");
-  const state = sealed === undefined || sealed === null ? null : deps.states.open(SAML_STATE, sealed);
+  const sealed = sealedStateOf(c, deps.cookies);
+  const state = sealed === null ? null : deps.states.open(SAML_STATE, sealed);
   const answer = { response, relayState: form.get("RelayState") ?? "", state: state as unknown as SamlState | null };
   return await showStep(deps, await deps.sso.arrive(await deps.saml.arrive(answer)));
 }

@@ -98,10 +98,19 @@ export function newUserToken(c: Ctx): string {
 }
 
 /** Returns a cookie that the browser sent, or null. */
-export function cookieOf(c: Ctx, name: string): string | null {
+function cookieOf(c: Ctx, name: string): string | null {
   for (const pair of (c.req.raw.headers.get("cookie") ?? "").split(";")) {
     const [key = "", ...rest] = pair.trim().split("=");
     if (key === name && rest.length > 0) return rest.join("=");
+  }
+  return null;
+}
+
+/** Returns the sealed state that the browser sent in one of some cookies, or null. */
+export function sealedStateOf(c: Ctx, cookies: readonly (readonly [name: string, flags: string])[]): string | null {
+  for (const [name] of cookies) {
+    const value = cookieOf(c, name);
+    if (value !== null && value !== "") return value;
   }
   return null;
 }
