@@ -32,7 +32,7 @@ import {
 } from "../storage/device_keys.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import type { DeviceListsService } from "./device_lists.ts";
-import { canonicalKeyText, parseKeyObject } from "./key_json.ts";
+import { areSignatures, areTexts, canonicalKeyText, parseKeyObject } from "./key_json.ts";
 
 /** What the service is built from. */
 export interface DeviceKeysDeps {
@@ -225,7 +225,9 @@ function assertOwnDeviceKeys({ userId, deviceId }: DeviceRef, keys: JsonObject):
   if (keys.user_id !== userId || keys.device_id !== deviceId) {
     throw new MatrixError(400, "M_INVALID_PARAM", "Device keys must name the user and the device that upload them");
   }
-  if (!Array.isArray(keys.algorithms) || !isJsonObject(keys.keys) || !isJsonObject(keys.signatures)) {
+  const { algorithms } = keys;
+  const areNames = Array.isArray(algorithms) && algorithms.every((name) => typeof name === "string");
+  if (!areNames || !areTexts(keys.keys) || !areSignatures(keys.signatures)) {
     throw badJson("Device keys need algorithms, keys and signatures");
   }
   if (canonicalKeyText(keys).length > MAX_KEY_BYTES) {

@@ -9,6 +9,16 @@ export function parseKeyObject(text: string): JsonObject {
   return isJsonObject(value) ? value : {};
 }
 
+/** Tells whether a value has the form of signatures: texts by key, by signer. */
+export function areSignatures(value: JsonValue | undefined): value is Record<string, Record<string, string>> {
+  return isJsonObject(value) && Object.values(value).every(areTexts);
+}
+
+/** Tells whether a value is an object of texts. */
+export function areTexts(value: JsonValue | undefined): value is Record<string, string> {
+  return isJsonObject(value) && Object.values(value).every((text) => typeof text === "string");
+}
+
 /** Returns the canonical text of a key. Throws 400 when it has none. */
 export function canonicalKeyText(key: JsonValue): string {
   try {

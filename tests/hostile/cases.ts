@@ -193,7 +193,9 @@ const CASES: Readonly<Record<string, (world: World) => readonly Case[]>> = {
   getEventByTimestamp: () => [{ query: { ts: "1000", dir: "f" } }],
   getKeysChanges: ({ ids }) => [{ query: { from: ids.since, to: ids.since } }],
   getMutualRooms: ({ bob }) => [{ query: { user_id: bob.userId } }],
-  inviteBy3PID: ({ admin }) => [{ body: { user_id: admin.userId, reason: "x" } }],
+  inviteBy3PID: () => [{
+    body: { id_server: "127.0.0.1:1", id_access_token: "x", medium: "email", address: "a@example.org" },
+  }],
   inviteUser: ({ admin }) => [{ body: { user_id: admin.userId, reason: "x" } }],
   knockRoom: ({ ids }) => [{ params: { roomIdOrAlias: ids.knockRoomId }, body: { reason: "x" } }],
   login: ({ alice }) => [

@@ -10,13 +10,15 @@ import { isJsonObject, type JsonObject, type JsonValue } from "../../protocol/js
 import type { CrossSigningService } from "../../services/cross_signing.ts";
 import type { DeviceKeysService } from "../../services/device_keys.ts";
 import type { DeviceListRange, DeviceListsService } from "../../services/device_lists.ts";
+import { areSignatures } from "../../services/key_json.ts";
 import type { RemoteDevices } from "../../services/remote_devices.ts";
 import { type App, client, type Ctx, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
-import { readJson, readJsonObject } from "../middleware/body.ts";
+import { checkJson, readJson, readJsonObject } from "../middleware/body.ts";
 import type { RequestLimits } from "../middleware/rate_limit.ts";
 import { query } from "../middleware/params.ts";
 import { json } from "../middleware/responses.ts";
+import { UiaBody } from "../middleware/uia.ts";
 
 /** What the routes are built from. */
 export interface KeyRoutesDeps {
@@ -48,10 +50,13 @@ const ClaimBody = z.looseObject({
   timeout: Timeout,
   one_time_keys: z.record(z.string(), z.record(z.string(), z.string())),
 });
+const CrossSigningKey = z.custom<JsonObject>((key) =>
+  isJsonObject(key) && (key.signatures === undefined || areSignatures(key.signatures))
+);
 const CrossSigningBody = z.looseObject({
-  master_key: JsonObjectSchema.optional(),
-  self_signing_key: JsonObjectSchema.optional(),
-  user_signing_key: JsonObjectSchema.optional(),
+  master_key: CrossSigningKey.optional(),
+  self_signing_key: CrossSigningKey.optional(),
+  user_signing_key: CrossSigningKey.optional(),
 });
 
 /** Registers the key endpoints. */
@@ -111,7 +116,7 @@ async function uploadKeys(c: Ctx, deviceKeys: DeviceKeysService): Promise<Respon
 async function uploadCrossSigning(c: Ctx, { crossSigning, withUserAuth }: KeyRoutesDeps): Promise<Response> {
   const body = await readJsonObject(c);
   const keys = CrossSigningBody.safeParse(body);
-  if (!keys.success) throw badJson("Cross-signing keys must be objects");
+  if (!keys.success) throw badJson("Cross-signing keys must be objects with signatures by signer and key");
   const upload = {
     ...(keys.data.master_key && { master: keys.data.master_key }),
     ...(keys.data.self_signing_key && { self_signing: keys.data.self_signing_key }),
@@ -125,7 +130,9 @@ async function uploadCrossSigning(c: Ctx, { crossSigning, withUserAuth }: KeyRou
     await crossSigning.upload(userId, { keys: upload, isAuthenticated });
     return json({});
   };
-  return isAuthenticated ? await withUserAuth(c, body, store) : await store();
+  if (isAuthenticated) return await withUserAuth(c, body, store);
+  checkJson(UiaBody, body);
+  return await store();
 }
 
 function parseUsers<V extends JsonValue>(byUser: Readonly<Record<string, V>>): Map<UserId, V> {

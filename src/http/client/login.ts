@@ -18,7 +18,7 @@ import { type App, client, type Ctx, requester, sessionOf } from "../app.ts";
 import { type Auth, tokenOf } from "../middleware/auth.ts";
 import { checkJson, readJson, readJsonObject } from "../middleware/body.ts";
 import { json } from "../middleware/responses.ts";
-import { requirePassword } from "../middleware/uia.ts";
+import { requirePassword, UiaBody } from "../middleware/uia.ts";
 import { sessionJson, tokensJson } from "./login_response.ts";
 
 /** What the routes are built from. */
@@ -43,6 +43,11 @@ const LoginBody = z.looseObject({
   device_id: z.string().nullish(),
   initial_device_display_name: z.string().nullish(),
   refresh_token: z.boolean().nullish(),
+  identifier: z.looseObject({ type: z.string() }).nullish(),
+  // From before there were identifiers.
+  user: z.string().nullish(),
+  medium: z.string().nullish(),
+  address: z.string().nullish(),
 });
 const RefreshBody = z.looseObject({ refresh_token: z.string() });
 
@@ -95,6 +100,9 @@ async function getLoginToken(c: Ctx, { uia, tokens, options }: LoginRoutesDeps):
     const token = await tokens.issueLoginToken(requester(c).userId, { lifetimeMs: tokenTimeout });
     return json({ login_token: token, expires_in_ms: tokenTimeout });
   };
-  if (!requireUiAuth) return await issue();
+  if (!requireUiAuth) {
+    checkJson(UiaBody, body);
+    return await issue();
+  }
   return await requirePassword(c, { uia, body, conditions: { action: "POST /login/get_token" }, work: issue });
 }

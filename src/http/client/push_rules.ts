@@ -82,21 +82,23 @@ function parseRule(c: Ctx, body: JsonObject): NewPushRule {
   const ref = ruleOf(c);
   const places = searchParams(c);
   const rule = { ...ref, actions: parseActions(body), before: places.get("before"), after: places.get("after") };
-  if (ref.kind === "content") {
-    if (body.pattern === undefined) throw missingParam("pattern");
-    if (typeof body.pattern !== "string" || !isStorable(body.pattern, MAX_PATTERN_BYTES)) {
-      throw badJson(`"pattern" must be a string of at most ${MAX_PATTERN_BYTES} bytes`);
-    }
-    return { ...rule, pattern: body.pattern };
+  const { pattern = null } = body;
+  if (pattern !== null && (typeof pattern !== "string" || !isStorable(pattern, MAX_PATTERN_BYTES))) {
+    throw badJson(`"pattern" must be a string of at most ${MAX_PATTERN_BYTES} bytes`);
   }
-  if (ref.kind === "room" || ref.kind === "sender") return rule;
   const conditions = body.conditions ?? [];
   if (!Array.isArray(conditions) || conditions.length > MAX_CONDITIONS || !conditions.every(isCondition)) {
     throw badJson('"conditions" must be a list of conditions');
   }
-  return { ...rule, conditions };
+  if (ref.kind === "override" || ref.kind === "underride") return { ...rule, conditions };
+  if (ref.kind !== "content") return rule;
+  if (pattern === null) throw missingParam("pattern");
+  return { ...rule, pattern };
 }
 
+/** Conditions of kinds that are not known are kept, and hold for no event; their own fields may be anything. */
 function isCondition(value: unknown): value is JsonObject {
-  return isJsonObject(value) && typeof value.kind === "string";
+  if (!isJsonObject(value) || typeof value.kind !== "string") return false;
+  const areNames = [value.key, value.pattern, value.is].every((one) => one === undefined || typeof one === "string");
+  return areNames && (typeof value.value !== "object" || value.value === null);
 }

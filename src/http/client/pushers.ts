@@ -30,7 +30,9 @@ const SetBody = KeyBody.extend({
   app_display_name: text(1_024),
   device_display_name: text(1_024),
   lang: text(64),
-  data: z.custom<JsonObject>(isJsonObject),
+  data: z.custom<JsonObject>((data) =>
+    isJsonObject(data) && (data.format === undefined || typeof data.format === "string")
+  ),
   profile_tag: text(64).nullish(),
   append: z.boolean().nullish(),
   [ENABLED]: z.boolean().optional(),

@@ -15,6 +15,7 @@ import { checkJson, readJsonObject } from "../middleware/body.ts";
 import { query } from "../middleware/params.ts";
 import type { RequestLimits } from "../middleware/rate_limit.ts";
 import { json } from "../middleware/responses.ts";
+import { UiaBody } from "../middleware/uia.ts";
 import { sessionJson } from "./login_response.ts";
 
 /** What the routes are built from. */
@@ -27,7 +28,7 @@ export interface RegisterRoutesDeps {
   readonly isDelegated: boolean;
 }
 
-const RegisterBody = z.looseObject({
+const RegisterBody = UiaBody.extend({
   username: z.string().max(512).nullish(),
   password: z.string().nullish(),
   device_id: z.string().nullish(),

@@ -38,13 +38,18 @@ export interface ThreepidRoutesDeps {
 const text = z.string().refine((value) => isStorable(value, 512));
 const AddressBody = z.looseObject({ medium: text, address: text, id_server: text.nullish() });
 const CredsBody = z.looseObject({ sid: text, client_secret: text });
-const OldAddBody = z.looseObject({ three_pid_creds: CredsBody.optional(), threePidCreds: CredsBody.optional() });
+const OldCredsBody = CredsBody.extend({ id_server: z.string().nullish(), id_access_token: z.string().nullish() });
+const OldAddBody = z.looseObject({ three_pid_creds: OldCredsBody.optional(), threePidCreds: OldCredsBody.optional() });
 const BindBody = z.looseObject({ ...CredsBody.shape, id_server: text, id_access_token: z.string().max(4_096) });
 const tokenRequest = {
   client_secret: text,
   // Some clients send it as text.
-  send_attempt: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+  send_attempt: z.union([z.number(), z.string().regex(/^\d{1,15}$/).transform(Number)])
+    .pipe(z.int().min(0).max(Number.MAX_SAFE_INTEGER)),
   next_link: z.string().max(4_096).nullish(),
+  // Deprecated: this server validates addresses itself.
+  id_server: z.string().nullish(),
+  id_access_token: z.string().nullish(),
 };
 const TokenBody = z.looseObject({ ...tokenRequest, email: text });
 const PhoneTokenBody = z.looseObject({ ...tokenRequest, country: text, phone_number: text });

@@ -1,7 +1,13 @@
 /** User-interactive authentication for endpoints that act on the requester's own account. */
+import { z } from "zod";
 import type { JsonObject } from "../../protocol/json.ts";
 import type { Uia, UiaOutcome, UiaRequest } from "../../services/uia.ts";
 import { type Ctx, requester, sessionOf } from "../app.ts";
+
+/** A body that may hold authentication, where none is asked for. */
+export const UiaBody = z.looseObject({
+  auth: z.looseObject({ type: z.string().nullish(), session: z.string().nullish() }).nullish(),
+});
 
 /** Further conditions; see `UiaRequest`. */
 export type UiaConditions = Pick<UiaRequest, "action" | "secretKeys" | "allowRecent">;
