@@ -36,6 +36,7 @@ export class EventStore {
   readonly #nids = new Map<EventId, number>();
   /** Counts what was dropped, so that a row read before is not kept. */
   #drops = 0;
+  #redactedStates = 0;
   readonly #rooms = new LruCache<number, RoomIdentity>({ maxEntries: CACHED_ROOMS });
   readonly #roomNids = new LruCache<RoomId, number>({ maxEntries: CACHED_ROOMS });
 
@@ -101,8 +102,18 @@ export class EventStore {
     return this.#events.get(nid);
   }
 
+  /** Grows with each state event that is redacted: what was shown of what an event replaced may hold no more. */
+  get redactedStates(): number {
+    return this.#redactedStates;
+  }
+
   /** Puts an event as it is after a commit. */
   put(stored: StoredEvent): void {
+    if (stored.redactedByNid !== null && stored.event.stateKey !== null) this.#redactedStates++;
+    this.#keep(stored);
+  }
+
+  #keep(stored: StoredEvent): void {
     this.#events.set(stored.nid, stored);
     this.#nids.set(stored.event.eventId, stored.nid);
   }
@@ -169,7 +180,7 @@ export class EventStore {
       const cached = this.#events.get(row.eventNid);
       // A writer may have put a newer form while the row was read.
       const stored = cached ?? toStoredEvent(row, room);
-      if (cached === undefined && drops === this.#drops) this.put(stored);
+      if (cached === undefined && drops === this.#drops) this.#keep(stored);
       loaded.push(stored);
     }
     return loaded;

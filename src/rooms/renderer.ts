@@ -67,6 +67,8 @@ interface Rendered {
   readonly text: string;
   /** Members of `unsigned` that are the same for all, each with a comma before it; null until asked for. */
   previous: string | null;
+  /** How many state events had been redacted when `previous` was made. */
+  previousAt: number;
   readonly redaction: string;
   /** When it stops being sticky (milliseconds since the epoch); null if it never was. */
   readonly stickyEnd: number | null;
@@ -172,10 +174,9 @@ export class EventRenderer {
     const redaction = await this.#redactedBecause(stored);
     const rendered: Rendered = {
       ...{ redactedByNid: stored.redactedByNid, stateBefore: stored.stateBefore },
-      ...{ text: eventText(stored), previous: null, redaction },
+      ...{ text: eventText(stored), previous: null, previousAt: 0, redaction },
       stickyEnd: stored.redactedByNid === null ? stickyEndOf(stored.event.pdu, stored.receivedTs) : null,
     };
-    if (stored.event.stateKey === null) rendered.previous = "";
     if (stored.isPruned !== true) this.#cache.set(stored.nid, rendered);
     return rendered;
   }
@@ -197,17 +198,22 @@ export class EventRenderer {
   }
 
   async #addPrevious(rendered: Rendered, stored: StoredEvent): Promise<void> {
-    if (rendered.previous !== null) return;
+    if (stored.event.stateKey === null) return;
+    const { redactedStates } = this.#deps.events;
+    if (rendered.previous !== null && rendered.previousAt === redactedStates) return;
     rendered.previous = await this.#previous(stored);
+    rendered.previousAt = redactedStates;
     // Its size counts too.
     if (stored.isPruned !== true) this.#cache.set(stored.nid, rendered);
   }
 
-  async #previous({ event, stateBefore }: StoredEvent): Promise<string> {
+  async #previous({ event, stateBefore, isPruned }: StoredEvent): Promise<string> {
     if (event.stateKey === null || stateBefore === null) return "";
     const old = await this.#deps.state.get(stateBefore, event.type, event.stateKey);
     if (old === null) return "";
     const [id, sender] = [JSON.stringify(old.event.eventId), JSON.stringify(old.event.sender)];
+    // What it replaced is not for those who may not see the event itself.
+    if (isPruned === true) return `,"replaces_state":${id}`;
     const content = JSON.stringify(shownContent(old));
     return ["", `"replaces_state":${id}`, `"prev_content":${content}`, `"prev_sender":${sender}`].join(",");
   }

@@ -29,6 +29,7 @@ interface News {
   /** All events that are told of: as long as these are the ones in the store, the texts hold. */
   readonly events: readonly StoredEvent[];
   readonly revision: number;
+  readonly redactedStates: number;
   /** Whoever sent one of them is told more. */
   readonly senders: ReadonlySet<string>;
   readonly isEmpty: boolean;
@@ -105,9 +106,9 @@ export class SharedNews {
     return `${roomNid} ${after} ${upTo} ${number} ${stateAfter}`;
   }
 
-  #holds({ events, revision }: News): boolean {
+  #holds({ events, revision, redactedStates }: News): boolean {
     const { events: store, timelines, visibility } = this.#deps;
-    return revision === timelines.revision &&
+    return revision === timelines.revision && redactedStates === store.redactedStates &&
       events.every((stored) => store.peekByNid(stored.nid) === stored && !visibility.isExpired(stored));
   }
 
@@ -141,6 +142,7 @@ export class SharedNews {
     const deps = this.#deps;
     const { roomNid, roomId, upTo, after } = part;
     const { revision } = deps.timelines;
+    const { redactedStates } = deps.events;
     if (after === null || (deps.timelines.lastPosition(roomNid) ?? Infinity) > upTo) return null;
     const deltas = await deps.timelines.deltas({ roomNid, after, upTo });
     if (deps.summaries.isAffectedBy(deltas)) return null;
@@ -160,7 +162,7 @@ export class SharedNews {
     const members = await deps.renderer.renderParts(state.senders, { roomId: false, previous: false });
     if (texts === null || changed === null || members === null) return null;
     return {
-      ...{ events, revision, changed, timeline: texts },
+      ...{ events, revision, redactedStates, changed, timeline: texts },
       senders: new Set(events.map(({ event }) => event.sender)),
       isEmpty: shown.length === 0 && state.changed.length === 0,
       middle: `],"limited":false,"prev_batch":"${formatRoomToken(timeline.prev)}"},` +

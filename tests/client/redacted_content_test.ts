@@ -1,6 +1,6 @@
 /** What an event said before it was redacted, for those who may redact (MSC2815). */
 import assert from "node:assert/strict";
-import { path } from "../harness/client.ts";
+import { type Json, path } from "../harness/client.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
 const query = { "fi.mau.msc2815.include_unredacted_content": true };
@@ -30,4 +30,28 @@ testEachServer("moderators and administrators see what was redacted, and nobody 
   await alice.fails("GET", target, { query, ...forbidden });
   const { unstable_features: features } = await alice.get("/_matrix/client/versions");
   assert.equal(features["fi.mau.msc2815"], true);
+});
+
+testEachServer("a redaction takes what was redacted from the event that replaced it too", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  await bob.join(roomId);
+  const since = (await bob.sync()).next_batch;
+  const secret = await alice.setState(roomId, { type: "m.room.topic", content: { topic: "secret" } });
+  const next = await alice.setState(roomId, { type: "m.room.topic", content: { topic: "harmless" } });
+  const previous = async () => {
+    const { chunk } = await bob.get(path`/rooms/${roomId}/messages`, { dir: "b" });
+    const found = chunk.find(({ event_id: id }: Json) => id === next);
+    const { events } = (await bob.sync({ since })).rooms.join[roomId].timeline;
+    const synced = events.find(({ event_id: id }: Json) => id === next);
+    return [found, synced, await bob.get(path`/rooms/${roomId}/event/${next}`)].map(({ unsigned }) => [
+      unsigned.replaces_state,
+      unsigned.prev_content,
+    ]);
+  };
+  const told = (content: Json) => [[secret, content], [secret, content], [secret, content]];
+  assert.deepEqual(await previous(), told({ topic: "secret" }));
+  await alice.put(path`/rooms/${roomId}/redact/${secret}/1`, {});
+  assert.deepEqual(await previous(), told({}));
 });

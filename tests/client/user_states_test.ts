@@ -209,6 +209,9 @@ testEachServer("what an erased user said is shown to those who were there, and t
     };
     assert.equal((await shown(old)).body, "remember me");
     assert.deepEqual(await shown(young), {});
+    const { chunk } = await young.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: 50 });
+    assert.ok(chunk.some((event: Json) => event.state_key === bob.userId));
+    assert.doesNotMatch(JSON.stringify(chunk), /"Bob"/);
     assert.deepEqual((await young.get(path`/rooms/${roomId}/event/${eventId}`)).content, {});
     assert.equal((await old.get(path`/rooms/${roomId}/event/${eventId}`)).content.body, "remember me");
     const profile = await old.request("GET", path`/profile/${bob.userId}`);
