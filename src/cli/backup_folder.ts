@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { dirname, join, relative } from "node:path";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 
 /** One file of a configuration. */
@@ -70,7 +71,7 @@ async function readManifest(path: string): Promise<Manifest> {
   try {
     manifest = JSON.parse(await Deno.readTextFile(path));
   } catch (error) {
-    throw new StartupError(`Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new StartupError(`Cannot read ${path}: ${reasonOf(error)}`);
   }
   if (manifest.format !== 1) throw new StartupError(`${path} is of a newer version of this program`);
   return manifest;

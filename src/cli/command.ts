@@ -71,6 +71,9 @@ export function parseCommandLine(command: Command, args: readonly string[]): Giv
     options[spelling] = { type, multiple: true, ...(short === undefined || spelling !== name ? {} : { short }) };
   }
   const { values, positionals } = parseStrictly(args, { options, names: [...names.keys()] });
+  if (command.words === undefined && positionals.length > 0) {
+    throw new UsageError(`unexpected ${JSON.stringify(positionals[0])}`);
+  }
   const flags: Record<string, string[]> = {};
   for (const [spelling, value] of Object.entries(values)) {
     const name = names.get(spelling) ?? spelling;
@@ -103,6 +106,11 @@ function explain(error: unknown, names: readonly string[]): string {
   }
   const missing = /Option '(?:-\w, )?(--[\w-]+)[^']*' argument/.exec(message);
   if (missing !== null) return `option ${missing[1]} needs a value`;
+  const dashed = /Option '(-\w|--[\w-]+)' argument is ambiguous/.exec(message)?.[1];
+  if (dashed !== undefined) {
+    const joined = dashed.startsWith("--") ? `${dashed}=VALUE` : `${dashed}VALUE`;
+    return `option ${dashed} needs a value; one that begins with a dash is given as ${joined}`;
+  }
   return message.split(/[.\n]/)[0] ?? message;
 }
 

@@ -1,7 +1,8 @@
 /** Files that commands write: never over an existing one, and secrets readable by owner and group only. */
 import { dirname } from "node:path";
-import { reasonOf } from "../config/source.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
+import { UsageError } from "./command.ts";
 
 /** Permissions of files with secrets. */
 export const SECRET_MODE = 0o640;
@@ -34,6 +35,17 @@ export async function makeFolder(path: string): Promise<void> {
     await Deno.mkdir(path, { recursive: true });
   } catch (error) {
     throw new StartupError(`Cannot make the folder ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** Throws `UsageError` for a file of the command line that cannot be opened, as Python's argparse does. */
+export async function requireFiles(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    try {
+      (await Deno.open(path)).close();
+    } catch (error) {
+      throw new UsageError(`cannot open ${path}: ${reasonOf(error)}`);
+    }
   }
 }
 

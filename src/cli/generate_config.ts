@@ -44,7 +44,6 @@ export const generateConfigCommand: Command = {
 
 async function generateConfig(given: Given, { terminal }: CommandContext): Promise<number> {
   const say = (line: string) => terminal.out(`${line}\n`);
-  if (given.words.length > 0) throw new UsageError(`unexpected ${JSON.stringify(given.words[0])}`);
   const paths = given.flags["config-path"] ?? ["homeserver.yaml"];
   const dataDirectory = resolve(lastValue(given, "data-directory") ?? ".");
   if (hasFlag(given, "generate-keys")) {

@@ -6,6 +6,7 @@ import { PASSWORD_OPTIONS } from "../config/sso.ts";
 import type { Terminal } from "../lib/terminal.ts";
 import { computeHash, passwordBytes } from "../services/password_hash.ts";
 import { type Command, type CommandContext, type Given, lastValue, UsageError } from "./command.ts";
+import { requireFiles } from "./files.ts";
 import { askNewPassword } from "./passwords.ts";
 
 const OPTIONS = { bcrypt_rounds: REGISTRATION_OPTIONS.bcrypt_rounds, ...PASSWORD_OPTIONS };
@@ -30,8 +31,9 @@ export const hashPasswordCommand: Command = {
 async function hashPassword(given: Given, { terminal }: CommandContext): Promise<number> {
   const paths = given.flags.config;
   if (paths === undefined) throw new UsageError("--config is missing: bcrypt_rounds and the pepper are in it");
+  await requireFiles(paths);
   const { bcryptRounds, passwordConfig } = await loadOptions(paths, OPTIONS);
-  const password = lastValue(given, "password") ?? await readPassword(terminal);
+  const password = lastValue(given, "password") || await readPassword(terminal);
   if (password === null) return 1;
   const { bytes, isCut, length } = passwordBytes(password, passwordConfig.pepper);
   if (isCut) {
@@ -48,8 +50,8 @@ async function hashPassword(given: Given, { terminal }: CommandContext): Promise
 
 async function readPassword(terminal: Terminal): Promise<string | null> {
   if (terminal.isInteractive) return await askNewPassword(terminal);
-  const line = await terminal.ask("");
-  if (line !== null && line !== "") return line;
+  const line = (await terminal.ask(""))?.trim() ?? "";
+  if (line !== "") return line;
   terminal.err("Password cannot be blank.\n");
   return null;
 }

@@ -1,5 +1,6 @@
 /** `register-user`: registers a user of a running server by the shared secret. */
 import { createHmac } from "node:crypto";
+import { userInfo } from "node:os";
 import { loadOptions } from "../config/load.ts";
 import { LISTENER_OPTIONS, type ListenerConfig } from "../config/listeners.ts";
 import { REGISTRATION_OPTIONS } from "../config/registration.ts";
@@ -8,7 +9,7 @@ import { StartupError } from "../lib/startup_error.ts";
 import type { Terminal } from "../lib/terminal.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import { type Command, type CommandContext, type Given, hasFlag, lastValue, UsageError } from "./command.ts";
-import { readTextFile } from "./files.ts";
+import { readTextFile, requireFiles } from "./files.ts";
 import { askNewPassword } from "./passwords.ts";
 
 const DEFAULT_URL = "http://localhost:8008";
@@ -28,7 +29,7 @@ export const registerUserCommand: Command = {
     user: { short: "u", value: "NAME", doc: "The new user's name without @ and server (asked for)." },
     "exists-ok": { doc: "Do not fail when there is such a user; it is left as it is." },
     password: { short: "p", value: "PASSWORD", doc: "The password (asked for)." },
-    "password-file": { value: "FILE", doc: "File with the password; counts more than --password." },
+    "password-file": { value: "FILE", doc: "File with the password, in place of --password." },
     "user-type": { short: "t", value: "TYPE", aliases: ["user_type"], doc: "Type of the account: support or bot." },
     admin: { short: "a", doc: "Make the user an administrator (asked for)." },
     "no-admin": { doc: "Do not make the user an administrator." },
@@ -55,12 +56,14 @@ async function registerUser(given: Given, { terminal, env }: CommandContext): Pr
   if (hasFlag(given, "admin") && hasFlag(given, "no-admin")) {
     throw new UsageError("--admin and --no-admin cannot be given together");
   }
+  if (given.flags.password !== undefined && given.flags["password-file"] !== undefined) {
+    throw new UsageError("--password and --password-file cannot be given together");
+  }
   if (given.words.length > 1) throw new UsageError("give one URL at most");
   const server = await findServer(given, terminal);
-  const user = await askUser(given, { terminal, defaultName: env("USER") ?? env("LOGNAME") ?? null });
+  const user = await askUser(given, { terminal, defaultName: ownName(env) });
   if (user === null) return 1;
-  terminal.out("Sending registration request...\n");
-  return report(await sendRegistration(server, user), { user, terminal });
+  return report(await sendRegistration(server, { user, terminal }), { user, terminal });
 }
 
 async function findServer(given: Given, terminal: Terminal): Promise<Server> {
@@ -70,12 +73,19 @@ async function findServer(given: Given, terminal: Terminal): Promise<Server> {
     throw new UsageError("give either --config or --shared-secret");
   }
   const [url] = given.words;
-  if (secret !== null) return { url: checkUrl(url ?? DEFAULT_URL), sharedSecret: secret };
+  if (secret !== null) {
+    if (url === undefined) terminal.err(`No server url or configuration file given. Defaulting to ${DEFAULT_URL}.\n`);
+    return { url: checkUrl(url ?? DEFAULT_URL), sharedSecret: secret };
+  }
+  await requireFiles(paths ?? []);
   const { listeners, registrationSharedSecret } = await loadOptions(paths ?? [], OPTIONS);
   if (registrationSharedSecret === null) {
     throw new StartupError(
       `No "registration_shared_secret" or "registration_shared_secret_path" in ${paths?.join(", ")}`,
     );
+  }
+  if (registrationSharedSecret === "") {
+    throw new StartupError("The secret given via `registration_shared_secret_path` must not be empty.");
   }
   return { url: checkUrl(url ?? urlOf(listeners, terminal)), sharedSecret: registrationSharedSecret };
 }
@@ -90,7 +100,10 @@ function urlOf(listeners: readonly ListenerConfig[], terminal: Terminal): string
     type === "http" && !tls && port !== null && resources.some(({ names }) => names.includes("client"))
   );
   if (listener !== undefined) return `http://${hostOf(listener.bindAddresses)}:${listener.port}`;
-  terminal.err(`Using the default URL ${DEFAULT_URL}: no listener without TLS serves clients.\n`);
+  terminal.err(
+    "Unable to find a suitable HTTP listener in the configuration file. " +
+      `Trying ${DEFAULT_URL} as a last resort.\n`,
+  );
   return DEFAULT_URL;
 }
 
@@ -105,42 +118,61 @@ async function askUser(
   given: Given,
   { terminal, defaultName }: { terminal: Terminal; defaultName: string | null },
 ): Promise<NewUser | null> {
-  const name = lastValue(given, "user") ?? await askName(terminal, defaultName);
-  if (name === null) {
+  const name = lastValue(given, "user") || await askName(terminal, defaultName);
+  if (name === null || name === "") {
     terminal.out("Invalid user name\n");
     return null;
   }
   const password = await findPassword(given, terminal);
   if (password === null) return null;
   const isAdmin = hasFlag(given, "admin") || (!hasFlag(given, "no-admin") && await askAdmin(terminal));
+  if (isAdmin === null) {
+    terminal.err("Nobody says whether the user is an administrator: give --admin or --no-admin.\n");
+    return null;
+  }
   return { name, password, isAdmin, userType: lastValue(given, "user-type"), mayExist: hasFlag(given, "exists-ok") };
 }
 
 async function askName(terminal: Terminal, defaultName: string | null): Promise<string | null> {
   const shown = defaultName === null ? "" : ` [${defaultName}]`;
   const answer = await terminal.ask(`New user localpart${shown}: `);
-  return answer === null || answer === "" ? defaultName : answer;
+  return answer === "" ? defaultName : answer;
+}
+
+/** Returns the name of the person at the terminal, found as Python's `getpass.getuser` finds it, or null. */
+function ownName(env: CommandContext["env"]): string | null {
+  for (const name of ["LOGNAME", "USER", "LNAME", "USERNAME"]) {
+    const value = env(name);
+    if (value !== undefined && value !== "") return value;
+  }
+  try {
+    return userInfo().username;
+  } catch {
+    return null;
+  }
 }
 
 async function findPassword(given: Given, terminal: Terminal): Promise<string | null> {
   const file = lastValue(given, "password-file");
   const password = file === null ? lastValue(given, "password") : (await readTextFile(file)).trim();
-  if (password === null) return await askNewPassword(terminal);
-  if (password !== "") return password;
-  terminal.out("Password cannot be blank.\n");
-  return null;
+  return password === null || password === "" ? await askNewPassword(terminal) : password;
 }
 
-async function askAdmin(terminal: Terminal): Promise<boolean> {
+/** Returns the answer, or null at the end of input: nothing is registered by halves. */
+async function askAdmin(terminal: Terminal): Promise<boolean | null> {
   const answer = await terminal.ask("Make admin [no]: ");
-  return ["y", "yes", "true"].includes((answer ?? "").toLowerCase());
+  return answer === null ? null : ["y", "yes", "true"].includes(answer.toLowerCase());
 }
 
-async function sendRegistration({ url, sharedSecret }: Server, user: NewUser): Promise<JsonAnswer> {
+async function sendRegistration(
+  { url, sharedSecret }: Server,
+  { user, terminal }: { user: NewUser; terminal: Terminal },
+): Promise<JsonAnswer> {
   const answer = await send(url);
   if (answer.status !== 200) return answer;
   const nonce = isJsonObject(answer.body) ? answer.body.nonce : null;
   if (typeof nonce !== "string") throw new StartupError(`${url} does not answer as a homeserver would`);
+  terminal.out("Sending registration request...\n");
   const parts = [nonce, user.name, user.password, user.isAdmin ? "admin" : "notadmin"];
   if (user.userType !== null) parts.push(user.userType);
   return await send(url, {

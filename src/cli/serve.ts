@@ -2,10 +2,10 @@
 import { loadConfig } from "../config/load.ts";
 import { loadLogConfig } from "../config/log_config.ts";
 import type { Config } from "../config/config.ts";
-import { reasonOf } from "../config/source.ts";
 import { flushLogs, getLogger, type LogOutput, setLogRoutes } from "../lib/log.ts";
 import { sentryOutput, withOutput } from "../lib/sentry.ts";
 import { ServiceManager } from "../lib/service_manager.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { Terminal } from "../lib/terminal.ts";
 import { VERSION } from "../lib/version.ts";
@@ -42,7 +42,6 @@ export const serveCommand: Command = {
 };
 
 async function serve(given: Given, { terminal, env, clock }: CommandContext): Promise<number> {
-  if (given.words.length > 0) throw new UsageError(`unexpected ${JSON.stringify(given.words[0])}`);
   const paths = given.flags["config-path"];
   if (paths === undefined) {
     throw new UsageError("name a configuration by -c FILE; generate-config --server-name NAME makes one");
@@ -167,29 +166,14 @@ async function start(config: Config): Promise<RunningServer> {
   try {
     return await startServer(config);
   } catch (error) {
-    throw asStartupError(error, config);
+    throw asStartupError(error);
   }
 }
 
-function asStartupError(error: unknown, config: Config): unknown {
+function asStartupError(error: unknown): unknown {
   if (error instanceof StartupError || !(error instanceof Error)) return error;
   if (error.name.endsWith("StartupError")) return new StartupError(error.message);
-  const code = "code" in error ? error.code : null;
-  if (error instanceof Deno.errors.AddrInUse || code === "EADDRINUSE") {
-    return new StartupError(`Cannot listen on ${placesOf(config)}: another program does already`);
-  }
-  if (error instanceof Deno.errors.AddrNotAvailable || code === "EADDRNOTAVAIL") {
-    return new StartupError(`Cannot listen on ${placesOf(config)}: this machine has no such address`);
-  }
-  return new StartupError(`Cannot start: ${error.message.split("\n")[0] || error.name}`);
-}
-
-/** Names where the server should listen; which of several places was refused is not told. */
-function placesOf({ listeners }: Config): string {
-  const places = listeners.flatMap(({ path, port, bindAddresses }) =>
-    path === null ? bindAddresses.map((address) => `${address} port ${port}`) : [path]
-  );
-  return places.join(" or ");
+  return new StartupError(`Cannot start: ${reasonOf(error)}`);
 }
 
 function announce(

@@ -2,8 +2,9 @@
  * Registration files of application services, as `app_service_config_files` names them.
  * Spec: application service API, "Registration".
  */
-import { parse } from "yaml";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
+import { parseYaml } from "./source.ts";
 
 /** Ids that a service has a say in. */
 export interface Namespace {
@@ -58,13 +59,13 @@ async function readFile(path: string): Promise<string> {
     if (size > MAX_FILE_BYTES) throw new Error("the file is too large");
     return await Deno.readTextFile(path);
   } catch (error) {
-    throw new StartupError(`Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new StartupError(`Cannot read ${path}: ${reasonOf(error)}`);
   }
 }
 
 /** Reads the text of a registration file; throws `StartupError`. */
 export function parseRegistration(text: string, path: string): AppserviceRegistration {
-  const raw = parseYaml(text, path);
+  const raw = parseMap(text, path);
   const fail = (problem: string): never => {
     throw new StartupError(`${path}: ${problem}`);
   };
@@ -94,13 +95,8 @@ export function parseRegistration(text: string, path: string): AppserviceRegistr
   };
 }
 
-function parseYaml(text: string, path: string): Record<string, unknown> {
-  let raw: unknown;
-  try {
-    raw = parse(text);
-  } catch (error) {
-    throw new StartupError(`${path} is not YAML: ${error instanceof Error ? error.message : String(error)}`);
-  }
+function parseMap(text: string, path: string): Record<string, unknown> {
+  const { value: raw } = parseYaml(text, path);
   if (!isMap(raw)) throw new StartupError(`${path} must hold a map`);
   return raw;
 }

@@ -70,7 +70,7 @@ Deno.test("parseRegistration() says what is wrong", () => {
   ];
   for (const [changes, expected] of cases) assert.match(problemOf(changes), expected);
   assert.throws(() => parseRegistration("- a", "irc.yaml"), /must hold a map/);
-  assert.throws(() => parseRegistration("a: [", "irc.yaml"), /is not YAML/);
+  assert.throws(() => parseRegistration("a: [", "irc.yaml"), /: irc\.yaml:1:5: this is not valid YAML: [^\n]+$/);
 });
 
 Deno.test("loadAppservices() refuses services that cannot be told apart, and files that are not there", async () => {

@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { StartupError } from "../lib/startup_error.ts";
 import { ConfigError, defaultConfig, loadConfig } from "./load.ts";
 import { listOldNames } from "./legacy.ts";
 import { listOptionNames, listOptions } from "./options.ts";
 import { nearestName } from "./schema.ts";
 
 async function inFolder(
-  files: Readonly<Record<string, string>>,
+  files: Readonly<Record<string, string | Uint8Array>>,
   work: (folder: string) => Promise<void>,
 ): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "synapse-ts-config-" });
   try {
-    for (const [name, text] of Object.entries(files)) await Deno.writeTextFile(`${folder}/${name}`, text);
+    for (const [name, text] of Object.entries(files)) await Deno.writeFile(`${folder}/${name}`, Buffer.from(text));
     await work(folder);
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -130,6 +132,32 @@ ip_range_blacklist: [10.0.0.0/33]
   ]);
 });
 
+Deno.test("what is no YAML, or not the YAML that Synapse reads, is refused in one sentence", async () => {
+  const cases: readonly (readonly [string | Uint8Array, string])[] = [
+    ["a:\n\tb: 1\n", ":2:1: this is not valid YAML: Tabs are not allowed as indentation"],
+    ["a: 1\n---\nb: 2\n", ":2:1: this is not valid YAML: there is more than one document"],
+    ["server_name: x\nform_secret: !vault |\n  abc\n", ":2:14: this is not valid YAML: Unresolved tag: !vault"],
+    [`a: ${"[".repeat(5000)}${"]".repeat(5000)}\n`, "values are nested too deep"],
+    [new Uint8Array([0x61, 0x3a, 0x20, 0xe4, 0x0a]), ": this is not valid YAML: it is not UTF-8"],
+  ];
+  for (const [text, expected] of cases) {
+    await inFolder({ "hs.yaml": text }, async (folder) => {
+      await assert.rejects(loadConfig({ paths: [`${folder}/hs.yaml`] }), (error) => {
+        assert.ok(error instanceof StartupError);
+        assert.ok(error.message.startsWith(`${folder}/hs.yaml:`) && error.message.endsWith(expected), error.message);
+        assert.doesNotMatch(error.message, /\n/);
+        return true;
+      });
+    });
+  }
+});
+
+Deno.test("a key that is given twice within an option is warned about", async () => {
+  assert.deepEqual(await warningsOf("server_name: x\nrc_message:\n  per_second: 1\n  per_second: 2\n"), [
+    'hs.yaml:4:3: option "per_second" is given twice; the last counts',
+  ]);
+});
+
 Deno.test("what contradicts itself is refused", async () => {
   const cases: readonly (readonly [string, RegExp])[] = [
     ["enable_registration: true", /lets anyone register without verification/],
@@ -158,7 +186,7 @@ Deno.test("unknown and old names are warned about, with the name to use", async 
       "server_name: x\nenable_registratoin: true\npresence: { enabeld: true }\nuse_presence: false\nexperimental_features: { msc9999_enabled: true }\nserver_name: y\n",
     ),
     [
-      'hs.yaml: option "server_name" is given twice; the last counts',
+      'hs.yaml:6:1: option "server_name" is given twice; the last counts',
       'hs.yaml:4:1: option "use_presence" is an old name; use "presence.enabled"',
       'hs.yaml:2:1: option "enable_registratoin" is not an option; did you mean "enable_registration"?',
       'hs.yaml:3:13: option "presence.enabeld" is not an option; did you mean "enabled"?',

@@ -14,9 +14,10 @@ import {
   parseLogLevel,
 } from "../lib/log.ts";
 import { ConsoleSink, FileSink, type Rotation } from "../lib/log_sinks.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { isMap } from "./schema.ts";
-import { parseYaml, reasonOf } from "./source.ts";
+import { parseYaml } from "./source.ts";
 
 const FILE_HANDLERS: readonly string[] = [
   "FileHandler",

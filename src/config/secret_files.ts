@@ -1,7 +1,7 @@
 /** Secrets that stand in files of their own: `NAME_path` in place of `NAME`. */
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { isMap, type Report } from "./schema.ts";
-import { reasonOf } from "./source.ts";
 
 const MAX_SECRET_BYTES = 64 * 1024;
 

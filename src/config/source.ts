@@ -9,13 +9,17 @@ import {
   type Document,
   isAlias,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   LineCounter,
   parseDocument,
   type ScalarTag,
   type Tags,
+  visit,
+  type YAMLError,
 } from "yaml";
+import { firstLine, reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { OptionPath } from "./schema.ts";
 
@@ -73,9 +77,10 @@ export async function readConfigFile(path: string, warn: (message: string) => vo
   try {
     const info = await Deno.stat(path);
     if (info.size > MAX_FILE_BYTES) throw new StartupError(`${path} is larger than ${MAX_FILE_BYTES} bytes`);
-    text = await Deno.readTextFile(path);
+    text = new TextDecoder("utf-8", { fatal: true }).decode(await Deno.readFile(path));
   } catch (error) {
     if (error instanceof StartupError) throw error;
+    if (error instanceof TypeError) throw new StartupError(`${path}: this is not valid YAML: it is not UTF-8`);
     throw new StartupError(`Cannot read the configuration ${path}: ${reasonOf(error)}`);
   }
   const { document, lines, value } = parseYaml(text, path);
@@ -83,8 +88,9 @@ export async function readConfigFile(path: string, warn: (message: string) => vo
     warn(`${path} is ignored: ${value === null || value === undefined ? "it is empty" : "it is not a map of options"}`);
     return null;
   }
-  for (const repeated of listRepeatedKeys(document)) {
-    warn(`${path}: option "${repeated}" is given twice; the last counts`);
+  for (const { name, offset } of listRepeatedKeys(document)) {
+    const { line, col } = lines.linePos(offset);
+    warn(`${path}:${line}:${col}: option "${name}" is given twice; the last counts`);
   }
   return {
     path,
@@ -113,10 +119,11 @@ export function parseYaml(text: string, path: string): ParsedYaml {
       prettyErrors: false,
       logLevel: "error",
     });
-    const [error] = document.errors;
+    // A tag that is unknown is an error in PyYAML; the text would be taken for the value.
+    const error = document.errors[0] ?? document.warnings.find(({ code }) => code === "TAG_RESOLVE_FAILED");
     if (error !== undefined) {
       const { line, col } = lines.linePos(error.pos[0]);
-      throw new StartupError(`${path}:${line}:${col}: this is not valid YAML: ${firstLine(error.message)}`);
+      throw new StartupError(`${path}:${line}:${col}: this is not valid YAML: ${explain(error)}`);
     }
     const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
     if (depthOf(value) > MAX_DEPTH) throw new StartupError(`${path}: values are nested more than ${MAX_DEPTH} deep`);
@@ -126,6 +133,11 @@ export function parseYaml(text: string, path: string): ParsedYaml {
     if (error instanceof RangeError) throw new StartupError(`${path}: values are nested too deep`);
     throw new StartupError(`${path}: this is not valid YAML: ${firstLine(reasonOf(error))}`);
   }
+}
+
+function explain({ code, message }: YAMLError): string {
+  if (code === "MULTIPLE_DOCS") return "there is more than one document";
+  return /call stack/.test(message) ? "values are nested too deep" : firstLine(message);
 }
 
 /** YAML 1.1 without what PyYAML does not read as a special value either: `y` and `n`, and dates, which stay strings. */
@@ -149,10 +161,20 @@ function depthOf(value: unknown): number {
   return depth;
 }
 
-function listRepeatedKeys(document: Document): string[] {
-  if (!isMap(document.contents)) return [];
-  const names = document.contents.items.map(({ key }) => String(isScalar(key) ? key.value : key));
-  return [...new Set(names.filter((name, i) => names.indexOf(name) !== i && name !== "<<"))];
+/** Returns the keys that stand in one map more than once, each where it is given again. */
+function listRepeatedKeys(document: Document): { name: string; offset: number }[] {
+  const repeated: { name: string; offset: number }[] = [];
+  visit(document, {
+    Map(_, { items }) {
+      const seen = new Set<string>();
+      for (const { key } of items) {
+        const name = String(isScalar(key) ? key.value : key);
+        if (seen.has(name) && name !== "<<") repeated.push({ name, offset: isNode(key) ? key.range?.[0] ?? 0 : 0 });
+        seen.add(name);
+      }
+    },
+  });
+  return repeated;
 }
 
 function lineAndColumn(document: Document, { lines, option }: { lines: LineCounter; option: OptionPath }): string {
@@ -176,16 +198,4 @@ function lineAndColumn(document: Document, { lines, option }: { lines: LineCount
   }
   const { line, col } = lines.linePos(offset);
   return `${line}:${col}`;
-}
-
-function firstLine(text: string): string {
-  return (text.split("\n")[0] ?? "").replace(/:$/, "");
-}
-
-/** Returns why a file could not be used, in words. */
-export function reasonOf(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "there is no such file or folder";
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.IsADirectory) return `it is a folder`;
-  return error instanceof Error ? firstLine(error.message) : String(error);
 }

@@ -4,6 +4,7 @@ import type { Config } from "../config/config.ts";
 import { userAgentOf } from "../config/user_agent.ts";
 import type { Clock } from "../lib/clock.ts";
 import { getLogger } from "../lib/log.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { matchesGlob } from "../protocol/glob.ts";
 import type { ServerName } from "../protocol/ids.ts";
@@ -103,8 +104,7 @@ async function readAuthorities(path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`Cannot read the certificates ${path} of "federation_custom_ca_list": ${reason}`);
+    throw new StartupError(`Cannot read the certificates ${path} of "federation_custom_ca_list": ${reasonOf(error)}`);
   }
 }
 

@@ -7,6 +7,8 @@
 import type { ListenerConfig } from "../config/listeners.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { codeOf, reasonOf } from "../lib/reason.ts";
+import { StartupError } from "../lib/startup_error.ts";
 import type { Certificate } from "../services/acme_challenges.ts";
 import { createHandler, type HandlerDeps, impliedResources, type RequestHandler } from "./handler.ts";
 import { TlsListener } from "./tls_listener.ts";
@@ -81,38 +83,19 @@ export class Listeners {
     { config, certificate }: { config: ListenerConfig; certificate: Certificate | null },
   ): Promise<void> {
     const handler = handlerFor(deps, config);
-    if (config.path !== null) {
-      this.#open.push(await listenPlain(deps, { handler, path: config.path, mode: config.mode }));
+    const { path, mode, bindAddresses, tls } = config;
+    if (path !== null) {
+      const opened = listenPlain(deps, { handler, path, mode });
+      this.#open.push(await opened.catch((error) => refuse(path, error)));
       return;
     }
-    const bound: string[] = [];
-    for (const hostname of config.bindAddresses) {
-      const listener = await this.#bind(deps, { config, certificate, handler, hostname, bound });
-      if (listener === null) continue;
-      bound.push(hostname);
-      this.#open.push(listener);
-    }
-  }
-
-  async #bind(
-    deps: ListenersDeps,
-    { config, certificate, handler, hostname, bound }: {
-      config: ListenerConfig;
-      certificate: Certificate | null;
-      handler: RequestHandler;
-      hostname: string;
-      bound: readonly string[];
-    },
-  ): Promise<Listener | null> {
     const port = config.port ?? 0;
-    try {
-      if (!config.tls) return await listenPlain(deps, { handler, hostname, port });
-      if (certificate === null) throw new Error(`The listener on port ${port} has no TLS certificate`);
-      return await TlsListener.listen({ handler, hostname, port, certificate, log: deps.log });
-    } catch (error) {
-      if (isCovered(hostname, { bound, error })) return null;
-      throw error;
-    }
+    if (tls && certificate === null) throw new StartupError(`The listener on port ${port} has no TLS certificate`);
+    const open = async (hostname: string): Promise<Listener> =>
+      tls && certificate !== null
+        ? await TlsListener.listen({ handler, hostname, port, certificate, log: deps.log })
+        : await listenPlain(deps, { handler, hostname, port });
+    this.#open.push(...await openAddresses(bindAddresses, { port, open, log: deps.log }));
   }
 }
 
@@ -121,25 +104,59 @@ export async function listenOnAll(
   deps: Pick<ListenersDeps, "clock" | "log">,
   { handler, port, bindAddresses }: { handler: RequestHandler; port: number; bindAddresses: readonly string[] },
 ): Promise<readonly Listener[]> {
-  const open: Listener[] = [];
+  const open = async (hostname: string): Promise<Listener> => await listenPlain(deps, { handler, hostname, port });
+  return await openAddresses(bindAddresses, { port, open, log: deps.log });
+}
+
+/** Opens one port on several addresses, or on none. Throws `StartupError` that names the address. */
+export async function openAddresses(
+  addresses: readonly string[],
+  { port, open, log }: { port: number; open: (hostname: string) => Promise<Listener>; log: Logger },
+): Promise<readonly Listener[]> {
+  const opened: Listener[] = [];
+  const bound: string[] = [];
+  let missing: StartupError | null = null;
   try {
-    for (const hostname of bindAddresses) {
-      const listener = await listenPlain(deps, { handler, hostname, port }).catch((error) => {
-        if (isCovered(hostname, { bound: bindAddresses, error })) return null;
-        throw error;
-      });
-      if (listener !== null) open.push(listener);
+    for (const hostname of addresses) {
+      try {
+        opened.push(await open(hostname));
+        bound.push(hostname);
+      } catch (error) {
+        if (isCovered(hostname, { bound, error })) continue;
+        if (!lacksIpv6(hostname, error)) refuse(placeOf(hostname, port), error);
+        missing = startupError(placeOf(hostname, port), error);
+      }
     }
+    if (opened.length === 0 && missing !== null) throw missing;
   } catch (error) {
-    await Promise.all(open.map((listener) => listener.stop(0)));
+    await Promise.all(opened.map((listener) => listener.stop(0)));
     throw error;
   }
-  return open;
+  if (missing !== null) log.warn(`${missing.message}; going on with ${bound.join(", ")}`);
+  return opened;
 }
 
 /** "::" usually takes IPv4 as well, so listening on both addresses is asking twice for the same. */
 function isCovered(hostname: string, { bound, error }: { bound: readonly string[]; error: unknown }): boolean {
-  return hostname === "0.0.0.0" && bound.includes("::") && isAddressInUse(error);
+  return hostname === "0.0.0.0" && bound.includes("::") && codeOf(error) === "EADDRINUSE";
+}
+
+/** Generated configurations ask for `::1` beside `127.0.0.1`, also on machines and in containers without IPv6. */
+function lacksIpv6(hostname: string, error: unknown): boolean {
+  const code = codeOf(error);
+  return (hostname === "::1" || hostname === "::") && (code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT");
+}
+
+function refuse(place: string, error: unknown): never {
+  throw startupError(place, error);
+}
+
+function startupError(place: string, error: unknown): StartupError {
+  return new StartupError(`Cannot listen on ${place}: ${reasonOf(error)}`, { cause: error });
+}
+
+function placeOf(hostname: string, port: number): string {
+  return `${hostname} port ${port}`;
 }
 
 function handlerFor(deps: ListenersDeps, config: ListenerConfig): RequestHandler {
@@ -150,10 +167,4 @@ function handlerFor(deps: ListenersDeps, config: ListenerConfig): RequestHandler
     requestIdHeader: config.requestIdHeader,
     name: config.tag ?? String(config.port ?? config.path),
   });
-}
-
-/** Tells whether a socket could not be opened because another one is there. */
-export function isAddressInUse(error: unknown): boolean {
-  if (error instanceof Deno.errors.AddrInUse) return true;
-  return error instanceof Error && "code" in error && error.code === "EADDRINUSE";
 }

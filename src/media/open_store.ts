@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { BlobStore } from "./blob_store.ts";
 import { DiskStore, TEMPORARY_FOLDER } from "./disk_store.ts";
@@ -39,7 +40,7 @@ export async function openStore(deps: OpenStoreDeps): Promise<BlobStore> {
   const { clock, log, settings, baseFolder } = deps;
   const root = resolve(baseFolder, settings.mediaStorePath);
   const unfinishedBefore = clock.now() - UNFINISHED_AFTER_MS;
-  const disk = await DiskStore.open(root, { unfinishedBefore });
+  const disk = await openFolder(root, { unfinishedBefore });
   const { enableLocalMediaStorage: usesDisk, mediaStorageProviders } = settings;
   if (mediaStorageProviders.length === 0) {
     if (usesDisk) return disk;
@@ -65,7 +66,7 @@ async function openProvider(
     case "file_system":
     case "synapse.media.storage_provider.FileStorageProviderBackend": {
       const { directory } = check(FolderConfig, { module, config });
-      return await DiskStore.open(resolve(directory), { unfinishedBefore });
+      return await openFolder(resolve(directory), { unfinishedBefore });
     }
     case "s3":
     case "s3_storage_provider.S3StorageProviderBackend": {
@@ -90,6 +91,14 @@ async function openProvider(
       throw new StartupError(
         `media_storage_providers: there is no module ${JSON.stringify(module)}; known are s3 and file_system`,
       );
+  }
+}
+
+async function openFolder(folder: string, options: { unfinishedBefore: number }): Promise<DiskStore> {
+  try {
+    return await DiskStore.open(folder, options);
+  } catch (error) {
+    throw new StartupError(`Cannot use the media folder ${folder}: ${reasonOf(error)}`);
   }
 }
 

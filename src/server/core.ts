@@ -2,6 +2,7 @@
 import { type AppserviceRegistration, loadAppservices } from "../config/appservices.ts";
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { serverNameOf, type UserId } from "../protocol/ids.ts";
 import { parseSigningKeys, type Signer, type SigningKey } from "../protocol/signatures.ts";
@@ -84,8 +85,7 @@ async function readKeyFile(path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`Cannot read the signing key ${path}: ${reason}`);
+    throw new StartupError(`Cannot read the signing key ${path}: ${reasonOf(error)}`);
   }
 }
 

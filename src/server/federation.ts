@@ -16,6 +16,7 @@ import type { Dns } from "../federation/dns.ts";
 import type { Config } from "../config/config.ts";
 import { userAgentOf } from "../config/user_agent.ts";
 import { getLogger } from "../lib/log.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { parseServerName } from "../protocol/ids.ts";
 import { parseSigningKeys, parseVerifyKey, type Signer } from "../protocol/signatures.ts";
@@ -64,8 +65,7 @@ async function notarySignerOf({ config, signer }: Core): Promise<Signer> {
   try {
     text = await Deno.readTextFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`Cannot read the key ${path} of "key_server_signing_keys_path": ${reason}`);
+    throw new StartupError(`Cannot read the key ${path} of "key_server_signing_keys_path": ${reasonOf(error)}`);
   }
   const [key] = parseSigningKeys(text) ?? [];
   if (key === undefined) throw new StartupError(`There is no signing key in ${path}`);

@@ -2,6 +2,7 @@
 import type { Config } from "../config/config.ts";
 import { sendBounded } from "../lib/bounded_request.ts";
 import { getLogger } from "../lib/log.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { Captcha } from "../services/captcha.ts";
 import { EmailValidations } from "../services/email_validations.ts";
@@ -78,7 +79,6 @@ async function readAuthorities(path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`Cannot read the certificates ${path} of "email.smtp_ca_file": ${reason}`);
+    throw new StartupError(`Cannot read the certificates ${path} of "email.smtp_ca_file": ${reasonOf(error)}`);
   }
 }

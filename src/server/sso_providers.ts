@@ -4,6 +4,7 @@ import { readSpConfig, type SpConfig } from "../config/saml.ts";
 import { sendBounded } from "../lib/bounded_request.ts";
 import type { Clock } from "../lib/clock.ts";
 import { getLogger } from "../lib/log.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { SigningKey } from "../protocol/signatures.ts";
 import { AttributeTemplates } from "../services/sso/attribute_templates.ts";
@@ -142,8 +143,7 @@ async function openMetadata(
   try {
     return new SamlMetadata({ texts, remote: sources, entityId, send: sendBounded, clock, log });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`Cannot read the metadata of "saml2_config.sp_config.metadata": ${reason}`);
+    throw new StartupError(`Cannot read the metadata of "saml2_config.sp_config.metadata": ${reasonOf(error)}`);
   }
 }
 
@@ -152,8 +152,7 @@ async function readNamed(path: string | null, setting: string): Promise<string |
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`Cannot read ${path}, named by "saml2_config.sp_config.${setting}": ${reason}`);
+    throw new StartupError(`Cannot read ${path}, named by "saml2_config.sp_config.${setting}": ${reasonOf(error)}`);
   }
 }
 
@@ -209,7 +208,8 @@ async function secretKeyOf({ clientSecretJwtKey }: OidcConfig, where: string): P
   try {
     return { key: await Deno.readTextFile(keyFile ?? ""), jwtHeader, jwtPayload };
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`Cannot read ${keyFile}, named by "${where}.client_secret_jwt_key.key_file": ${reason}`);
+    throw new StartupError(
+      `Cannot read ${keyFile}, named by "${where}.client_secret_jwt_key.key_file": ${reasonOf(error)}`,
+    );
   }
 }

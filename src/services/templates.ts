@@ -4,8 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { describeError } from "../lib/describe_error.ts";
 import { loadNunjucks, type Nunjucks, type TemplateEnvironment } from "../lib/nunjucks.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import { TEMPLATE_FILES } from "./template_files.ts";
 
@@ -108,7 +108,7 @@ export async function readOwnTemplates(folder: string | null): Promise<Map<strin
       own.set(name, await Deno.readTextFile(join(folder, name)));
     }
   } catch (error) {
-    throw new StartupError(`Cannot read templates.custom_template_directory (${folder}): ${describeError(error)}`);
+    throw new StartupError(`Cannot read templates.custom_template_directory (${folder}): ${reasonOf(error)}`);
   }
   return own;
 }

@@ -8,10 +8,10 @@ import { splitStatements } from "./split_statements.ts";
 /**
  * Applies the steps that are missing, each in a transaction of its own. On PostgreSQL the caller holds the advisory
  * lock for upgrades. Throws `DatabaseStartupError` when the database has steps this program does not know, or is
- * Synapse's, before anything is written.
+ * another program's, before anything is written.
  */
 export async function migrate(db: Database, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
-  await refuseSynapse(db);
+  await refuseOthers(db);
   await db.transaction(async (tx) => {
     await tx.run(sql`CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT NOT NULL PRIMARY KEY)`);
   });
@@ -29,16 +29,21 @@ export async function migrate(db: Database, migrations: readonly Migration[] = M
   }
 }
 
-/** Throws when there is a table that each database of Synapse has, and none of ours. */
-async function refuseSynapse(db: Database): Promise<void> {
-  const table = await db.get<{ count: number }>(perDialect({
-    sqlite: sql`SELECT COUNT(*) AS count FROM sqlite_master WHERE name = 'applied_schema_deltas'`,
-    postgres: sql`SELECT COUNT(*) AS count FROM pg_tables
-      WHERE tablename = 'applied_schema_deltas' AND schemaname = current_schema()`,
+/** Throws when there are tables and none of ours. */
+async function refuseOthers(db: Database): Promise<void> {
+  const tables = await db.get<{ total: number; ours: number; synapse: number }>(perDialect({
+    sqlite: sql`SELECT COUNT(*) AS total, COUNT(CASE WHEN name = 'schema_migrations' THEN 1 END) AS ours,
+        COUNT(CASE WHEN name = 'applied_schema_deltas' THEN 1 END) AS synapse
+      FROM sqlite_master WHERE type = 'table'`,
+    postgres: sql`SELECT COUNT(*) AS total, COUNT(CASE WHEN tablename = 'schema_migrations' THEN 1 END) AS ours,
+        COUNT(CASE WHEN tablename = 'applied_schema_deltas' THEN 1 END) AS synapse
+      FROM pg_tables WHERE schemaname = current_schema()`,
   }));
-  if (!table?.count) return;
+  if (tables === null || tables === undefined || tables.total === 0 || tables.ours > 0) return;
   throw new DatabaseStartupError(
-    "The database is Synapse's, which this server cannot use; give it an empty one (docs/migrating-from-synapse.md)",
+    tables.synapse > 0
+      ? "The database is Synapse's, which this server cannot use; give it an empty one (docs/migrating-from-synapse.md)"
+      : "The database has tables of another program; give this server an empty one",
   );
 }
 

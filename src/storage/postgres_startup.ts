@@ -9,7 +9,8 @@ const MIN_VERSION = 13_00_00;
 /** Any number that nothing else in this database locks. */
 const UPGRADE_LOCK = 0x73796e61;
 
-interface Facts {
+/** What a server and a database of it are. */
+export interface Facts {
   version: number;
   encoding: string;
   collation: string;
@@ -40,7 +41,8 @@ export async function preparePostgres(
   }
 }
 
-function assertFacts({ version, encoding, collation, ctype }: Facts, { allowUnsafeLocale }: {
+/** Throws `DatabaseStartupError` for a database that text would be compared or kept wrongly in, and for an old server. */
+export function assertFacts({ version, encoding, collation, ctype }: Facts, { allowUnsafeLocale }: {
   allowUnsafeLocale: boolean;
 }): void {
   if (version < MIN_VERSION) {

@@ -5,6 +5,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { Certificate } from "../services/acme_challenges.ts";
 
@@ -142,7 +143,7 @@ async function readFile(path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
-    throw new StartupError(`Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new StartupError(`Cannot read ${path}: ${reasonOf(error)}`);
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { bcryptVerify } from "hash-wasm";
 import { parseSigningKeys } from "../../src/protocol/signatures.ts";
 import { commandFolder } from "./command_line.ts";
 
@@ -112,14 +113,22 @@ Deno.test("hash-password reads rounds from the configuration and the password fr
   const flag = await folder.run(["hash-password", "-c", "hs.yaml", "-p", "secret"]);
   assert.equal(flag.code, 0, flag.stderr);
   assert.match(flag.stdout, /^\$2b\$04\$[./A-Za-z0-9]{53}\n$/);
-  const input = await folder.run(["hash_password", "-c", "hs.yaml"], { stdin: "secret\n" });
-  assert.match(input.stdout, /^\$2b\$04\$/);
+  const isHash = async (hash: string) => await bcryptVerify({ password: "secretpep", hash: hash.trim() });
+  assert.equal(await isHash(flag.stdout), true);
+  for (const args of [[], ["-p", ""]]) {
+    const input = await folder.run(["hash_password", "-c", "hs.yaml", ...args], { stdin: "  secret\n" });
+    assert.equal(await isHash(input.stdout), true);
+  }
   const long = await folder.run(["hash-password", "-c", "hs.yaml", "-p", "a".repeat(80)]);
   assert.match(long.stdout, /^Password \+ pepper is too long \(83 bytes\); truncating to 72 bytes for bcrypt\./);
   const blank = await folder.run(["hash-password", "-c", "hs.yaml"], { stdin: "\n" });
   assert.deepEqual({ code: blank.code, stderr: blank.stderr }, { code: 1, stderr: "Password cannot be blank.\n" });
   const without = await folder.run(["hash-password", "-p", "x"]);
   assert.equal(without.code, 2);
+  for (const args of [["-c", "none.yaml", "-p", "x"], ["-c", "hs.yaml", "-p", "x", "y"]]) {
+    const { code, stdout } = await folder.run(["hash-password", ...args]);
+    assert.deepEqual({ code, stdout }, { code: 2, stdout: "" });
+  }
   await folder.write("bad.yaml", "bcrypt_rounds: twelve\n");
   assert.deepEqual(await folder.run(["hash-password", "-c", "bad.yaml", "-p", "x"]), {
     code: 1,

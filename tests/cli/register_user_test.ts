@@ -13,7 +13,11 @@ interface Registration {
 function registrationServer(): { url: string; port: number; requests: Registration[] } & AsyncDisposable {
   const requests: Registration[] = [];
   const answer = async (request: Request): Promise<Response> => {
-    assert.equal(new URL(request.url).pathname, "/_synapse/admin/v1/register");
+    const { pathname } = new URL(request.url);
+    if (pathname.startsWith("/elsewhere/")) {
+      return Response.json({ errcode: "M_UNRECOGNIZED", error: "Unrecognized request" }, { status: 404 });
+    }
+    assert.equal(pathname, "/_synapse/admin/v1/register");
     if (request.method === "GET") return Response.json({ nonce: "abc" });
     const body: Registration = await request.json();
     requests.push(body);
@@ -145,5 +149,82 @@ Deno.test("register-user refuses what cannot work", async () => {
   for (const [args, code, stderr] of cases) {
     const result = await folder.run(["register-user", ...args]);
     assert.deepEqual({ code: result.code, stderr: result.stderr }, { code, stderr });
+  }
+});
+
+Deno.test("register-user takes an empty name or password for none, and registers nothing that nobody has said", async () => {
+  await using folder = await commandFolder();
+  await using server = registrationServer();
+  await folder.write("empty", "\n");
+  const env = { LOGNAME: "dora", USER: "carol" };
+  const run = (args: readonly string[], stdin: string) =>
+    folder.run(["register_new_matrix_user", "-k", "s", ...args, server.url], { stdin, env });
+  const asked = "Sending registration request...\nSuccess!\n";
+  assert.deepEqual(await run(["-u", "", "-p", "pw", "--no-admin"], "\n"), {
+    code: 0,
+    stdout: `New user localpart [dora]: ${asked}`,
+    stderr: "",
+  });
+  for (const password of [["-p", ""], ["--password-file", "empty"]]) {
+    assert.deepEqual(await run(["-u", "x", ...password, "--no-admin"], "pw\npw\n"), {
+      code: 0,
+      stdout: asked,
+      stderr: "Password: Confirm password: ",
+    });
+  }
+  assert.deepEqual(server.requests.map(({ username, password }) => [username, password]), [
+    ["dora", "pw"],
+    ["x", "pw"],
+    ["x", "pw"],
+  ]);
+  const cases: readonly (readonly [readonly string[], string, string])[] = [
+    [["-p", "pw", "-a"], "New user localpart [dora]: Invalid user name\n", ""],
+    [["-u", "x", "-a"], "Password cannot be blank.\n", "Password: "],
+    [
+      ["-u", "x", "-p", "pw"],
+      "Make admin [no]: ",
+      "Nobody says whether the user is an administrator: give --admin or --no-admin.\n",
+    ],
+  ];
+  for (const [args, stdout, stderr] of cases) assert.deepEqual(await run(args, ""), { code: 1, stdout, stderr });
+  assert.equal(server.requests.length, 3);
+});
+
+Deno.test("register-user ends as Synapse's script does with files, secrets and servers that are not there", async () => {
+  await using folder = await commandFolder();
+  await using server = registrationServer();
+  await folder.write("empty", "\n");
+  await folder.write("empty.yaml", "registration_shared_secret_path: empty\n");
+  const user = ["-u", "bob", "--no-admin"];
+  const cases: readonly (readonly [readonly string[], Awaited<ReturnType<typeof folder.run>>])[] = [
+    [["-c", "none.yaml", "-p", "pw"], {
+      code: 2,
+      stdout: "",
+      stderr: `synapse-ts: cannot open none.yaml: there is no such file or folder. See synapse-ts --help.\n`,
+    }],
+    [["-k", "s", "-p", "pw", "--password-file", "empty"], {
+      code: 2,
+      stdout: "",
+      stderr: `synapse-ts: --password and --password-file cannot be given together. See synapse-ts --help.\n`,
+    }],
+    [["-k", "s", "-p", "-x"], {
+      code: 2,
+      stdout: "",
+      stderr:
+        "synapse-ts: option -p needs a value; one that begins with a dash is given as -pVALUE. See synapse-ts --help.\n",
+    }],
+    [["-c", "empty.yaml", "-p", "pw", server.url], {
+      code: 1,
+      stdout: "",
+      stderr: "The secret given via `registration_shared_secret_path` must not be empty.\n",
+    }],
+    [["-k", "s", "-p", "pw", `${server.url}/elsewhere`], {
+      code: 1,
+      stdout: "ERROR! Received 404 Not Found\nUnrecognized request\n",
+      stderr: "",
+    }],
+  ];
+  for (const [args, expected] of cases) {
+    assert.deepEqual(await folder.run(["register_new_matrix_user", ...user, ...args]), expected, args.join(" "));
   }
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Agent, request } from "node:https";
 import { createServer } from "node:http";
 import { type App, createApp, plain } from "../../src/http/app.ts";
-import { Listeners } from "../../src/http/listeners.ts";
+import { type Listener, Listeners, openAddresses } from "../../src/http/listeners.ts";
 import { readBytes } from "../../src/http/middleware/body.ts";
 import { json } from "../../src/http/middleware/responses.ts";
 import type { ListenerConfig } from "../../src/config/listeners.ts";
@@ -207,8 +207,29 @@ Deno.test("a taken port is an error, and nothing is left open", async () => {
   await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
   const address = blocker.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
-  await assert.rejects(listen(echoApp(), { port }), Deno.errors.AddrInUse);
+  const isTaken = { message: `Cannot listen on 127.0.0.1 port ${port}: another program does already` };
+  for (const tls of [false, true]) await assert.rejects(listen(echoApp(), { port, tls }), isTaken);
+  // 192.0.2.0/24 is for documentation: no machine has it.
+  const refused = listen(echoApp(), { bindAddresses: ["127.0.0.1", "192.0.2.1"] });
+  await assert.rejects(refused, { message: "Cannot listen on 192.0.2.1 port 0: this machine has no such address" });
   await new Promise((resolve) => blocker.close(resolve));
+});
+
+Deno.test("a machine without IPv6 listens on the addresses it has", async () => {
+  const lines: Line[] = [];
+  const stopped: string[] = [];
+  const open = (hostname: string): Promise<Listener> =>
+    hostname.includes(":")
+      ? Promise.reject(new Deno.errors.AddrNotAvailable())
+      : Promise.resolve({ address: hostname, port: 8008, stop: () => Promise.resolve(void stopped.push(hostname)) });
+  const options = { port: 8008, open, log: recordingLog(lines) };
+  const opened = await openAddresses(["::1", "127.0.0.1"], options);
+  assert.deepEqual(opened.map(({ address }) => address), ["127.0.0.1"]);
+  const sentence = "Cannot listen on ::1 port 8008: this machine has no such address";
+  assert.deepEqual(lines.map(({ message }) => message), [`${sentence}; going on with 127.0.0.1`]);
+  await assert.rejects(openAddresses(["::1"], options), { message: sentence });
+  await assert.rejects(openAddresses(["127.0.0.1", "2001:db8::1"], options), /2001:db8::1 port 8008/);
+  assert.deepEqual(stopped, ["127.0.0.1"]);
 });
 
 Deno.test("a TLS listener serves the same application and changes its certificate", async () => {

@@ -1,9 +1,11 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import type { Database } from "../../src/storage/database.ts";
 import { DatabaseStartupError } from "../../src/storage/database_error.ts";
 import { migrate } from "../../src/storage/migrate.ts";
 import { MIGRATIONS } from "../../src/storage/migrations.ts";
-import { openDatabase } from "../../src/storage/open_database.ts";
+import { type DatabaseOptions, openDatabase } from "../../src/storage/open_database.ts";
+import { PostgresConnection } from "../../src/storage/postgres_connection.ts";
 import { openSqlite } from "../../src/storage/sqlite_database.ts";
 import { splitStatements } from "../../src/storage/split_statements.ts";
 import { perDialect, sql } from "../../src/storage/sql.ts";
@@ -82,6 +84,28 @@ testEachDatabase("a database of Synapse is refused before anything is written", 
   await rejects(() => migrate(db), isStartupError(/^The database is Synapse's/));
   await rejects(() => db.all(sql`SELECT name FROM schema_migrations`));
 });
+
+for (const dialect of DIALECTS) {
+  Deno.test(`a database of another program is refused before anything is written [${dialect}]`, async () => {
+    await using test = await createEmptyDatabase(dialect);
+    await runCommand(test.options, "CREATE TABLE invoices (total BIGINT)");
+    await rejects(() => openDatabase(test.options), isStartupError(/^The database has tables of another program/));
+    // Fails where the table is there.
+    await runCommand(test.options, "CREATE TABLE schema_migrations (total BIGINT)");
+  });
+}
+
+async function runCommand(options: DatabaseOptions, command: string): Promise<void> {
+  if ("sqlite" in options) {
+    const file = new DatabaseSync(options.sqlite.path);
+    file.exec(command);
+    file.close();
+  } else {
+    const connection = await PostgresConnection.open(options.postgres.server);
+    await connection.command(command);
+    await connection.close();
+  }
+}
 
 testEachDatabase("a step that fails leaves nothing behind", async (db) => {
   const broken = { name: "9000_broken", text: "CREATE TABLE half (a BIGINT); INSERT INTO nowhere VALUES (1);" };

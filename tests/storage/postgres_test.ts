@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { nextTurn } from "../../src/lib/turn.ts";
@@ -7,6 +7,7 @@ import { DatabaseError, DatabaseStartupError } from "../../src/storage/database_
 import { openDatabase } from "../../src/storage/open_database.ts";
 import { PostgresConnection } from "../../src/storage/postgres_connection.ts";
 import type { PostgresServer } from "../../src/storage/postgres_connection.ts";
+import { assertFacts } from "../../src/storage/postgres_startup.ts";
 import { plannedPerDialect, type Sql, sql } from "../../src/storage/sql.ts";
 import { createTestDatabase, DIALECTS, type TestDatabase } from "../harness/databases.ts";
 
@@ -128,6 +129,35 @@ Deno.test("PostgreSQL is refused in one sentence when it cannot serve", { ignore
   await rejects(() => open({ port: 1 }), startupError(/cannot be reached/));
   await rejects(() => open({ user: "nobody_here" }), startupError(/refuses the login|cannot be reached/));
 });
+
+Deno.test(
+  "a PostgreSQL database of another encoding or collation is refused, and an old server",
+  { ignore },
+  async () => {
+    await using test = await createTestDatabase("postgres");
+    const server = serverOf(test);
+    const admin = await PostgresConnection.open(server);
+    const cases: readonly (readonly [string, RegExp])[] = [
+      ["LOCALE 'C.UTF-8'", /^Database has incorrect collation: 'COLLATE' is set to 'C\.UTF-8' and not 'C'[^\n]*$/],
+      ["ENCODING 'SQL_ASCII' LOCALE 'C'", /^Database has incorrect encoding: 'SQL_ASCII' instead of 'UTF8'$/],
+    ];
+    for (const [options, reason] of cases) {
+      const database = `refused_${crypto.randomUUID().slice(0, 8)}`;
+      await admin.command(`CREATE DATABASE ${database} TEMPLATE template0 ${options}`);
+      try {
+        await rejects(
+          () => openDatabase({ postgres: { server: { ...server, database } } }),
+          (error) => error instanceof DatabaseStartupError && reason.test(error.message),
+        );
+      } finally {
+        await admin.command(`DROP DATABASE ${database} WITH (FORCE)`);
+      }
+    }
+    await admin.close();
+    const old = { version: 12_22_00, encoding: "UTF8", collation: "C", ctype: "C" };
+    throws(() => assertFacts(old, { allowUnsafeLocale: true }), /PostgreSQL 12 is too old: 13 is the oldest supported/);
+  },
+);
 
 testPostgres("a connection keeps no answer in memory", async (_db, server) => {
   setFlagsFromString("--expose-gc");

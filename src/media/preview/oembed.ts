@@ -1,5 +1,6 @@
 /** oEmbed: descriptions that sites offer beside their pages. See https://oembed.com/. */
 import { z } from "zod";
+import { reasonOf } from "../../lib/reason.ts";
 import { StartupError } from "../../lib/startup_error.ts";
 import type { JsonObject, JsonValue } from "../../protocol/json.ts";
 
@@ -75,8 +76,7 @@ async function readJsonFile(path: string): Promise<unknown> {
   try {
     return JSON.parse(await Deno.readTextFile(path));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`Cannot read the oEmbed providers of ${path}: ${reason}`);
+    throw new StartupError(`Cannot read the oEmbed providers of ${path}: ${reasonOf(error)}`);
   }
 }
 

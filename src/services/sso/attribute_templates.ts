@@ -25,7 +25,8 @@ export class AttributeTemplates {
       try {
         templates.set(name, new nunjucks.Template(text, environment, name, true));
       } catch (error) {
-        throw new StartupError(`${where}.${name} is no template: ${error instanceof Error ? error.message : error}`);
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new StartupError(`${where}.${name} is no template: ${reason.replace(/\s*\n\s*/g, " ")}`);
       }
     }
     return new AttributeTemplates(templates);
