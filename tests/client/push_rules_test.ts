@@ -136,3 +136,13 @@ testEachServer("what is no rule is refused and changes nothing", async (database
   await alice.fails("GET", "/pushrules/", { status: 401, errcode: "M_MISSING_TOKEN", token: null });
   assert.deepEqual(await alice.get("/pushrules/"), before);
 });
+
+testEachServer("null is taken for what is absent", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice] = await hs.register("alice");
+  const target = path`/pushrules/global/override/mine`;
+  const given = { kind: "event_property_is", key: "content.a", value: null, pattern: null, is: null };
+  await alice.put(target, { actions: ["notify"], conditions: [given], pattern: null });
+  const { conditions } = await alice.get(target);
+  assert.deepEqual(conditions, [{ kind: "event_property_is", key: "content.a", value: null }]);
+});

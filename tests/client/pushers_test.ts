@@ -64,6 +64,15 @@ testEachServer("a key belongs to one user unless it is appended", async (databas
   assert.deepEqual([await keys(alice), await keys(bob)], [[], ["key"]]);
 });
 
+testEachServer("null is taken for what is absent", async (database) => {
+  const { hs, alice } = await start(database);
+  await using _hs = hs;
+  const url = "https://gateway.example/_matrix/push/v1/notify";
+  await alice.post("/pushers/set", pusher(url, { data: { url, format: null }, profile_tag: null }));
+  const [shown] = (await alice.get("/pushers")).pushers;
+  assert.deepEqual([shown.data, shown.profile_tag], [{ url }, ""]);
+});
+
 testEachServer("what cannot work is refused", async (database) => {
   const { hs, alice } = await start(database);
   await using _hs = hs;

@@ -13,7 +13,7 @@ import { areActions, PUSH_RULE_KINDS, type PushRuleKind, renderPushRule } from "
 import type { NewPushRule, PushRuleRef, PushRulesService } from "../../services/push_rules.ts";
 import { type App, client, type Ctx, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
-import { readJson, readJsonObject } from "../middleware/body.ts";
+import { readJson, readJsonObject, withoutNulls } from "../middleware/body.ts";
 import { searchParams } from "../middleware/params.ts";
 import { json } from "../middleware/responses.ts";
 
@@ -86,10 +86,11 @@ function parseRule(c: Ctx, body: JsonObject): NewPushRule {
   if (pattern !== null && (typeof pattern !== "string" || !isStorable(pattern, MAX_PATTERN_BYTES))) {
     throw badJson(`"pattern" must be a string of at most ${MAX_PATTERN_BYTES} bytes`);
   }
-  const conditions = body.conditions ?? [];
-  if (!Array.isArray(conditions) || conditions.length > MAX_CONDITIONS || !conditions.every(isCondition)) {
+  const given = body.conditions ?? [];
+  if (!Array.isArray(given) || given.length > MAX_CONDITIONS || !given.every(isCondition)) {
     throw badJson('"conditions" must be a list of conditions');
   }
+  const conditions = given.map(withoutNullFields);
   if (ref.kind === "override" || ref.kind === "underride") return { ...rule, conditions };
   if (ref.kind !== "content") return rule;
   if (pattern === null) throw missingParam("pattern");
@@ -99,6 +100,10 @@ function parseRule(c: Ctx, body: JsonObject): NewPushRule {
 /** Conditions of kinds that are not known are kept, and hold for no event; their own fields may be anything. */
 function isCondition(value: unknown): value is JsonObject {
   if (!isJsonObject(value) || typeof value.kind !== "string") return false;
-  const areNames = [value.key, value.pattern, value.is].every((one) => one === undefined || typeof one === "string");
+  const areNames = [value.key, value.pattern, value.is].every((one) => typeof (one ?? "") === "string");
   return areNames && (typeof value.value !== "object" || value.value === null);
+}
+
+function withoutNullFields(condition: JsonObject): JsonObject {
+  return condition.value === null ? { ...withoutNulls(condition), value: null } : withoutNulls(condition);
 }

@@ -9,7 +9,7 @@ import { isJsonObject, type JsonObject } from "../../protocol/json.ts";
 import type { PushersService } from "../../services/pushers.ts";
 import { type App, client, requester } from "../app.ts";
 import type { Auth } from "../middleware/auth.ts";
-import { checkJson, readJsonObject } from "../middleware/body.ts";
+import { checkJson, readJsonObject, withoutNulls } from "../middleware/body.ts";
 import { json } from "../middleware/responses.ts";
 
 /** What the routes are built from. */
@@ -30,9 +30,8 @@ const SetBody = KeyBody.extend({
   app_display_name: text(1_024),
   device_display_name: text(1_024),
   lang: text(64),
-  data: z.custom<JsonObject>((data) =>
-    isJsonObject(data) && (data.format === undefined || typeof data.format === "string")
-  ),
+  data: z.custom<JsonObject>((data) => isJsonObject(data) && typeof (data.format ?? "") === "string")
+    .transform(withoutNulls),
   profile_tag: text(64).nullish(),
   append: z.boolean().nullish(),
   [ENABLED]: z.boolean().optional(),

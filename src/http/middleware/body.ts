@@ -171,6 +171,11 @@ export function checkJson<Schema extends z.ZodType>(schema: Schema, value: JsonV
   throw badJson(path === "" ? "Content does not have the expected shape" : `Invalid value for "${path}"`);
 }
 
+/** Leaves out what is null: some clients' serialisers write null for what is absent. */
+export function withoutNulls(object: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null));
+}
+
 function valueAt(value: JsonValue, path: readonly PropertyKey[]): JsonValue | undefined {
   let current: JsonValue | undefined = value;
   for (const key of path) {
