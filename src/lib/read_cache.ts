@@ -26,6 +26,16 @@ export class ReadCache<K, V> {
     return value;
   }
 
+  /** Reads those of the values that are not kept, at once. */
+  async fill(keys: readonly K[], read: (missing: readonly K[]) => Promise<ReadonlyMap<K, V>>): Promise<void> {
+    const missing = keys.filter((key) => this.#kept.get(key) === undefined);
+    if (missing.length === 0) return;
+    const changes = this.#changes;
+    const values = await read(missing);
+    if (changes !== this.#changes) return;
+    for (const [key, value] of values) this.#kept.set(key, value);
+  }
+
   /** Forgets a value, once what it was read from has changed. */
   forget(key: K): void {
     this.#changes++;

@@ -24,7 +24,7 @@ import { selectThreadFollowers } from "../storage/thread_subscriptions.ts";
 import type { Ignores } from "./ignores.ts";
 import type { PushRulesService } from "./push_rules.ts";
 import { RoomNames } from "./room_names.ts";
-import { UnreadCounter, type UnreadCounts, type UnreadQuery } from "./unread_counts.ts";
+import { type UnreadBatchQuery, UnreadCounter, type UnreadCounts, type UnreadQuery } from "./unread_counts.ts";
 
 /** The room as far as rules ask about it. */
 export interface NotificationRooms {
@@ -97,6 +97,11 @@ export class NotificationsService {
   /** As `unread`, if it takes nothing that is not in memory; else null. */
   peekUnread(query: UnreadQuery): UnreadCounts | null {
     return this.#counter.peek(query);
+  }
+
+  /** Counts in many rooms of a user at once, so that `peekUnread` has them. */
+  prepareUnread(query: UnreadBatchQuery): Promise<void> {
+    return this.#counter.prepare(query);
   }
 
   /** A user has read on: called after the commit of a receipt. */

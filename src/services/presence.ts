@@ -304,7 +304,8 @@ export class PresenceService implements AsyncDisposable {
           for (const [userId, entry] of changed) await upsertPresence(tx, { userId, ...entry });
         });
         if (this.#stop.signal.aborted) return;
-        const users = await selectLocalUsersSharingRoom(db, {
+        // Who begins to wait from here on reads the change by itself.
+        const users = notifier.waiting === 0 ? [] : await selectLocalUsersSharingRoom(db, {
           userIds: changed.map(([userId]) => userId),
           except: settings.excludedRooms,
         });

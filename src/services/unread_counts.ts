@@ -14,6 +14,7 @@ import type { UserId } from "../protocol/ids.ts";
 import type { Db } from "../storage/database.ts";
 import { countNotifications, type ThreadCount } from "../storage/notifications.ts";
 import { selectReceiptsOfUser } from "../storage/receipts.ts";
+import { countNotificationsInRooms, selectReadsInRooms } from "../storage/unread_counts.ts";
 import { RecentNotifications } from "./recent_notifications.ts";
 
 /** How much is unread, and how much of it deserves attention. */
@@ -36,6 +37,13 @@ export interface UnreadQuery {
   readonly roomNid: number;
   /** Nothing before it counts. */
   readonly joinedAt: number;
+  readonly upTo: number;
+}
+
+/** Many rooms to count in. */
+export interface UnreadBatchQuery {
+  readonly userId: UserId;
+  readonly rooms: readonly Pick<UnreadQuery, "roomNid" | "joinedAt">[];
   readonly upTo: number;
 }
 
@@ -74,7 +82,10 @@ export interface UnreadCounterDeps {
 
 const CACHED_COUNTS = 20_000;
 const CACHED_GENERATIONS = 10_000;
+/** Of how many rooms one query counts. */
+const ROOMS_AT_ONCE = 500;
 const NOTHING: UnreadCount = { notify: 0, highlight: 0 };
+const NO_COUNTS: ReadonlyMap<string, UnreadCount> = new Map();
 
 /** Counts. */
 export class UnreadCounter {
@@ -119,9 +130,39 @@ export class UnreadCounter {
     if (held.upTo === upTo) return held.told;
     const news = this.#recent.peek({ userId, roomNid, after: held.upTo, upTo });
     if (news === null) return null;
-    if (news.length > 0) return this.#hold(key, { mark: read.mark, generation, upTo, counts: added(held, news) });
+    const { counts } = held;
+    if (news.length > 0) return this.#hold(key, { mark: read.mark, generation, upTo, counts: added(counts, news) });
     this.#held.set(key, { ...held, upTo });
     return held.told;
+  }
+
+  /** Counts in many rooms of a user at once, so that counting in each of them finds all in memory. */
+  async prepare({ userId, upTo, rooms }: UnreadBatchQuery): Promise<void> {
+    const joinedAt = new Map(rooms.map((room) => [room.roomNid, room.joinedAt]));
+    for (const roomNids of chunksOf([...joinedAt.keys()], ROOMS_AT_ONCE)) {
+      await this.#prepareReads(userId, roomNids);
+      const generations = new Map<number, number>();
+      const unread = new Map<number, ReadPositions>();
+      for (const roomNid of roomNids) {
+        const key = keyOf({ userId, roomNid });
+        const reads = this.#reads.peek(key);
+        if (reads === undefined) continue;
+        const generation = this.#generationOf(roomNid);
+        const read = positionsOf(reads, joinedAt.get(roomNid) ?? 0);
+        const held = this.#held.peek(key);
+        // What was read of threads apart is counted apart.
+        if (read.threads.size > 0 || held !== undefined && isBefore(held, { read, generation, upTo })) continue;
+        generations.set(roomNid, generation);
+        unread.set(roomNid, read);
+      }
+      if (unread.size === 0) continue;
+      const pairs = [...unread].map(([roomNid, { floor }]) => [roomNid, floor] as const);
+      const found = await countNotificationsInRooms(this.#db, { userId, rooms: pairs, upTo });
+      for (const [roomNid, { mark }] of unread) {
+        const counts = added(NO_COUNTS, found.get(roomNid) ?? []);
+        this.#hold(keyOf({ userId, roomNid }), { mark, generation: generations.get(roomNid) ?? 0, upTo, counts });
+      }
+    }
   }
 
   /** Returns the position up to which a user has read the main timeline (`""`) or a thread of a room they are in. */
@@ -160,6 +201,21 @@ export class UnreadCounter {
     });
   }
 
+  async #prepareReads(userId: UserId, roomNids: readonly number[]): Promise<void> {
+    const roomOf = new Map(roomNids.map((roomNid) => [keyOf({ userId, roomNid }), roomNid]));
+    await this.#reads.fill([...roomOf.keys()], async (keys) => {
+      const missing = keys.map((key) => roomOf.get(key) ?? 0);
+      const byRoom = Map.groupBy(
+        await selectReadsInRooms(this.#db, { userId, roomNids: missing }),
+        ({ roomNid }) => roomNid,
+      );
+      return new Map(keys.map((key) => {
+        const known = byRoom.get(roomOf.get(key) ?? 0) ?? [];
+        return [key, { receipts: known, joinedAt: 0, positions: readPositions(known, 0) }];
+      }));
+    });
+  }
+
   #hold(key: string, held: Omit<Held, "told">): UnreadCounts {
     const told = toCounts(held.counts);
     this.#held.set(key, { ...held, told });
@@ -172,7 +228,7 @@ export class UnreadCounter {
   ): Promise<ReadonlyMap<string, UnreadCount>> {
     const news = await this.#recent.count({ ...range, after: held.upTo }) ??
       await countNotifications(this.#db, { ...range, after: held.upTo });
-    return news.length === 0 ? held.counts : added(held, news);
+    return news.length === 0 ? held.counts : added(held.counts, news);
   }
 
   async #countAll(
@@ -192,6 +248,10 @@ export class UnreadCounter {
   }
 }
 
+function* chunksOf<T>(items: readonly T[], size: number): Generator<readonly T[]> {
+  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);
+}
+
 function keyOf({ userId, roomNid }: { userId: UserId; roomNid: number }): string {
   return `${roomNid} ${userId}`;
 }
@@ -204,7 +264,10 @@ function isBefore(
   return held.mark === read.mark && held.generation === generation && held.upTo <= upTo && read.highest <= held.upTo;
 }
 
-function added({ counts: old }: Held, news: readonly ThreadCount[]): ReadonlyMap<string, UnreadCount> {
+function added(
+  old: ReadonlyMap<string, UnreadCount>,
+  news: readonly ThreadCount[],
+): ReadonlyMap<string, UnreadCount> {
   const counts = new Map(old);
   for (const { threadId, notify, highlight } of news) {
     const count = counts.get(threadId) ?? NOTHING;

@@ -13,6 +13,7 @@ import type { IdAllocator } from "./id_blocks.ts";
 import { inList, numberTable, sql } from "./sql.ts";
 
 const DEFAULT_CACHED_KEYS = 50_000;
+const CACHED_ABSENT = 1_000;
 /** Reading this many takes some milliseconds. */
 const KEYS_A_TURN = 2_000;
 
@@ -29,6 +30,10 @@ export class StateKeys {
   readonly #nids: LruCache<StateKey, number>;
   readonly #keys: LruCache<number, StateKey>;
   readonly #maxEntries: number;
+  /** Pairs that no event ever had. Null on PostgreSQL, where another process may give one its number. */
+  readonly #absent: LruCache<StateKey, true> | null;
+  /** Counts what got its number, so that a reading that raced with it is not kept. */
+  #interned = 0;
 
   constructor({ db, ids, maxEntries = DEFAULT_CACHED_KEYS }: { db: Database; ids: IdAllocator; maxEntries?: number }) {
     this.#db = db;
@@ -36,6 +41,7 @@ export class StateKeys {
     this.#maxEntries = maxEntries;
     this.#nids = new LruCache({ maxEntries });
     this.#keys = new LruCache({ maxEntries });
+    this.#absent = db.dialect === "sqlite" ? new LruCache({ maxEntries: CACHED_ABSENT }) : null;
   }
 
   /** Makes the caches so many times as big as they are by default. */
@@ -48,8 +54,13 @@ export class StateKeys {
     const key = stateKeyOf(type, stateKey);
     const cached = this.#nids.get(key);
     if (cached !== undefined) return cached;
+    if (this.#absent?.get(key) === true) return null;
+    const interned = this.#interned;
     const row = await selectPair(this.#db, { type, stateKey });
-    if (row === null) return null;
+    if (row === null) {
+      if (interned === this.#interned) this.#absent?.set(key, true);
+      return null;
+    }
     this.#remember(key, row.state_key_nid);
     return row.state_key_nid;
   }
@@ -118,6 +129,8 @@ export class StateKeys {
   }
 
   #remember(key: StateKey, nid: number): void {
+    this.#interned++;
+    this.#absent?.delete(key);
     this.#nids.set(key, nid);
     this.#keys.set(nid, key);
   }

@@ -1,7 +1,7 @@
 /** Who is in a room with whom: what presence, device lists and profiles ask. */
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { Db } from "./database.ts";
-import { inList, type Sql, sql } from "./sql.ts";
+import { inList, type Sql, sql, textTable } from "./sql.ts";
 
 /** Bounds how many people one change is announced to at once. */
 const MAX_SHARING_USERS = 100_000;
@@ -43,11 +43,13 @@ export async function filterUsersSharingRoom(
 ): Promise<Set<UserId>> {
   if (others.length === 0) return new Set();
   const rows = await db.all<{ state_key: UserId }>(sql`
-    SELECT DISTINCT theirs.state_key FROM current_state theirs
-    JOIN current_state mine ON mine.room_nid = theirs.room_nid
-      AND mine.state_key = ${userId} AND mine.membership = 'join'
-    WHERE theirs.membership = 'join' AND ${inList(sql`theirs.state_key`, others)}${
+    SELECT wanted.value AS state_key FROM ${textTable(others)} AS wanted
+    WHERE EXISTS (
+      SELECT 1 FROM current_state theirs
+      JOIN current_state mine ON mine.room_nid = theirs.room_nid
+        AND mine.state_key = ${userId} AND mine.membership = 'join'
+      WHERE theirs.state_key = wanted.value AND theirs.membership = 'join'${
     notInRooms(sql`theirs.room_nid`, except)
-  }`);
+  })`);
   return new Set(rows.map((row) => row.state_key));
 }

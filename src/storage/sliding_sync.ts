@@ -6,7 +6,8 @@
  */
 import type { UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { inList, numberTable, raw, sql } from "./sql.ts";
+import { inList, numberTable, raw, type Sql, sql } from "./sql.ts";
+import { bigints, booleans, texts } from "./together.ts";
 
 /** Whose connection it is, and which of theirs. */
 export interface ConnectionOwner {
@@ -177,13 +178,30 @@ export async function insertSlidingRooms(
   tx: Tx,
   { connKey, state, rooms }: { connKey: string; state: number; rooms: readonly SlidingRoomRow[] },
 ): Promise<void> {
-  await tx.runMany(rooms.map((room) =>
-    sql`
-    INSERT INTO sliding_rooms (conn_key, room_nid, state, events, receipts, account_data, shown, timeline_limit, is_dm,
+  if (rooms.length === 0) return;
+  await tx.run(sql`
+    INSERT INTO sliding_rooms (conn_key, state, room_nid, events, receipts, account_data, shown, timeline_limit, is_dm,
       selection_nid, profiles)
-    VALUES (${connKey}, ${room.roomNid}, ${state}, ${room.events}, ${room.receipts}, ${room.accountData},
-      ${room.shown}, ${room.timelineLimit}, ${room.isDm}, ${room.selectionNid}, ${room.profiles})`
-  ));
+    SELECT ${connKey}, ${state}, ${tx.dialect === "sqlite" ? columnsOfSqlite(rooms) : columnsOfPostgres(rooms)}`);
+}
+
+function columnsOfSqlite(rooms: readonly SlidingRoomRow[]): Sql {
+  const rows = rooms.map((room) => [
+    ...[room.roomNid, room.events, room.receipts, room.accountData, room.shown, room.timelineLimit],
+    ...[room.isDm ? 1 : 0, room.selectionNid, room.profiles],
+  ]);
+  return sql`value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+    value ->> 8 FROM json_each(${JSON.stringify(rows)})`;
+}
+
+function columnsOfPostgres(rooms: readonly SlidingRoomRow[]): Sql {
+  return sql`rows.* FROM unnest(${bigints(rooms.map(({ roomNid }) => roomNid))},
+    ${bigints(rooms.map(({ events }) => events))}, ${bigints(rooms.map(({ receipts }) => receipts))},
+    ${bigints(rooms.map(({ accountData }) => accountData))}, ${texts(rooms.map(({ shown }) => shown))},
+    ${bigints(rooms.map(({ timelineLimit }) => timelineLimit))}, ${booleans(rooms.map(({ isDm }) => isDm))},
+    ${bigints(rooms.map(({ selectionNid }) => selectionNid))}, ${
+    bigints(rooms.map(({ profiles }) => profiles))
+  }) AS rows`;
 }
 
 /** Writes selections that rooms of a connection refer to; those known already stay. */

@@ -108,6 +108,17 @@ export function textTable(items: readonly string[]): Sql {
   );
 }
 
+/** A table of pairs of numbers, for `FROM`, with the columns `first` and `second`. */
+export function pairTable(pairs: readonly (readonly [first: number, second: number])[]): Sql {
+  const [first, second] = [pairs.map(([value]) => value), pairs.map(([, value]) => value)];
+  return new DialectSql(
+    sql`(SELECT value ->> 0 AS first, value ->> 1 AS second FROM json_each(${JSON.stringify(pairs)}))`,
+    sql`(SELECT * FROM unnest(${new SqlList(first)}::BIGINT[], ${new SqlList(
+      second,
+    )}::BIGINT[]) AS pairs(first, second))`,
+  );
+}
+
 /** Locks the selected rows until the transaction ends; nothing on SQLite, whose writers run one at a time. */
 export function lockRow(): Sql {
   return LOCK_ROW;

@@ -117,6 +117,12 @@ export interface NotificationsProvider {
   unread(query: UnreadQuery): Promise<UnreadCounts>;
   /** As `unread`, if it takes nothing that is not in memory; else null. */
   peekUnread(query: UnreadQuery): UnreadCounts | null;
+  /** Counts in many rooms at once, so that `peekUnread` has them. */
+  prepareUnread(query: {
+    readonly userId: UserId;
+    readonly rooms: readonly { readonly roomNid: number; readonly joinedAt: number }[];
+    readonly upTo: number;
+  }): Promise<void>;
 }
 
 /** All of them. */

@@ -9,7 +9,7 @@ import { matchesRoom } from "../protocol/filter.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { SentMembers } from "../rooms/lazy_members.ts";
 import type { JoinPositions } from "../rooms/join_positions.ts";
-import type { LocalMemberships, UserRooms } from "../rooms/local_memberships.ts";
+import type { LocalMembership, LocalMemberships, UserRooms } from "../rooms/local_memberships.ts";
 import type { MembershipMoves } from "../rooms/membership_moves.ts";
 import { strippedState } from "../rooms/stripped_state.ts";
 import type { Notifier, Subscription } from "../streams/notifier.ts";
@@ -29,7 +29,7 @@ import { joinedEntry, leftEntry, refusedEntry, type RoomEntryDeps, sharedEntry }
 import { joinedPart, planRooms, type RoomPlan, type RoomPlanDeps } from "./room_plan.ts";
 import { SharedNews, type SharedNewsDeps } from "./shared_news.ts";
 import type { RoomPart, SyncRequest, SyncView } from "./types.ts";
-import { countUnread, peekUnread } from "./unread.ts";
+import { countUnread, peekUnread, prepareUnread } from "./unread.ts";
 
 /** What sync is built from. */
 export interface SyncDeps extends SharedNewsDeps, RoomPlanDeps {
@@ -239,6 +239,7 @@ export class SyncService {
     const deps = this.#entryDeps;
     const dataOf = (roomId: RoomId) => extras.accountData.get(roomId) ?? [];
     if (section === "join") {
+      await this.#prepareUnread(view, plan);
       for (const part of plan.joined.values()) {
         const ephemeral = extras.ephemeral.get(part.roomNid) ?? [];
         const entry = await joinedEntry(deps, {
@@ -260,6 +261,17 @@ export class SyncService {
         yield `${JSON.stringify(entry.roomId)}:{"${key}":{"events":${await strippedState(deps, entry)}}}`;
       }
     }
+  }
+
+  async #prepareUnread({ requester: { userId }, now }: SyncView, { joined }: RoomPlan): Promise<void> {
+    const { memberships, joinPositions, providers: { notifications } } = this.#deps;
+    const { all } = await memberships.forUser(userId);
+    const entries: LocalMembership[] = [];
+    for (const roomNid of joined.keys()) {
+      const entry = all.get(roomNid);
+      if (entry !== undefined) entries.push(entry);
+    }
+    await prepareUnread({ joinPositions, notifications }, { userId, entries, upTo: now.events });
   }
 
   async #unread({ requester: { userId }, now }: SyncView, { roomNid }: RoomPart): Promise<UnreadCounts> {

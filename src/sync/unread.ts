@@ -35,3 +35,17 @@ export async function countUnread(
   const joinedAt = entry.eventNid === null ? 0 : await joinPositions.of(userId, entry.eventNid);
   return await notifications.unread({ userId, roomNid: entry.roomNid, joinedAt, upTo });
 }
+
+/** Counts in many rooms at once, so that counting in each of them finds all in memory. */
+export async function prepareUnread(
+  { joinPositions, notifications }: UnreadDeps,
+  { userId, entries, upTo }: { userId: UserId; entries: readonly LocalMembership[]; upTo: number },
+): Promise<void> {
+  // One room is counted as well by itself.
+  if (entries.length < 2) return;
+  const rooms: { roomNid: number; joinedAt: number }[] = [];
+  for (const { roomNid, eventNid } of entries) {
+    rooms.push({ roomNid, joinedAt: joinPositions.peek(eventNid) ?? await joinPositions.of(userId, eventNid) });
+  }
+  await notifications.prepareUnread({ userId, rooms, upTo });
+}

@@ -242,3 +242,60 @@ testEachServer("with MSC4306, threads count for those who follow them, and menti
     errcode: "M_NOT_FOUND",
   });
 });
+
+testEachServer("many rooms are counted at once as each is by itself", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const { alice, bob, roomId } = await room(hs);
+  const rooms: string[] = [roomId];
+  while (rooms.length < 5) {
+    const made = await alice.createRoom({ preset: "public_chat" });
+    await alice.sendText(made, "before bob came");
+    await bob.join(made);
+    rooms.push(made);
+  }
+  const [untouched, read, silent, threaded, own] = rooms as [string, string, string, string, string];
+  await alice.sendText(untouched, "one");
+  await alice.sendText(untouched, "two, bob");
+  const readUpTo = await alice.sendText(read, "read");
+  await receipt(bob, { roomId: read, id: readUpTo });
+  await alice.sendText(read, "unread");
+  await bob.put(path`/pushrules/global/room/${silent}`, { actions: [] });
+  await alice.sendText(silent, "nothing");
+  const root = await alice.sendText(threaded, "root");
+  const reply = await alice.send(threaded, inThread(root, "reply"));
+  await alice.send(threaded, inThread(root, "reply to bob"));
+  await receipt(bob, { roomId: threaded, id: reply, thread: root });
+  await bob.sendText(own, "my own");
+  const counts = async (client: TestClient, filter: Json) => {
+    const { rooms: { join } } = await client.get("/sync", { timeout: 0, filter: JSON.stringify(filter) });
+    return Object.fromEntries(
+      Object.entries(join as Json).map(([id, shown]) => {
+        const threads = Object.entries((shown as Json).unread_thread_notifications ?? {});
+        return [id, [toPair((shown as Json).unread_notifications), threads.map(([id, count]) => [id, toPair(count)])]];
+      }),
+    );
+  };
+  const byThread = { unread_thread_notifications: true };
+  const expected = {
+    [untouched]: [[2, 1], []],
+    [read]: [[1, 0], []],
+    [silent]: [[0, 0], []],
+    [threaded]: [[1, 0], [[root, [1, 1]]]],
+    [own]: [[0, 0], []],
+  };
+  // After a restart nothing is in memory.
+  await hs.restart();
+  const again = hs.again(bob);
+  assert.deepEqual(await counts(again, { room: { timeline: byThread } }), expected);
+  await hs.restart();
+  const each: Json = {};
+  for (const id of rooms) {
+    Object.assign(each, await counts(hs.again(bob), { room: { rooms: [id], timeline: byThread } }));
+  }
+  assert.deepEqual(each, expected);
+  await receipt(hs.again(bob), { roomId: untouched, id: await hs.again(alice).sendText(untouched, "three") });
+  assert.deepEqual(await counts(hs.again(bob), { room: { timeline: byThread } }), {
+    ...expected,
+    [untouched]: [[0, 0], []],
+  });
+});

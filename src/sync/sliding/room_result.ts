@@ -15,7 +15,7 @@ import { endRootOf, type RoomStatesDeps } from "../room_states.ts";
 import type { Summaries } from "../summaries.ts";
 import { readTimeline, type Timeline, type TimelineDeps } from "../timelines.ts";
 import type { RoomPart } from "../types.ts";
-import { countUnread } from "../unread.ts";
+import { countUnread, peekUnread } from "../unread.ts";
 import type { BumpStamps } from "./bump_stamps.ts";
 import { LIVE, NEVER, type RoomRecord } from "./connections.ts";
 import { readRequiredState, type RequiredState } from "./required_state.ts";
@@ -214,7 +214,8 @@ async function commonText(deps: RoomResultDeps, { view, room }: Inside): Promise
   const { entry, lists } = room;
   const isJoined = entry.membership === "join";
   const { userId } = view.request.requester;
-  const unread = isJoined ? await countUnread(deps, { userId, entry, upTo: view.now.events }) : null;
+  const query = { userId, entry, upTo: view.now.events };
+  const unread = isJoined ? peekUnread(deps, query) ?? await countUnread(deps, query) : null;
   let [notify, highlight] = [0, 0];
   for (const count of unread === null ? [] : [unread.main, ...unread.threads.values()]) {
     notify += count.notify;

@@ -12,6 +12,7 @@ import type { LocalMembership, LocalMemberships } from "../../rooms/local_member
 import type { Notifier, Subscription } from "../../streams/notifier.ts";
 import { formatSlidingPos } from "../../streams/tokens.ts";
 import { notLess } from "../positions.ts";
+import { prepareUnread } from "../unread.ts";
 import {
   type Connection,
   type ConnectionChanges,
@@ -163,6 +164,12 @@ export class SlidingSyncService {
     wanted: ReadonlyMap<number, WantedRoom>,
   ): Promise<Map<number, RoomResult>> {
     const results = new Map<number, RoomResult>();
+    const { request: { requester: { userId } }, connection, now } = view;
+    const entries: LocalMembership[] = [];
+    for (const { entry } of wanted.values()) {
+      if (entry.membership === "join" && !connection.rooms.has(entry.roomNid)) entries.push(entry);
+    }
+    await prepareUnread(this.#deps, { userId, entries, upTo: now.events });
     for (const [roomNid, room] of wanted) {
       const result = await roomResult(this.#deps, { view, room });
       if (result === null) continue;
