@@ -86,7 +86,7 @@ export function buildApp(parts: Parts): App {
   return app;
 }
 
-function serverRoutes(app: App, { core: { config, meters, mas }, accounts }: Parts, { auth }: Guards): void {
+function serverRoutes(app: App, { core: { config, meters, mas }, accounts, social }: Parts, { auth }: Guards): void {
   const roomVersions = Object.fromEntries(
     listRoomVersions().map(({ id, stable }) => [id, stable ? "stable" as const : "unstable" as const]),
   );
@@ -106,7 +106,7 @@ function serverRoutes(app: App, { core: { config, meters, mas }, accounts }: Par
       ...{ ...config.registration, ...config.passwords, ...config.sessions },
       mayAddAddresses: config.email.email !== null || config.registration.accountThreepidDelegates.msisdn !== null,
       forgetRoomsOnLeave: config.rooms.forgetRoomsOnLeave,
-      maxEventDelayMs: config.server.maxEventDelayDuration,
+      delayedEvents: social.delayedEvents.bounds,
     },
     roomVersions,
     defaultRoomVersion: config.server.defaultRoomVersion,

@@ -74,6 +74,12 @@ export class DelayedEvents {
     this.#onChange = callback;
   }
 
+  /** What a user may ask for at most, as `/capabilities` says; null where the server does not offer it. */
+  get bounds(): JsonObject | null {
+    const { maxDelayMs, maxPerUser } = this.#deps;
+    return maxDelayMs === null ? null : { max_delay_ms: maxDelayMs, max_scheduled: maxPerUser };
+  }
+
   /** Keeps an event for later; returns its delay id, the same for a repeated request. */
   async schedule(requester: Requester, request: DelayRequest): Promise<string> {
     const { db, clock, isJoined } = this.#deps;
@@ -113,16 +119,20 @@ export class DelayedEvents {
   async list(userId: UserId): Promise<JsonObject> {
     const events = await selectDelayedEventsOf(this.#deps.db, { userId, limit: this.#deps.maxPerUser });
     return {
+      // The last two as earlier versions of the proposal had them.
       delayed_events: events.map((event) => ({
-        delay_id: event.delayId,
-        room_id: event.roomId,
-        type: event.type,
-        ...(event.stateKey === null ? {} : { state_key: event.stateKey }),
+        ...render(event),
         delay: event.delayMs,
         running_since: event.runningSince,
-        content: JSON.parse(event.content) as JsonObject,
       })),
     };
+  }
+
+  /** Returns one of a user's waiting events. Throws 404 when it is somebody else's or does not wait any more. */
+  async get(userId: UserId, delayId: string): Promise<JsonObject> {
+    const event = await selectDelayedEvent(this.#deps.db, delayId);
+    if (event?.userId !== userId) throw unknown();
+    return render(event);
   }
 
   /** Starts a timer again. Throws 404 when the event does not wait any more. */
@@ -204,6 +214,15 @@ export class DelayedEvents {
     if (waiting.length < maxPerUser) return;
     throw refused("Too many delayed events", { code: "M_MAX_DELAYED_EVENTS_EXCEEDED" });
   }
+}
+
+function render({ delayId, roomId, type, stateKey, delayMs, runningSince, content }: DelayedEvent): JsonObject {
+  return {
+    ...{ delay_id: delayId, room_id: roomId, type },
+    ...(stateKey === null ? {} : { state_key: stateKey }),
+    ...{ delay_ms: delayMs, delayed_since_ts: runningSince },
+    content: JSON.parse(content) as JsonObject,
+  };
 }
 
 function refused(message: string, { code, ...extra }: JsonObject & { code: string }): MatrixError {

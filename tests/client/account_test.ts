@@ -84,6 +84,7 @@ testEachServer("GET /capabilities and /versions say what works", async (database
   const { capabilities } = await alice.get("/capabilities");
   assert.deepEqual(capabilities["m.set_displayname"], { enabled: false });
   assert.deepEqual(capabilities["m.profile_fields"], { enabled: true, disallowed: ["displayname"] });
+  assert.deepEqual(capabilities["uk.tcpip.msc4133.profile_fields"], capabilities["m.profile_fields"]);
   assert.equal(capabilities["m.room_versions"].available[capabilities["m.room_versions"].default], "stable");
   assert.deepEqual(capabilities["m.forget_forced_upon_leave"], { enabled: false });
   assert.equal(capabilities["m.account_moderation"], undefined);
@@ -92,7 +93,7 @@ testEachServer("GET /capabilities and /versions say what works", async (database
   assert.equal(capabilities["org.matrix.msc4140.delayed_events"], undefined);
   await hs.restart({ max_event_delay_duration: "1h" });
   const delayed = (await hs.again(alice).get("/capabilities")).capabilities["org.matrix.msc4140.delayed_events"];
-  assert.deepEqual(delayed, { max_delay_ms: 3_600_000 });
+  assert.deepEqual(delayed, { max_delay_ms: 3_600_000, max_scheduled: 100 });
   await hs.anyone.fails("GET", "/capabilities", { status: 401, errcode: "M_MISSING_TOKEN" });
   const { versions } = await hs.anyone.get("/_matrix/client/versions");
   assert.ok(versions.includes("v1.11"));

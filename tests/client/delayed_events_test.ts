@@ -16,21 +16,39 @@ function delayed(roomId: string, { delay, tail }: { delay: number; tail: string 
 
 testEachServer("a delayed event is sent when its time comes", async (database) => {
   await using hs = await TestServer.start({ database, config: CONFIG });
-  const [alice, bob] = await hs.register("alice", "bob");
+  const [alice] = await hs.register("alice");
   const roomId = await alice.createRoom();
   await alice.sync();
   const target = delayed(roomId, { delay: 200, tail: `send/${TYPE}/txn` });
   const { delay_id: delayId } = await alice.put(target, { count: 1 });
   assert.equal((await alice.request("PUT", target)).body.delay_id, delayId);
-  const [waiting] = await list(alice);
-  assert.deepEqual(
-    [waiting.delay_id, waiting.room_id, waiting.type, waiting.delay, waiting.content],
-    [delayId, roomId, TYPE, 200, { count: 1 }],
-  );
-  assert.deepEqual(await list(bob), []);
   await alice.syncUntil(hasEvent(roomId, (event) => event.type === TYPE && event.content.count === 1));
   assert.deepEqual(await list(alice), []);
   assert.equal((await alice.put(target, { count: 1 })).delay_id, delayId);
+});
+
+testEachServer("waiting events are shown to their sender alone", async (database) => {
+  await using hs = await TestServer.start({ database, config: CONFIG });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await alice.createRoom();
+  const schedule = async (tail: string) =>
+    (await alice.put(delayed(roomId, { delay: 60_000, tail }), { a: 1 })).delay_id;
+  const message = await schedule(`send/${TYPE}/txn`);
+  const state = await schedule(`state/${TYPE}/key`);
+  const waiting = new Map((await list(alice)).map((event) => [event.delay_id, event]));
+  assert.deepEqual([...waiting.keys()].sort(), [message, state].sort());
+  const common = { room_id: roomId, type: TYPE, delay_ms: 60_000, content: { a: 1 } };
+  for (const expected of [{ delay_id: message }, { delay_id: state, state_key: "key" }]) {
+    const { delay, running_since: since, ...current } = waiting.get(expected.delay_id);
+    assert.deepEqual([current, delay], [{ ...common, ...expected, delayed_since_ts: since }, 60_000]);
+    const one = `${BASE}/${expected.delay_id}`;
+    assert.deepEqual(await alice.get(one), current);
+    await bob.fails("GET", one, { status: 404, errcode: "M_NOT_FOUND" });
+    await hs.anyone.fails("GET", one, { status: 401, errcode: "M_MISSING_TOKEN" });
+  }
+  assert.deepEqual(await list(bob), []);
+  await hs.anyone.post(`${BASE}/${message}/cancel`);
+  await alice.fails("GET", `${BASE}/${message}`, { status: 404, errcode: "M_NOT_FOUND" });
 });
 
 testEachServer("delayed state is sent, restarted and cancelled by whoever knows its id", async (database) => {

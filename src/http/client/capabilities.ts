@@ -21,12 +21,11 @@ export interface CapabilityOptions {
   readonly enableSetDisplayname: boolean;
   readonly enableSetAvatarUrl: boolean;
   readonly passwordConfig: { readonly enabled: boolean | "only_for_reauth"; readonly localdbEnabled: boolean };
-  /** How long events may be delayed; null where they may not be. */
-  readonly maxEventDelayMs: number | null;
+  /** How long and how many events may be delayed; null where they may not be. */
+  readonly delayedEvents: JsonObject | null;
   readonly loginViaExistingSession: { readonly enabled: boolean };
   readonly enable3pidChanges: boolean;
   readonly forgetRoomsOnLeave: boolean;
-  /** Addresses cannot be validated where the server sends no e-mail. */
   /** Whether any kind of address can be validated. */
   readonly mayAddAddresses: boolean;
 }
@@ -48,17 +47,18 @@ function capabilitiesOf({ options, roomVersions, defaultRoomVersion }: Capabilit
     ...(enableSetDisplayname ? [] : ["displayname"]),
     ...(enableSetAvatarUrl ? [] : ["avatar_url"]),
   ];
+  const profileFields = fixed.length === 0 ? { enabled: true } : { enabled: true, disallowed: fixed };
   return {
     "m.room_versions": { default: defaultRoomVersion, available: { ...roomVersions } },
     "m.change_password": { enabled: passwordConfig.enabled !== false && passwordConfig.localdbEnabled },
     "m.set_displayname": { enabled: enableSetDisplayname },
     "m.set_avatar_url": { enabled: enableSetAvatarUrl },
-    "m.profile_fields": fixed.length === 0 ? { enabled: true } : { enabled: true, disallowed: fixed },
+    "m.profile_fields": profileFields,
+    // The name it had before, as clients still ask for it: https://github.com/matrix-org/matrix-spec-proposals/pull/4133
+    "uk.tcpip.msc4133.profile_fields": profileFields,
     "m.3pid_changes": { enabled: options.mayAddAddresses && options.enable3pidChanges },
     "m.forget_forced_upon_leave": { enabled: options.forgetRoomsOnLeave },
-    ...(options.maxEventDelayMs === null
-      ? {}
-      : { "org.matrix.msc4140.delayed_events": { max_delay_ms: options.maxEventDelayMs } }),
+    ...(options.delayedEvents === null ? {} : { "org.matrix.msc4140.delayed_events": options.delayedEvents }),
     "m.get_login_token": { enabled: options.loginViaExistingSession.enabled },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * Delayed events (MSC4140). Sending them is in `room_send.ts`.
- *   GET /_matrix/client/unstable/org.matrix.msc4140/delayed_events
+ *   GET /_matrix/client/unstable/org.matrix.msc4140/delayed_events and …/delayed_events/{delayId}
  *   POST …/delayed_events/{delayId} and …/delayed_events/{delayId}/{action}: without a token, who knows the id may
  */
 import { z } from "zod";
@@ -43,6 +43,12 @@ export function delayedEventRoutes(app: App, { auth, limits, delayedEvents }: De
   const limit = limits.perIp("rc_delayed_event_mgmt");
   client(app, ["unstable/org.matrix.msc4140"])
     .get("/delayed_events", auth.user(), async (c) => json(await delayedEvents.list(requester(c).userId)))
+    .get(
+      "/delayed_events/:delayId",
+      limit,
+      auth.user(),
+      async (c) => json(await delayedEvents.get(requester(c).userId, pathText(c, "delayId"))),
+    )
     .post("/delayed_events/:delayId", limit, async (c) => manage(c, (await readJson(c, ActionBody)).action))
     .post("/delayed_events/:delayId/cancel", limit, (c) => manage(c, "cancel"))
     .post("/delayed_events/:delayId/restart", limit, (c) => manage(c, "restart"))
