@@ -38,6 +38,9 @@ export interface RoomAccessDeps {
   readonly ignoredUsers: (userId: UserId) => ReadonlySet<string>;
 }
 
+/** Who was put out, banned, let in again and so on more often since they were in the room reads nothing any more. */
+const MAX_CHANGES_SINCE_STAY = 20;
+
 /** Decides who may read what. */
 export class RoomReaders {
   readonly #deps: RoomAccessDeps;
@@ -56,7 +59,7 @@ export class RoomReaders {
     const entry = (await memberships.forUser(userId)).all.get(room.roomNid);
     if (entry?.membership === "join") return { room, kind: "joined", root, upTo: null };
     if (entry !== undefined && !entry.forgotten && (entry.membership === "leave" || entry.membership === "ban")) {
-      const left = await this.stay(userId, entry.eventNid);
+      const left = await this.#lastStay(userId, entry.eventNid);
       if (left !== null) return { room, kind: "left", ...left };
     }
     const setting = await visibility.settingAt(root);
@@ -94,6 +97,19 @@ export class RoomReaders {
       upTo: access.upTo,
       ignored: this.#deps.ignoredUsers(userId),
     };
+  }
+
+  /** As `stay`, for who was banned, invited or the like since they left. */
+  async #lastStay(userId: UserId, eventNid: number): Promise<{ root: number; upTo: number } | null> {
+    const { events, state } = this.#deps;
+    let nid: number | null = eventNid;
+    for (let step = 0; nid !== null && step < MAX_CHANGES_SINCE_STAY; step++) {
+      const stay = await this.stay(userId, nid);
+      if (stay !== null) return stay;
+      const before: number | null = (await events.getByNid(nid))?.stateBefore ?? null;
+      nid = before === null ? null : await state.getNid(before, "m.room.member", userId);
+    }
+    return null;
   }
 
   /** Returns the state and position in which a user left by an event; null unless they were joined until then. */

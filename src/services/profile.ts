@@ -122,9 +122,11 @@ export class Profiles {
 
   async #load(userId: UserId): Promise<ProfileRow> {
     const row = await selectProfile(this.#deps.db, userId);
-    if (row !== null) return row;
-    if (await selectUser(this.#deps.db, userId) === null) throw notFound("User not found");
-    return { displayname: null, avatarUrl: null, fields: "{}" };
+    if (row !== null && !isEmpty(row)) return row;
+    const user = await selectUser(this.#deps.db, userId);
+    if (user === null) throw notFound("User not found");
+    if (user.isErased) throw notFound("The user's profile was erased");
+    return row ?? { displayname: null, avatarUrl: null, fields: "{}" };
   }
 
   async #getRemote(userId: UserId, key: string | null): Promise<JsonObject> {
@@ -161,6 +163,10 @@ export class Profiles {
     if (key === "displayname" && !enableSetDisplayname) throw forbidden("Changing display name is disabled");
     if (key === "avatar_url" && !enableSetAvatarUrl) throw forbidden("Changing avatar is disabled");
   }
+}
+
+function isEmpty({ displayname, avatarUrl, fields }: ProfileRow): boolean {
+  return displayname === null && avatarUrl === null && fields === "{}";
 }
 
 function assertKey(key: string): void {

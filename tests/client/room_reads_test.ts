@@ -26,6 +26,34 @@ testEachServer("state is that of now for members and that of their leaving for t
   await eve.fails("GET", path`/rooms/${roomId}/state/m.room.name`, { status: 403, errcode: "M_FORBIDDEN" });
 });
 
+testEachServer("who was in a room reads up to the end of that stay, whatever they were since", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob, eve] = await hs.register("alice", "bob", "eve");
+  const roomId = await alice.createRoom({ preset: "public_chat", name: "then" });
+  await bob.join(roomId);
+  await alice.sendText(roomId, "hello");
+  await alice.invite(roomId, eve.userId);
+  await eve.leave(roomId);
+  await alice.post(path`/rooms/${roomId}/kick`, { user_id: bob.userId });
+  const readsItsPart = async () => {
+    const { chunk } = await bob.get(path`/rooms/${roomId}/messages`, { dir: "b", limit: 3 });
+    assert.deepEqual(chunk[0].content.membership, "leave");
+    assert.equal(chunk.some((event: Json) => event.content.body === "later"), false);
+    assert.deepEqual(await bob.state(roomId, { type: "m.room.name" }), { name: "then" });
+    await eve.fails("GET", path`/rooms/${roomId}/messages?dir=b`, { status: 403, errcode: "M_FORBIDDEN" });
+  };
+  await readsItsPart();
+  await alice.sendText(roomId, "later");
+  await alice.setState(roomId, { type: "m.room.name", content: { name: "now" } });
+  for (const action of ["ban", "unban"]) {
+    await alice.post(path`/rooms/${roomId}/${action}`, { user_id: bob.userId });
+    await readsItsPart();
+  }
+  await alice.invite(roomId, bob.userId);
+  await bob.leave(roomId);
+  await readsItsPart();
+});
+
 testEachServer("members are listed by membership and at a point in time", async (database) => {
   await using hs = await TestServer.start({ database });
   const [alice, bob, carol] = await hs.register("alice", "bob", "carol");

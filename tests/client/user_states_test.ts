@@ -214,8 +214,9 @@ testEachServer("what an erased user said is shown to those who were there, and t
     assert.doesNotMatch(JSON.stringify(chunk), /"Bob"/);
     assert.deepEqual((await young.get(path`/rooms/${roomId}/event/${eventId}`)).content, {});
     assert.equal((await old.get(path`/rooms/${roomId}/event/${eventId}`)).content.body, "remember me");
-    const profile = await old.request("GET", path`/profile/${bob.userId}`);
-    assert.equal(profile.body.displayname, undefined);
+    const noProfile = { status: 404, errcode: "M_NOT_FOUND" };
+    await old.fails("GET", path`/profile/${bob.userId}`, noProfile);
+    await old.fails("GET", path`/profile/${bob.userId}/displayname`, noProfile);
   }
 });
 
