@@ -1,6 +1,6 @@
 /** Devices of local users. Spec: client-server API, "Device Management". */
 import type { Clock } from "../lib/clock.ts";
-import { badJson, notFound } from "../protocol/errors.ts";
+import { MatrixError, notFound } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import { deletePuppetTokens, deleteTokensOfDevice, deleteTokensWithoutDevice } from "../storage/access_tokens.ts";
 import type { Database, Tx } from "../storage/database.ts";
@@ -78,7 +78,7 @@ export class Devices {
     { userId, deviceId, displayName }: { userId: UserId; deviceId: DeviceId; displayName: string },
   ): Promise<void> {
     if (displayName.length > MAX_DISPLAY_NAME_LENGTH) {
-      throw badJson(`Device display name is too long (max ${MAX_DISPLAY_NAME_LENGTH})`);
+      throw new MatrixError(400, "M_TOO_LARGE", `Device display name is too long (max ${MAX_DISPLAY_NAME_LENGTH})`);
     }
     await this.#deps.db.transaction(async (tx) => {
       if (!await updateDeviceName(tx, { userId, deviceId, displayName })) throw notFound("Device not found");

@@ -73,7 +73,7 @@ export class SearchService {
     const roomIds = await this.#rooms(requester, { criteria, place });
     const words = wordsToFind(criteria.term, { max: MAX_WORDS });
     const highlights = words;
-    if (words.length === 0 || roomIds.size === 0 || criteria.filter.matchesNone || criteria.limit === 0) {
+    if (words.length === 0 || roomIds.size === 0 || criteria.filter.matchesNone) {
       return searchText(this.#deps, { requester, criteria, highlights, count: 0, found: [], next: null });
     }
     const query: SearchQuery = await planSearch(this.#deps.db, {
@@ -101,6 +101,7 @@ export class SearchService {
   ): Promise<{ found: FoundEvent[]; next: number | null }> {
     const { db } = this.#deps;
     const { limit, orderBy } = criteria;
+    if (limit === 0) return { found: [], next: null };
     const rooms = new Map<number, SearchedRoom | null>();
     const found: FoundEvent[] = [];
     const chunk = Math.max(limit, MIN_CHUNK);

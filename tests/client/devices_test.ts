@@ -13,7 +13,7 @@ testEachServer("devices are listed, named and read by their owner only", async (
   const missing = { status: 404, errcode: "M_NOT_FOUND" };
   await bob.fails("GET", path`/devices/${alice.deviceId}`, missing);
   await bob.fails("PUT", path`/devices/${alice.deviceId}`, { body: { display_name: "x" }, ...missing });
-  const tooLong = { body: { display_name: "x".repeat(101) }, status: 400, errcode: "M_BAD_JSON" };
+  const tooLong = { body: { display_name: "x".repeat(101) }, status: 400, errcode: "M_TOO_LARGE" };
   await alice.fails("PUT", path`/devices/${alice.deviceId}`, tooLong);
   const wrong = { body: { display_name: 1 }, status: 400, errcode: "M_BAD_JSON" };
   await alice.fails("PUT", path`/devices/${alice.deviceId}`, wrong);

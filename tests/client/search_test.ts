@@ -57,9 +57,55 @@ testEachServer("POST /search answers by rank or time, in pages, with a count", a
   assert.equal(whole.results.length, 7);
   const beyond = await search(alice, criteria, { next_batch: whole.next_batch });
   assert.deepEqual([beyond.results, beyond.next_batch], [[], undefined]);
+  const none = await search(alice, { ...criteria, filter: { limit: 0 } });
+  assert.deepEqual([none.count, none.results], [7, []]);
   const ranked = await search(alice, { search_term: "apple" });
   assert.equal(ranked.results.length, 7);
   assert.ok(ranked.results.every(({ rank }: Json) => typeof rank === "number"));
+});
+
+testEachServer("POST /search obeys every part of its filter", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const [alice, bob] = await hs.register("alice", "bob");
+  const roomId = await alice.createRoom({ preset: "public_chat" });
+  const other = await alice.createRoom();
+  await bob.join(roomId);
+  const url = "mxc://hs.test/abc";
+  await alice.send(roomId, { type: "m.room.message", content: { msgtype: "m.image", body: "pear image", url } });
+  await alice.setState(roomId, { type: "m.room.topic", content: { topic: "pear topic" } });
+  await alice.setState(roomId, { type: "m.room.name", content: { name: "pear name" } });
+  await bob.sendText(roomId, "pear of bob");
+  await alice.sendText(other, "pear elsewhere");
+  const all = ["pear image", "pear topic", "pear name", "pear of bob", "pear elsewhere"];
+  const cases: [Json, string[]][] = [
+    [{}, all],
+    [{ senders: [bob.userId] }, ["pear of bob"]],
+    [{ not_senders: [alice.userId] }, ["pear of bob"]],
+    [{ senders: [] }, []],
+    [{ types: ["m.room.topic"] }, ["pear topic"]],
+    [{ types: ["m.room.*"], not_types: ["m.room.message"] }, ["pear topic", "pear name"]],
+    [{ contains_url: true }, ["pear image"]],
+    [{ contains_url: false, rooms: [roomId] }, ["pear topic", "pear name", "pear of bob"]],
+    [{ rooms: [other] }, ["pear elsewhere"]],
+    [{ not_rooms: [roomId] }, ["pear elsewhere"]],
+    [{ rooms: [] }, []],
+    [{ rooms: ["!unknown:hs.test"] }, []],
+  ];
+  for (const [filter, expected] of cases) {
+    const { results } = await search(alice, { search_term: "pear", order_by: "recent", filter });
+    const texts = results.map(({ result: { content } }: Json) => content.body ?? content.topic ?? content.name);
+    assert.deepEqual(texts, expected.toReversed(), JSON.stringify(filter));
+  }
+  for (
+    const [key, text] of [["content.body", "pear image"], ["content.topic", "pear topic"], [
+      "content.name",
+      "pear name",
+    ]]
+  ) {
+    const { results } = await search(alice, { search_term: "pear", keys: [key], filter: { senders: [alice.userId] } });
+    assert.ok(results.some(({ result: { content } }: Json) => Object.values(content).includes(text)), key);
+    assert.equal(results.length, key === "content.body" ? 2 : 1, key);
+  }
 });
 
 testEachServer("POST /search gives context, profiles, state and groups", async (database) => {
