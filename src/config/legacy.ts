@@ -100,7 +100,7 @@ export const LEGACY_OPTIONS = {
   tls_dh_params_path: gone("Diffie-Hellman parameters.", "TLS here needs none"),
   third_party_event_rules: gone("Python module with rules for events.", PYTHON_MODULE),
   unsecure_port: gone("Port without TLS.", "use `listeners`"),
-  use_account_validity_in_account_status: gone("Show expired accounts.", "accounts do not expire here"),
+  use_account_validity_in_account_status: gone("Show expired accounts.", "there is no account status (MSC3720) here"),
   verbose: gone("Log more.", "use the file of `log_config`"),
   web_client: gone("Serve a web client.", "use `web_client_location`"),
   worker_main_http_uri: gone("Where the main process listens.", "processes have no roles here"),

@@ -106,5 +106,9 @@ function asPermissions(mode: number): number {
 
 /** The table of the section. */
 export const LISTENER_OPTIONS = {
-  listeners: option(list(listener), [], works("Where the server listens, and what it serves there.")),
+  listeners: option(
+    list(listener),
+    [],
+    works("Where the server listens, and what it serves there. Only listeners without TLS have `compress`."),
+  ),
 };

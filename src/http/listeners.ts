@@ -83,9 +83,10 @@ export class Listeners {
     { config, certificate }: { config: ListenerConfig; certificate: Certificate | null },
   ): Promise<void> {
     const handler = handlerFor(deps, config);
-    const { path, mode, bindAddresses, tls } = config;
+    const { path, mode, bindAddresses, tls, resources } = config;
+    const compress = resources.some((resource) => resource.compress);
     if (path !== null) {
-      const opened = listenPlain(deps, { handler, path, mode });
+      const opened = listenPlain(deps, { handler, path, mode, compress });
       this.#open.push(await opened.catch((error) => refuse(path, error)));
       return;
     }
@@ -94,7 +95,7 @@ export class Listeners {
     const open = async (hostname: string): Promise<Listener> =>
       tls && certificate !== null
         ? await TlsListener.listen({ handler, hostname, port, certificate, log: deps.log })
-        : await listenPlain(deps, { handler, hostname, port });
+        : await listenPlain(deps, { handler, hostname, port, compress });
     this.#open.push(...await openAddresses(bindAddresses, { port, open, log: deps.log }));
   }
 }

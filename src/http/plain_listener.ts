@@ -18,7 +18,11 @@ export interface PlainListenerDeps {
 
 /** A TCP address or the path of a UNIX socket. */
 export type PlainListenerOptions =
-  & { readonly handler: RequestHandler }
+  & {
+    readonly handler: RequestHandler;
+    /** Compresses answers for clients that ask for it. Deno 2.6, which executables may be built with, always does. */
+    readonly compress?: boolean;
+  }
   & ({ readonly hostname: string; readonly port: number } | { readonly path: string; readonly mode: number });
 
 const RELISTEN_DELAY_MS = 200;
@@ -75,11 +79,12 @@ class PlainListener implements Listener {
   }
 
   #listen(): Server {
-    const { handler } = this.#options;
+    const { handler, compress: automaticCompression = false } = this.#options;
+    const common = { automaticCompression, onListen: () => {} };
     const server: Server = "path" in this.#options
-      ? Deno.serve({ path: this.#options.path, onListen: () => {} }, (request) => handler(request, ""))
+      ? Deno.serve({ path: this.#options.path, ...common }, (request) => handler(request, ""))
       : Deno.serve(
-        { hostname: this.#options.hostname, port: this.#port ?? this.#options.port, onListen: () => {} },
+        { hostname: this.#options.hostname, port: this.#port ?? this.#options.port, ...common },
         (request, info) => handler(request, plainIp(info.remoteAddr.hostname)),
       );
     if (server.addr.transport === "tcp") this.#port = server.addr.port;

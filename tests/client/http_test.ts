@@ -202,6 +202,19 @@ Deno.test("a UNIX socket is made with its mode, replaces one left behind, and go
   }
 });
 
+Deno.test("a listener compresses where it should and the client can read it", async () => {
+  const target = `/_matrix/client/v3/echo/${"x".repeat(2000)}`;
+  for (const compress of [true, false]) {
+    await using server = await listen(echoApp(), { resources: [{ names: ["client"], compress }] });
+    for (const accepted of ["gzip", "identity"]) {
+      const head = `GET ${target} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: ${accepted}\r\nConnection: close\r\n\r\n`;
+      const answer = await sendRaw(server.base, head);
+      assert.match(answer, /^HTTP\/1\.1 200 /);
+      assert.equal(/^content-encoding: gzip\r$/im.test(answer), compress && accepted === "gzip");
+    }
+  }
+});
+
 Deno.test("a taken port is an error, and nothing is left open", async () => {
   const blocker = createServer();
   await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
