@@ -222,6 +222,46 @@ Deno.test("100,000 entries: a change touches few nodes, and diff() reads no more
   ok(store.reads < 800);
 });
 
+Deno.test("100,000 entries: whatever is changed, the tree holds what a Map holds, and diff() finds it", () => {
+  const store = new Store();
+  const map = new Map<string, number>();
+  const start = Array.from({ length: 100_000 }, (_, n) => ({ nid: n + 1, isMember: n % 10 > 0, eventNid: n + 1 }));
+  const before = store.set(0, start);
+  applyTo(map, start);
+  const oneOfMany = fc.record({
+    nid: fc.oneof(fc.integer({ min: 1, max: 110_000 }), fc.maxSafeNat()),
+    isMember: fc.boolean(),
+    eventNid: fc.oneof(fc.integer({ min: 1, max: 2 ** 40 }), fc.constant(null)),
+  });
+  const steps = fc.array(fc.array(oneOfMany, { maxLength: 500, size: "max" }), { maxLength: 4, size: "max" });
+  fc.assert(
+    fc.property(steps, (batches) => {
+      const changed = new Map(map);
+      let root = before;
+      for (const changes of batches) {
+        root = store.set(root, changes);
+        applyTo(changed, changes);
+      }
+      ok(isSameMap(store.entries(root), changed));
+      const found = store.run(treeDiff(store.root(before), store.root(root)));
+      const undone = new Map(changed);
+      applyTo(
+        undone,
+        found.map(({ stateKeyNid, isMember, before }) => ({ nid: stateKeyNid, isMember, eventNid: before })),
+      );
+      ok(isSameMap(undone, map));
+      ok(found.every(({ before, after }) => before !== after));
+    }),
+    { numRuns: 4 },
+  );
+  ok(isSameMap(store.entries(before), map));
+});
+
+/** `deepEqual` takes seconds for maps of this size. */
+function isSameMap(one: ReadonlyMap<string, number>, two: ReadonlyMap<string, number>): boolean {
+  return one.size === two.size && [...one].every(([key, value]) => two.get(key) === value);
+}
+
 Deno.test("10,000 members: a member's change writes at most 450 bytes", () => {
   const store = new Store(5_000_000);
   const others = Array.from({ length: 14 }, (_, n) => ({ nid: n + 1, isMember: false, eventNid: 7_000_000 + n }));
