@@ -32,7 +32,8 @@ const MAX_HEADER_BYTES = 65_536;
 /** Serves HTTPS until it is stopped. */
 export class TlsListener implements Listener {
   readonly #options: TlsListenerOptions;
-  readonly #connections = new Connections();
+  /** Those of the server, and of servers before it that still answer requests. */
+  readonly #connections = new Set<Connections>();
   #server: Server;
   #port = 0;
 
@@ -66,8 +67,10 @@ export class TlsListener implements Listener {
       old.setSecureContext({ cert: certificate.cert, key: certificate.key });
       return;
     }
-    // The oldest Deno cannot: another server takes over the port, and connections stay with the one they came to.
+    // The oldest Deno cannot: another server takes over the port. What is being asked of the old one is still answered;
+    // its connections are then closed, because it reads no further requests.
     old.close();
+    for (const connections of this.#connections) connections.closeWhenUnused();
     this.#takeOver(certificate).catch((error) => this.#options.log.error("Listener failed", { error }));
   }
 
@@ -86,7 +89,8 @@ export class TlsListener implements Listener {
 
   #create(certificate: Certificate): Server {
     const { handler, log } = this.#options;
-    const connections = this.#connections;
+    const connections = new Connections();
+    this.#connections.add(connections);
     const server = createServer({
       cert: certificate.cert,
       key: certificate.key,
@@ -105,6 +109,7 @@ export class TlsListener implements Listener {
     // Typed as any stream; a server of sockets gives sockets.
     server.on("connection", (socket) => connections.add(socket as Socket));
     server.on("secureConnection", (socket) => connections.add(socket));
+    server.once("close", () => this.#connections.delete(connections));
     // A failed handshake is the client's affair.
     server.on("tlsClientError", () => {});
     return server;
@@ -127,8 +132,9 @@ export class TlsListener implements Listener {
   /** Stops accepting, waits up to `graceMs` for running requests, then closes every connection. */
   async stop(graceMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    const timer = setTimeout(() => this.#connections.closeAll(), graceMs);
-    this.#connections.closeWhenUnused();
+    const all = [...this.#connections];
+    const timer = setTimeout(() => all.forEach((connections) => connections.closeAll()), graceMs);
+    for (const connections of all) connections.closeWhenUnused();
     await closed;
     clearTimeout(timer);
   }

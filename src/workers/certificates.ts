@@ -2,11 +2,12 @@
  * The certificate of the listeners: read from its files, taken over when they change, and with `acme` ordered and
  * renewed. Connections stay open through all of that.
  */
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
+import { certificateNames, isCoveredBy, isKeyOf, readCertificates } from "../lib/x509.ts";
 import type { Certificate } from "../services/acme_challenges.ts";
 
 /** Where the certificate is and how another is got. */
@@ -98,7 +99,8 @@ export class Certificates {
   async #renew(use: (certificate: Certificate) => void): Promise<void> {
     const { clock, log } = this.#deps;
     const { acme } = this.#options;
-    if (acme === null || clock.now() < this.#nextOrder || !isDue(this.#current, { acme, now: clock.now() })) return;
+    if (acme === null || clock.now() < this.#nextOrder) return;
+    if (!await isDue(this.#current, { acme, now: clock.now() })) return;
     log.info("Certificate ordered", { names: acme.names });
     try {
       const certificate = await acme.order();
@@ -133,7 +135,7 @@ export async function readCertificate(
 
 function fits({ cert, key }: Certificate): boolean {
   try {
-    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+    return isKeyOf(key, cert);
   } catch {
     return false;
   }
@@ -148,14 +150,12 @@ async function readFile(path: string): Promise<string> {
 }
 
 /** Whether it is for other names, or near its end: the threshold, or the last third where it does not last that long. */
-function isDue(
-  { cert }: Certificate,
-  { acme, now }: { acme: AcmeRenewal; now: number },
-): boolean {
-  const { subjectAltName = "", subject, issuer, validFrom, validTo } = new X509Certificate(cert);
-  const names = new Set(subjectAltName.split(", ").map((name) => name.replace(/^DNS:/, "").toLowerCase()));
-  if (subject === issuer || acme.names.some((name) => !names.has(name.toLowerCase()))) return true;
-  const [start, end] = [Date.parse(validFrom), Date.parse(validTo)];
+async function isDue({ cert }: Certificate, { acme, now }: { acme: AcmeRenewal; now: number }): Promise<boolean> {
+  const [leaf] = await readCertificates(cert);
+  if (leaf === undefined || leaf.subject === leaf.issuer) return true;
+  const names = await certificateNames(leaf);
+  if (acme.names.some((name) => !isCoveredBy(names, name))) return true;
+  const [start, end] = [leaf.notBefore.getTime(), leaf.notAfter.getTime()];
   return now >= end - Math.min(acme.thresholdDays * DAY_MS, (end - start) / 3);
 }
 

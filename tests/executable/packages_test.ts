@@ -136,4 +136,10 @@ Deno.test("the executable gets a certificate from an ACME server", async () => {
   }
   match(issuer, /Pebble/);
   equal(await site.stop(), 0);
+  // It is kept, and known for what it is: another start orders none.
+  const kept = await Deno.readTextFile(site.path("tls.crt"));
+  await site.serve();
+  match(await issuerAt(port), /Pebble/);
+  equal(await site.stop(), 0);
+  equal(await Deno.readTextFile(site.path("tls.crt")), kept);
 });

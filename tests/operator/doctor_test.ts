@@ -261,8 +261,12 @@ Deno.test("the doctor looks at the files of a certificate", async () => {
   assert.match(found(first, "warn"), /the file holds one certificate only/);
   assert.match(
     found(await judge(wrong.cert, wrong.key), "fail"),
-    /it is not for matrix\.hs\.test but for DNS:else\.test/,
+    /it is not for matrix\.hs\.test but for else\.test/,
   );
+  const wide = await makeCertificate("DNS:*.hs.test", "IP:127.0.0.1");
+  assert.match(found(await judge(wide.cert, wide.key), "ok"), /it is for matrix\.hs\.test/);
+  const wider = await makeCertificate("DNS:*.test");
+  assert.match(found(await judge(wider.cert, wider.key), "fail"), /not for matrix\.hs\.test but for \*\.test/);
   assert.match(found(await judge(right.cert, wrong.key), "fail"), /the key in .* is not the certificate's/);
   assert.match(found(await judge(`${right.cert}${wrong.cert}`, right.key), "fail"), /did not issue the one before it/);
   assert.match(found(await judge("nothing", right.key), "fail"), /it holds no certificate/);

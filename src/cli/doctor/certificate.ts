@@ -1,8 +1,14 @@
 /** The certificate of listeners with TLS: key, names, time, chain. */
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { isIP } from "node:net";
 import type { Config } from "../../config/config.ts";
 import type { Clock } from "../../lib/clock.ts";
+import {
+  certificateNames,
+  isCoveredBy,
+  isIssuedBy,
+  isKeyOf,
+  readCertificates,
+  type X509Certificate,
+} from "../../lib/x509.ts";
 import { splitServerName } from "../../protocol/server_name.ts";
 import { fail, type Finding, ok, reasonText, warn } from "./finding.ts";
 
@@ -13,27 +19,22 @@ const SOON_DAYS = 14;
 export async function checkCertificate(config: Config, clock: Clock): Promise<Finding[]> {
   const { tlsCertificatePath, tlsPrivateKeyPath } = config.tls;
   if (!config.listeners.some(({ tls }) => tls) || tlsCertificatePath === null || tlsPrivateKeyPath === null) return [];
+  let text: string;
   let chain: X509Certificate[];
   try {
-    chain = splitChain(await Deno.readTextFile(tlsCertificatePath));
+    text = await Deno.readTextFile(tlsCertificatePath);
+    chain = await readCertificates(text);
   } catch (error) {
     return [unreadable(tlsCertificatePath, error)];
   }
   const [leaf] = chain;
   if (leaf === undefined) return [unreadable(tlsCertificatePath, "it holds no certificate")];
-  const findings = [
+  return [
     judgeTime(leaf, clock.now()),
-    ...judgeNames(leaf, config),
-    ...judgeChain(chain),
-    ...await judgeKey(leaf, tlsPrivateKeyPath),
+    ...await judgeNames(leaf, config),
+    ...await judgeChain(chain),
+    ...await judgeKey(text, tlsPrivateKeyPath),
   ];
-  return findings;
-}
-
-/** Returns the certificates of a file in PEM, in order. */
-function splitChain(text: string): X509Certificate[] {
-  const parts = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
-  return parts.map((part) => new X509Certificate(part));
 }
 
 function unreadable(path: string, error: unknown): Finding {
@@ -44,34 +45,34 @@ function unreadable(path: string, error: unknown): Finding {
 }
 
 /** Says how long a certificate still holds. */
-export function judgeTime(certificate: { readonly validTo: string; readonly validFrom: string }, now: number): Finding {
-  const days = Math.floor((Date.parse(certificate.validTo) - now) / DAY_MS);
+export function judgeTime(certificate: { readonly notBefore: Date; readonly notAfter: Date }, now: number): Finding {
+  const days = Math.floor((certificate.notAfter.getTime() - now) / DAY_MS);
   const advice = "renew it; SIGHUP loads the new one without a restart";
-  if (Date.parse(certificate.validFrom) > now) {
-    const message = `it is not valid before ${certificate.validFrom}`;
+  if (certificate.notBefore.getTime() > now) {
+    const message = `it is not valid before ${certificate.notBefore.toUTCString()}`;
     return fail("certificate", { message, advice: "check the clock of this machine" });
   }
-  if (days < 0) return fail("certificate", { message: `it ended on ${certificate.validTo}`, advice });
+  if (days < 0) {
+    return fail("certificate", { message: `it ended on ${certificate.notAfter.toUTCString()}`, advice });
+  }
   if (days < SOON_DAYS) return warn("certificate", { message: `it ends in ${days} days`, advice });
   return ok("certificate", `valid for ${days} days more`);
 }
 
 /** The names that clients and servers use, as far as they lead to this server. */
-function judgeNames(leaf: X509Certificate, config: Config): Finding[] {
-  const names = new Set<string>();
-  if (config.hasPublicBaseurl) names.add(new URL(config.publicBaseurl).hostname.replace(/^\[|\]$/g, ""));
-  else names.add(splitServerName(config.serverName).host);
-  const missing = [...names].filter((name) =>
-    (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) === undefined
-  );
-  if (missing.length === 0) return [ok("certificate", `it is for ${[...names].join(", ")}`)];
+async function judgeNames(leaf: X509Certificate, config: Config): Promise<Finding[]> {
+  const wanted = config.hasPublicBaseurl
+    ? new URL(config.publicBaseurl).hostname.replace(/^\[|\]$/g, "")
+    : splitServerName(config.serverName).host;
+  const names = await certificateNames(leaf);
+  if (isCoveredBy(names, wanted)) return [ok("certificate", `it is for ${wanted}`)];
   return [fail("certificate", {
-    message: `it is not for ${missing.join(", ")} but for ${leaf.subjectAltName ?? leaf.subject}`,
+    message: `it is not for ${wanted} but for ${names.length > 0 ? names.join(", ") : leaf.subject}`,
     advice: "get a certificate with that name",
   })];
 }
 
-function judgeChain(chain: readonly X509Certificate[]): Finding[] {
+async function judgeChain(chain: readonly X509Certificate[]): Promise<Finding[]> {
   const [leaf] = chain;
   if (leaf === undefined) return [];
   if (leaf.issuer === leaf.subject) {
@@ -82,7 +83,7 @@ function judgeChain(chain: readonly X509Certificate[]): Finding[] {
   }
   for (const [index, certificate] of chain.entries()) {
     const next = chain[index + 1];
-    if (next !== undefined && !certificate.checkIssued(next)) {
+    if (next !== undefined && !await isIssuedBy(certificate, next)) {
       return [fail("certificate", {
         message: `certificate ${index + 2} of the file did not issue the one before it`,
         advice: "put the server's certificate first, then each one's issuer",
@@ -96,10 +97,9 @@ function judgeChain(chain: readonly X509Certificate[]): Finding[] {
   })];
 }
 
-async function judgeKey(leaf: X509Certificate, path: string): Promise<Finding[]> {
+async function judgeKey(certificate: string, path: string): Promise<Finding[]> {
   try {
-    const key = createPrivateKey(await Deno.readTextFile(path));
-    if (leaf.checkPrivateKey(key)) return [];
+    if (isKeyOf(await Deno.readTextFile(path), certificate)) return [];
     return [fail("certificate", {
       message: `the key in ${path} is not the certificate's`,
       advice: "name the key that the certificate was asked for with",

@@ -79,7 +79,8 @@ async function checkTarget(
   } catch (error) {
     return [explainFailure(error, { place, route, port: target.port })];
   }
-  const findings = reply.certificate === null ? [] : [judgeServed(reply, { place, now: clock.now() })];
+  const { certificate } = reply;
+  const findings = certificate === null ? [] : [judgeServed(certificate, { place, now: clock.now() })];
   const document = jsonOf(reply);
   if (reply.status !== 200 || document === null) {
     const message = `${place} gives status ${reply.status} for /_matrix/key/v2/server`;
@@ -96,9 +97,11 @@ async function checkTarget(
 }
 
 /** Of the connection that was made, so that its name and authority are right already. */
-function judgeServed(reply: WebReply, { place, now }: { place: string; now: number }): Finding {
-  const { valid_from: validFrom = "", valid_to: validTo = "" } = reply.certificate ?? {};
-  const judged = judgeTime({ validFrom, validTo }, now);
+function judgeServed(
+  certificate: NonNullable<WebReply["certificate"]>,
+  { place, now }: { place: string; now: number },
+): Finding {
+  const judged = judgeTime(certificate, now);
   return { ...judged, message: `at ${place}: ${judged.message}` };
 }
 

@@ -1,9 +1,9 @@
 /** Requests as somebody outside would make them: by the public name, with the certificate checked and kept. */
-import { request as requestHttp } from "node:http";
-import { request as requestHttps } from "node:https";
-import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
-import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
+import { X509Certificate } from "node:crypto";
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import type { Dns } from "../../federation/dns.ts";
+import { type Dispatcher, loadUndici } from "../../lib/undici.ts";
 
 /** An answer. */
 export interface WebReply {
@@ -11,7 +11,7 @@ export interface WebReply {
   readonly header: (name: string) => string | null;
   readonly body: string;
   /** Of TLS connections. */
-  readonly certificate: DetailedPeerCertificate | null;
+  readonly certificate: { readonly notBefore: Date; readonly notAfter: Date } | null;
 }
 
 /** A request. `target` is where to connect when that is not what the URL says. */
@@ -63,55 +63,89 @@ interface Exchange {
   readonly address: string;
   readonly port: number;
   readonly certName: string;
-  readonly method: string;
+  readonly method: Dispatcher.HttpMethod;
   readonly path: string;
-  readonly headers: OutgoingHttpHeaders;
+  readonly headers: Readonly<Record<string, string>>;
   readonly authorities: readonly string[];
 }
 
-function exchange(task: Exchange): Promise<WebReply> {
-  const { isTls, address, port, method, path, headers, certName, authorities } = task;
+async function exchange(task: Exchange): Promise<WebReply> {
+  const { method, path, headers } = task;
+  const { Client } = await loadUndici();
+  let certificate: WebReply["certificate"] = null;
+  // The origin only names the connection: the task says where it leads, and has the Host header.
+  const client = new Client(task.isTls ? "https://doctor.invalid" : "http://doctor.invalid", {
+    allowH2: false,
+    connect: (_, callback) => {
+      openSocket(task).then((socket) => {
+        if ("getPeerCertificate" in socket) certificate = timesOf(socket);
+        callback(null, socket);
+      }, (error) => callback(error instanceof Error ? error : new Error(String(error)), null));
+    },
+  });
+  const limit = setTimeout(() => client.destroy(new Error("no answer in 10 seconds")).catch(() => {}), TIMEOUT_MS);
+  try {
+    const response = await client.request({ method, path, headers });
+    const header = (name: string) => {
+      const value = response.headers[name];
+      return (Array.isArray(value) ? value[0] : value) ?? null;
+    };
+    return { status: response.statusCode, header, body: await readBody(response.body), certificate };
+  } finally {
+    clearTimeout(limit);
+    await client.destroy().catch(() => {});
+  }
+}
+
+async function openSocket({ address, port, isTls, certName, authorities }: Exchange): Promise<Socket | TLSSocket> {
+  const plain = connectTcp({ host: address, port });
+  // undici listens for later errors itself; until then one must not end the program.
+  await untilEvent(plain, "connect");
+  if (!isTls) return plain;
+  const secured = connectTls({
+    socket: plain,
+    host: certName,
+    ...(isIP(certName) === 0 ? { servername: certName } : {}),
+    ...(authorities.length === 0 ? {} : { ca: [...authorities] }),
+    ALPNProtocols: ["http/1.1"],
+  });
+  plain.once("error", (error) => secured.destroy(error));
+  try {
+    return await untilEvent(secured, "secureConnect");
+  } catch (error) {
+    plain.destroy();
+    throw error;
+  }
+}
+
+function untilEvent<T extends Socket>(socket: T, event: "connect" | "secureConnect"): Promise<T> {
   return new Promise((resolve, reject) => {
-    const common = { host: address, port, method, path, headers, agent: false as const };
-    const isName = !/^[\d.]+$|:/.test(certName);
-    const tls = {
-      ...common,
-      servername: isName ? certName : "",
-      ...(authorities.length === 0 ? {} : { ca: [...authorities] }),
-    };
-    const request = isTls ? requestHttps(tls) : requestHttp(common);
-    const timer = setTimeout(() => request.destroy(new Error("no answer in 10 seconds")), TIMEOUT_MS);
-    const settle = (error: unknown) => {
-      clearTimeout(timer);
-      reject(error);
-    };
-    request.once("error", settle);
-    request.once("response", (response) => {
-      readReply(response).then((reply) => {
-        clearTimeout(timer);
-        resolve(reply);
-      }, settle);
-    });
-    request.end();
+    const timer = setTimeout(() => socket.destroy(new Error("no connection in 10 seconds")), TIMEOUT_MS);
+    socket.on("error", reject);
+    socket.once("close", () => reject(new Error("the connection was closed")));
+    socket.once(event, () => resolve(socket));
+    socket.once(event, () => clearTimeout(timer)).once("close", () => clearTimeout(timer));
   });
 }
 
-async function readReply(response: IncomingMessage): Promise<WebReply> {
-  const { socket } = response;
-  const certificate = "getPeerCertificate" in socket ? (socket as TLSSocket).getPeerCertificate(true) : null;
-  const chunks: Uint8Array[] = [];
+/** How long the certificate of the other side holds, where the connection tells. */
+function timesOf(socket: TLSSocket): WebReply["certificate"] {
+  // Null where the connection has closed already, whatever the types say.
+  const peer: { readonly raw?: Uint8Array } | null = socket.getPeerCertificate();
+  if (peer?.raw === undefined) return null;
+  const { validFrom, validTo } = new X509Certificate(peer.raw);
+  return { notBefore: new Date(validFrom), notAfter: new Date(validTo) };
+}
+
+async function readBody(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
-  for await (const chunk of response) {
+  for await (const chunk of body) {
     length += chunk.length;
     if (length > MAX_BODY_BYTES) throw new Error("the answer is far too long");
-    chunks.push(chunk);
+    chunks.push(chunk as Uint8Array<ArrayBuffer>);
   }
-  const header = (name: string) => {
-    const value = response.headers[name];
-    return (Array.isArray(value) ? value[0] : value) ?? null;
-  };
-  const body = new TextDecoder().decode(await new Blob(chunks as Uint8Array<ArrayBuffer>[]).arrayBuffer());
-  return { status: response.statusCode ?? 0, header, body, certificate };
+  return new TextDecoder().decode(await new Blob(chunks).arrayBuffer());
 }
 
 /** Returns the JSON object of an answer, or null. */
