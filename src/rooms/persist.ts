@@ -1,9 +1,9 @@
 /**
- * Writing a batch: all its events and what follows from them, in one transaction.
+ * Writing batches: all their events and what follows from them, in one transaction.
  *
- * Order: lock the room and compare its position with the copy the batch was built on; what needs no position; take the
- * positions, which on PostgreSQL makes other writers wait; the rest. All up to the positions goes out together, in one
- * round trip there. The room's copy changes after the commit only.
+ * Order: lock the rooms and compare their positions with the copies the batches were built on; what needs no position;
+ * take the positions, which on PostgreSQL makes other writers wait; the rest. All up to the positions goes out together,
+ * in one round trip there. The rooms' copies change after the commit only.
  */
 import type { LruCache } from "../lib/lru.ts";
 import { type StateKey, stateKeyOf } from "../protocol/event.ts";
@@ -23,23 +23,17 @@ import {
   updateRedactedBy,
 } from "../storage/event_writes.ts";
 import { selectMissingParents } from "../storage/event_lookups.ts";
-import { insertRoom, lockRoom, updateForwardExtremities, updateRoomHead } from "../storage/rooms.ts";
+import { insertRoom, lockFreeRooms, lockRoom, updateForwardExtremities, updateRoomHead } from "../storage/rooms.ts";
 import { insertStateNodes } from "../storage/state_nodes.ts";
-import {
-  applyStateDeltas,
-  deleteLocalMemberships,
-  insertStateDeltas,
-  type LocalMembershipRow,
-  type StateDeltaRow,
-  upsertLocalMemberships,
-} from "../storage/state_writes.ts";
 import { advanceBackfill, advanceStream } from "../storage/streams.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventStore } from "./event_store.ts";
+import { BatchTx } from "./batch_tx.ts";
 import type { PendingEvent, PersistedBatch, PersistedEvent, PersistHandler, StateDelta } from "./pending.ts";
 import { relationOf } from "./relation.ts";
 import { ABSENT, makeRoomCopy, type RoomHeads } from "./room_heads.ts";
+import { type Effects, joinedAfter, membershipIn, stateEffects, writeState } from "./state_effects.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** Another process has written to the room since its copy was loaded. */
@@ -60,23 +54,44 @@ export interface PersistDeps {
 }
 
 /** Writes the batch, and once that is durable updates the caches and wakes the readers. Throws `RoomChangedError`. */
-export async function persistBatch(deps: PersistDeps, batch: RoomBatch): Promise<PersistedBatch | null> {
-  if (batch.isEmpty) return null;
-  return await deps.db.transaction(async (tx) => {
-    const { room } = batch;
+export async function persistBatch(deps: PersistDeps, batch: RoomBatch): Promise<void> {
+  if (batch.isEmpty) return;
+  await deps.db.transaction(async (tx) => {
     const isLocked = lockUnchanged({ tx, batch });
-    if (batch.pending.length === 0) {
-      await isLocked;
-      for (const write of batch.writes) await write(tx, room);
-      return null;
+    if (batch.pending.length > 0) {
+      for (const placed of await takePlaces(tx, { batches: [batch], isLocked })) {
+        await writePlaced(deps, { tx, placed });
+      }
+      return;
     }
-    const places = await takePlaces({ tx, batch, isLocked });
-    const persisted = await writePositioned(deps, { tx, batch, places });
-    for (const write of batch.writes) await write(tx, room);
-    for (const handler of deps.onPersist) await handler(tx, persisted);
-    tx.afterCommit(() => settle(deps, { batch, persisted }));
-    return persisted;
+    await isLocked;
+    for (const write of batch.writes) await write(tx, batch.room);
   });
+}
+
+/**
+ * Writes batches of several rooms, each with events: all of them or none. Waits for no other writer: throws
+ * `RoomChangedError` also where one has locked a room.
+ */
+export async function persistTogether(deps: PersistDeps, batches: readonly RoomBatch[]): Promise<void> {
+  await deps.db.transaction(async (tx) => {
+    const all = await takePlaces(tx, { batches, isLocked: lockAllUnchanged(tx, batches) });
+    const parts = all.map((placed) => ({ tx: new BatchTx(tx), placed }));
+    // Waits for all, since nobody must go on with the transaction when it has ended.
+    for (const result of await Promise.allSettled(parts.map((part) => writePlaced(deps, part)))) {
+      if (result.status === "rejected") throw result.reason;
+    }
+    // In the order of the positions, whichever batch was done first.
+    for (const part of parts) part.tx.passCallbacks();
+  });
+}
+
+async function writePlaced(deps: PersistDeps, { tx, placed }: { tx: Tx; placed: PlacedBatch }): Promise<void> {
+  const persisted = await writePositioned(deps, { tx, placed });
+  const { batch } = placed;
+  for (const write of batch.writes) await write(tx, batch.room);
+  for (const handler of deps.onPersist) await handler(tx, persisted);
+  tx.afterCommit(() => settle(deps, { batch, persisted }));
 }
 
 interface Work {
@@ -89,27 +104,49 @@ async function lockUnchanged({ tx, batch: { room, copy } }: Work): Promise<void>
   if (copy !== null && await lockRoom(tx, room.roomNid) !== copy.lastPosition) throw new RoomChangedError();
 }
 
-/** The first positions of a batch. */
-interface Places {
+async function lockAllUnchanged(tx: Tx, batches: readonly RoomBatch[]): Promise<void> {
+  const positions = await lockFreeRooms(tx, batches.map(({ room }) => room.roomNid));
+  const isUnchanged = batches.every(({ room, copy }) => positions.get(room.roomNid) === copy?.lastPosition);
+  if (!isUnchanged) throw new RoomChangedError();
+}
+
+/** A batch and its first positions. */
+interface PlacedBatch {
+  readonly batch: RoomBatch;
   readonly first: number;
   /** Of its history; 0 where it has none. */
   readonly firstPast: number;
 }
 
-/** Writes what needs no position while the lock is waited for, and takes the positions after it. */
-async function takePlaces({ tx, batch, isLocked }: Work & { readonly isLocked: Promise<void> }): Promise<Places> {
-  const past = batch.pending.filter(({ isBackfill }) => isBackfill).length;
-  const placed = batch.pending.filter(({ stored, isBackfill }) => !stored.isOutlier && !isBackfill).length;
+/**
+ * Writes what needs no position while the lock is waited for, and takes the positions after it: consecutive ones for the
+ * batches, in their order.
+ */
+async function takePlaces(
+  tx: Tx,
+  { batches, isLocked }: { batches: readonly RoomBatch[]; isLocked: Promise<void> },
+): Promise<PlacedBatch[]> {
+  const counts = batches.map((batch) => ({
+    batch,
+    past: batch.pending.filter(({ isBackfill }) => isBackfill).length,
+    placed: Math.max(1, batch.pending.filter(({ stored, isBackfill }) => !stored.isOutlier && !isBackfill).length),
+  }));
+  const past = counts.reduce((sum, count) => sum + count.past, 0);
   const steps = [
     isLocked,
-    writeBodies({ tx, batch }),
-    advanceStream(tx, "events", Math.max(1, placed)),
+    Promise.all(batches.map((batch) => writeBodies({ tx, batch }))),
+    advanceStream(tx, "events", counts.reduce((sum, { placed }) => sum + placed, 0)),
     past === 0 ? 0 : advanceBackfill(tx, past),
   ] as const;
-  const [locked, bodies, first, firstPast] = await Promise.allSettled(steps);
   // The first that failed is why: on PostgreSQL it takes those after it along.
-  for (const step of [locked, bodies, first, firstPast]) if (step.status === "rejected") throw step.reason;
-  return { first: await steps[2], firstPast: await steps[3] };
+  for (const step of await Promise.allSettled(steps)) if (step.status === "rejected") throw step.reason;
+  let [first, firstPast] = [await steps[2], await steps[3]];
+  return counts.map(({ batch, placed, past }) => {
+    const place = { batch, first, firstPast };
+    first += placed;
+    firstPast += past;
+    return place;
+  });
 }
 
 /** Writes what needs no position. */
@@ -169,12 +206,12 @@ export function extremityChanges(
 /** Gives positions to all events and writes what holds them. */
 async function writePositioned(
   deps: PersistDeps,
-  { tx, batch, places }: Work & { readonly places: Places },
+  { tx, placed: { batch, first, firstPast } }: { tx: Tx; placed: PlacedBatch },
 ): Promise<PersistedBatch> {
   const { room, pending, copy } = batch;
-  let next = places.first;
+  let next = first;
   // The last of the history is nearest to zero.
-  let nextPast = places.firstPast;
+  let nextPast = firstPast;
   const positionOf = ({ stored, isBackfill }: PendingEvent) => {
     if (stored.isOutlier) return null;
     return isBackfill ? nextPast++ : next++;
@@ -186,7 +223,7 @@ async function writePositioned(
     transaction: event.transaction,
     redacts: event.redacts,
   }));
-  const position = Math.max(places.first, next - 1);
+  const position = Math.max(first, next - 1);
   const effects = stateEffects(deps.serverName, {
     roomNid: room.roomNid,
     changes: persisted.map(({ stored, deltas }) => ({ position: stored.position ?? 0, deltas })),
@@ -206,86 +243,11 @@ async function writePositioned(
   const head = { roomNid: room.roomNid, stateRoot: batch.root, lastPosition: position };
   if (copy === null) writes.push(writeRoom(tx, { batch, head, effects }));
   else writes.push(updateRoomHead(tx, { ...head, ...effects.counts }));
-  await Promise.all(writes);
+  const isWritten = Promise.all(writes);
+  // What follows from state is written in parts, and read again by what comes after.
+  if (effects.deltas.length > 0) await isWritten;
+  else await tx.inOrder(isWritten);
   return { room, events: persisted, localJoined: joinedAfter(copy?.localJoined ?? new Set(), effects), position };
-}
-
-interface Effects {
-  readonly deltas: readonly StateDeltaRow[];
-  /** The last change of each key. */
-  readonly current: readonly StateDeltaRow[];
-  readonly memberships: readonly LocalMembershipRow[];
-  /** Local users whom the state no longer has a membership for. */
-  readonly gone: readonly UserId[];
-  readonly counts: { readonly joinedDelta: number; readonly invitedDelta: number };
-}
-
-function stateEffects(
-  serverName: ServerName,
-  { roomNid, changes: all }: {
-    roomNid: number;
-    changes: readonly { readonly position: number; readonly deltas: readonly StateDelta[] }[];
-  },
-): Effects {
-  const deltas: StateDeltaRow[] = [];
-  const current = new Map<number, StateDeltaRow>();
-  const memberships = new Map<string, LocalMembershipRow | null>();
-  const counts = { joinedDelta: 0, invitedDelta: 0 };
-  for (const { position, deltas: changes } of all) {
-    for (const { stateKeyNid, type, stateKey, before, after } of changes) {
-      const membership = type === "m.room.member" ? membershipIn(after) : null;
-      const row: StateDeltaRow = {
-        roomNid,
-        position,
-        stateKeyNid,
-        type,
-        stateKey,
-        eventNid: after?.nid ?? null,
-        prevEventNid: before?.nid ?? null,
-        membership,
-      };
-      deltas.push(row);
-      current.set(stateKeyNid, row);
-      if (type !== "m.room.member") continue;
-      const was = membershipIn(before);
-      counts.joinedDelta += Number(membership === "join") - Number(was === "join");
-      counts.invitedDelta += Number(membership === "invite") - Number(was === "invite");
-      if (domainOf(stateKey) === serverName) memberships.set(stateKey, localMembership(row, after));
-    }
-  }
-  return {
-    deltas,
-    current: [...current.values()],
-    memberships: [...memberships.values()].filter((row) => row !== null),
-    gone: [...memberships].filter(([, row]) => row === null).map(([userId]) => userId as UserId),
-    counts,
-  };
-}
-
-function localMembership(row: StateDeltaRow, after: StoredEvent | null): LocalMembershipRow | null {
-  if (after === null || row.membership === null) return null;
-  return {
-    userId: row.stateKey as UserId,
-    roomNid: row.roomNid,
-    membership: row.membership,
-    eventNid: after.nid,
-    sender: after.event.sender,
-    position: row.position,
-    strippedState: null,
-  };
-}
-
-function membershipIn(stored: StoredEvent | null): string | null {
-  const membership = stored?.event.content["membership"];
-  return typeof membership === "string" ? membership : null;
-}
-
-function writeState(tx: Tx, { roomNid, effects }: { roomNid: number; effects: Effects }): Promise<void>[] {
-  if (effects.deltas.length === 0) return [];
-  const writes = [insertStateDeltas(tx, effects.deltas), applyStateDeltas(tx, effects.current)];
-  if (effects.memberships.length > 0) writes.push(upsertLocalMemberships(tx, effects.memberships));
-  if (effects.gone.length > 0) writes.push(deleteLocalMemberships(tx, { roomNid, userIds: effects.gone }));
-  return writes;
 }
 
 /** Writes a change of the current state that no event makes. */
@@ -333,17 +295,6 @@ async function waitedParents(
   const waited = new Set(await selectMissingParents(tx, foreign.map(({ stored }) => stored.event.eventId)));
   return foreign.filter(({ stored }) => waited.has(stored.event.eventId))
     .map(({ stored }) => ({ nid: stored.nid, eventId: stored.event.eventId }));
-}
-
-function joinedAfter(before: ReadonlySet<UserId>, { memberships, gone }: Effects): ReadonlySet<UserId> {
-  if (memberships.length === 0 && gone.length === 0) return before;
-  const after = new Set(before);
-  for (const { userId, membership } of memberships) {
-    if (membership === "join") after.add(userId);
-    else after.delete(userId);
-  }
-  for (const userId of gone) after.delete(userId);
-  return after;
 }
 
 function toNewEvent(stored: StoredEvent): NewEvent {

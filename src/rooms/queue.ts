@@ -12,7 +12,8 @@ import type { RoomId } from "../protocol/ids.ts";
 import { isDueToRows } from "../storage/database_error.ts";
 import { selectRoomById } from "../storage/rooms.ts";
 import { type BatchDeps, RoomBatch } from "./batch.ts";
-import { persistBatch, type PersistDeps, RoomChangedError } from "./persist.ts";
+import { GroupWriter } from "./group_writer.ts";
+import { type PersistDeps, RoomChangedError } from "./persist.ts";
 import { PolicySignatureNeeded, type PolicySigner } from "./policy.ts";
 import type { RoomCopy } from "./room_heads.ts";
 
@@ -41,10 +42,12 @@ type Outcome = { readonly job: Job } & ({ readonly value: unknown } | { readonly
 /** Runs tasks on rooms. */
 export class RoomQueues {
   readonly #deps: BatchDeps & PersistDeps & { readonly policySigner: PolicySigner };
+  readonly #writer: GroupWriter;
   readonly #queues = new Map<RoomId, Job[]>();
 
   constructor(deps: BatchDeps & PersistDeps & { readonly policySigner: PolicySigner }) {
     this.#deps = deps;
+    this.#writer = new GroupWriter(deps);
   }
 
   /** Runs a task in the room's queue; resolves once what it built is durable, and signed where the room wants that. */
@@ -112,7 +115,7 @@ export class RoomQueues {
       const outcomes = await buildAll(batch, jobs);
       try {
         if (batch.isEmpty && await this.#isStale(copy)) throw new RoomChangedError();
-        await persistBatch(this.#deps, batch);
+        await this.#writer.write(batch);
       } catch (error) {
         this.#deps.heads.drop(roomId);
         if (error instanceof RoomChangedError && attempt < MAX_ATTEMPTS) continue;

@@ -6,6 +6,7 @@
  * BOOLEAN), bytes as Uint8Array.
  */
 import type { Dialect, Sql } from "./sql.ts";
+import type { RowWriter } from "./together.ts";
 
 /** A handle for reading. */
 export interface Db {
@@ -23,10 +24,16 @@ export interface Tx extends Db {
   /** Runs statements in order without waiting in between: pipelined on PostgreSQL. */
   runMany(queries: readonly Sql[]): Promise<void>;
   /**
-   * Runs statements that change different rows and return none, in any order. Those that are given in the same turn of
-   * the microtask queue go to PostgreSQL as one, behind the statements before and in front of those after.
+   * Writes rows that nothing else in the same turn of the microtask queue writes, in any order. What is given in one such
+   * turn goes to PostgreSQL together, the rows of a writer as one statement and the statements as one, behind what was
+   * sent before and in front of what comes after.
    */
-  runTogether(queries: readonly Sql[]): Promise<void>;
+  writeTogether<Row>(writer: RowWriter<Row>, rows: readonly Row[]): Promise<void>;
+  /**
+   * Resolves when what comes after these writes will be executed after them; should they fail, the transaction does. That
+   * is when they are done on SQLite and at once on PostgreSQL, where the COMMIT may then follow in the same round trip.
+   */
+  inOrder(writes: Promise<unknown>): Promise<void>;
   /** Calls `callback` after the commit, in the order registered; never when the transaction fails. */
   afterCommit(callback: () => void): void;
 }

@@ -7,7 +7,7 @@
 import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Tx } from "./database.ts";
 import { type Sql, sql } from "./sql.ts";
-import { bigints, booleans, texts, writeRows } from "./together.ts";
+import { bigints, booleans, type RowWriter, texts } from "./together.ts";
 
 /** An event that is not in the database yet. */
 export interface NewEvent {
@@ -50,38 +50,33 @@ export async function insertEventBodies(tx: Tx, bodies: readonly NewEventBody[])
     )
   );
   await Promise.all([
-    tx.runTogether([
-      ...writeRows(tx.dialect, {
-        rows: bodies,
-        each: ({ nid, json }) => sql`INSERT INTO event_json (event_nid, json) VALUES (${nid}, ${json})`,
-        many: (rows) =>
-          sql`INSERT INTO event_json (event_nid, json)
-          SELECT * FROM unnest(${bigints(rows.map(({ nid }) => nid))}, ${texts(rows.map(({ json }) => json))})`,
-      }),
-      ...insertEdges(tx, {
-        insert: sql`INSERT INTO event_prev (event_nid, prev_nid)`,
-        edges: bodies.flatMap(({ nid, prevNids }) => prevNids.map((to): Edge => [nid, to])),
-      }),
-      ...insertEdges(tx, {
-        insert: sql`INSERT INTO event_auth (event_nid, auth_nid)`,
-        edges: bodies.flatMap(({ nid, authNids }) => authNids.map((to): Edge => [nid, to])),
-      }),
-    ]),
+    tx.writeTogether(JSON_TEXTS, bodies),
+    tx.writeTogether(PREV_EDGES, bodies.flatMap(({ nid, prevNids }) => prevNids.map((to): Edge => [nid, to]))),
+    tx.writeTogether(AUTH_EDGES, bodies.flatMap(({ nid, authNids }) => authNids.map((to): Edge => [nid, to]))),
     tx.runMany(missing),
   ]);
 }
 
+const JSON_TEXTS: RowWriter<Pick<NewEventBody, "nid" | "json">> = {
+  each: ({ nid, json }) => sql`INSERT INTO event_json (event_nid, json) VALUES (${nid}, ${json})`,
+  many: (rows) =>
+    sql`INSERT INTO event_json (event_nid, json)
+    SELECT * FROM unnest(${bigints(rows.map(({ nid }) => nid))}, ${texts(rows.map(({ json }) => json))})`,
+};
+
 type Edge = readonly [from: number, to: number];
 
-function insertEdges(tx: Tx, { insert, edges }: { insert: Sql; edges: readonly Edge[] }): Sql[] {
-  return writeRows(tx.dialect, {
-    rows: edges,
+function edgeWriter(insert: Sql): RowWriter<Edge> {
+  return {
     each: ([from, to]) => sql`${insert} VALUES (${from}, ${to})`,
     many: (rows) =>
       sql`${insert}
       SELECT * FROM unnest(${bigints(rows.map(([from]) => from))}, ${bigints(rows.map(([, to]) => to))})`,
-  });
+  };
 }
+
+const PREV_EDGES = edgeWriter(sql`INSERT INTO event_prev (event_nid, prev_nid)`);
+const AUTH_EDGES = edgeWriter(sql`INSERT INTO event_auth (event_nid, auth_nid)`);
 
 /** Inserts the edges of events that were stored as outliers, which may have had none. */
 export async function insertEdgesOfOutliers(tx: Tx, bodies: readonly Omit<NewEventBody, "json">[]): Promise<void> {
@@ -102,18 +97,20 @@ export async function insertEdgesOfOutliers(tx: Tx, bodies: readonly Omit<NewEve
 
 /** Inserts the rows of `events`. */
 export async function insertEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
-  await tx.runTogether(writeRows(tx.dialect, {
-    rows: events,
-    each: (event) =>
-      sql`
+  await tx.writeTogether(EVENTS, events);
+}
+
+const EVENTS: RowWriter<NewEvent> = {
+  each: (event) =>
+    sql`
       INSERT INTO events (event_nid, event_id, room_nid, type, state_key_nid, sender, depth, position, origin_server_ts,
         received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid)
       VALUES (${event.nid}, ${event.eventId}, ${event.roomNid}, ${event.type}, ${event.stateKeyNid}, ${event.sender},
         ${event.depth}, ${event.position}, ${event.originServerTs}, ${event.receivedTs}, ${event.isOutlier},
         ${event.isRejected}, ${event.isSoftFailed}, ${event.stateBefore}, ${event.stateAfter}, ${event.authRank},
         ${event.redactedByNid})`,
-    many: (rows) =>
-      sql`
+  many: (rows) =>
+    sql`
       INSERT INTO events (event_nid, event_id, room_nid, type, state_key_nid, sender, depth, position, origin_server_ts,
         received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid)
       SELECT * FROM unnest(${bigints(rows.map(({ nid }) => nid))}, ${texts(rows.map(({ eventId }) => eventId))},
@@ -123,12 +120,11 @@ export async function insertEvents(tx: Tx, events: readonly NewEvent[]): Promise
         ${bigints(rows.map(({ originServerTs }) => originServerTs))},
         ${bigints(rows.map(({ receivedTs }) => receivedTs))}, ${booleans(rows.map(({ isOutlier }) => isOutlier))},
         ${booleans(rows.map(({ isRejected }) => isRejected))}, ${
-        booleans(rows.map(({ isSoftFailed }) => isSoftFailed))
-      },
+      booleans(rows.map(({ isSoftFailed }) => isSoftFailed))
+    },
         ${bigints(rows.map(({ stateBefore }) => stateBefore))}, ${bigints(rows.map(({ stateAfter }) => stateAfter))},
         ${bigints(rows.map(({ authRank }) => authRank))}, ${bigints(rows.map(({ redactedByNid }) => redactedByNid))})`,
-  }));
-}
+};
 
 /** Gives events stored as outliers their place in the graph. */
 export async function updateOutliers(tx: Tx, events: readonly NewEvent[]): Promise<void> {
@@ -156,65 +152,83 @@ export async function resolveMissingParents(
   ]));
 }
 
+/** Under which transaction a device sent an event. */
+export interface NewEventTransaction {
+  readonly eventNid: number;
+  readonly userId: UserId;
+  readonly deviceId: string;
+  readonly roomNid: number;
+  readonly type: string;
+  readonly txnId: string;
+  readonly createdTs: number;
+}
+
 /** Remembers under which transaction a device sent an event. */
-export async function insertEventTransactions(
-  tx: Tx,
-  rows: readonly {
-    readonly eventNid: number;
-    readonly userId: UserId;
-    readonly deviceId: string;
-    readonly roomNid: number;
-    readonly type: string;
-    readonly txnId: string;
-    readonly createdTs: number;
-  }[],
-): Promise<void> {
-  await tx.runTogether(writeRows(tx.dialect, {
-    rows,
-    each: (row) =>
-      sql`
-      INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
-      VALUES (${row.eventNid}, ${row.userId}, ${row.deviceId}, ${row.roomNid}, ${row.type}, ${row.txnId},
-        ${row.createdTs})`,
-    many: (part) =>
-      sql`
-      INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
-      SELECT * FROM unnest(${bigints(part.map(({ eventNid }) => eventNid))}, ${texts(part.map(({ userId }) => userId))},
-        ${texts(part.map(({ deviceId }) => deviceId))}, ${bigints(part.map(({ roomNid }) => roomNid))},
-        ${texts(part.map(({ type }) => type))}, ${texts(part.map(({ txnId }) => txnId))},
-        ${bigints(part.map(({ createdTs }) => createdTs))})`,
-  }));
+export async function insertEventTransactions(tx: Tx, rows: readonly NewEventTransaction[]): Promise<void> {
+  await tx.writeTogether(TRANSACTIONS, rows);
+}
+
+const TRANSACTIONS: RowWriter<NewEventTransaction> = {
+  each: (row) =>
+    sql`
+    INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
+    VALUES (${row.eventNid}, ${row.userId}, ${row.deviceId}, ${row.roomNid}, ${row.type}, ${row.txnId},
+      ${row.createdTs})`,
+  many: (rows) =>
+    sql`
+    INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
+    SELECT * FROM unnest(${bigints(rows.map(({ eventNid }) => eventNid))}, ${texts(rows.map(({ userId }) => userId))},
+      ${texts(rows.map(({ deviceId }) => deviceId))}, ${bigints(rows.map(({ roomNid }) => roomNid))},
+      ${texts(rows.map(({ type }) => type))}, ${texts(rows.map(({ txnId }) => txnId))},
+      ${bigints(rows.map(({ createdTs }) => createdTs))})`,
+};
+
+/** What an event relates to. */
+export interface NewEventRelation {
+  readonly eventNid: number;
+  readonly roomNid: number;
+  readonly relatesToId: string;
+  readonly relType: string;
+  readonly aggregationKey: string | null;
 }
 
 /** Records what an event relates to, so that relations are found from their target. */
-export async function insertEventRelations(
-  tx: Tx,
-  rows: readonly {
-    readonly eventNid: number;
-    readonly roomNid: number;
-    readonly relatesToId: string;
-    readonly relType: string;
-    readonly aggregationKey: string | null;
-  }[],
-): Promise<void> {
-  await tx.runTogether(rows.map((row) =>
+export async function insertEventRelations(tx: Tx, rows: readonly NewEventRelation[]): Promise<void> {
+  await tx.writeTogether(RELATIONS, rows);
+}
+
+const RELATIONS: RowWriter<NewEventRelation> = {
+  each: (row) =>
     sql`
     INSERT INTO event_relations (event_nid, room_nid, relates_to_id, rel_type, aggregation_key)
-    VALUES (${row.eventNid}, ${row.roomNid}, ${row.relatesToId}, ${row.relType}, ${row.aggregationKey})`
-  ));
+    VALUES (${row.eventNid}, ${row.roomNid}, ${row.relatesToId}, ${row.relType}, ${row.aggregationKey})`,
+  many: (rows) =>
+    sql`
+    INSERT INTO event_relations (event_nid, room_nid, relates_to_id, rel_type, aggregation_key)
+    SELECT * FROM unnest(${bigints(rows.map(({ eventNid }) => eventNid))},
+      ${bigints(rows.map(({ roomNid }) => roomNid))}, ${texts(rows.map(({ relatesToId }) => relatesToId))},
+      ${texts(rows.map(({ relType }) => relType))}, ${texts(rows.map(({ aggregationKey }) => aggregationKey))})`,
+};
+
+/** A redaction, and what it redacts. */
+export interface NewRedaction {
+  readonly redactionNid: number;
+  readonly redactsEventId: EventId;
 }
 
 /** Records redactions by what they redact, in force or not. */
-export async function insertRedactions(
-  tx: Tx,
-  rows: readonly { readonly redactionNid: number; readonly redactsEventId: EventId }[],
-): Promise<void> {
-  await tx.runTogether(
-    rows.map((row) =>
-      sql`INSERT INTO redactions (redaction_nid, redacts_event_id) VALUES (${row.redactionNid}, ${row.redactsEventId})`
-    ),
-  );
+export async function insertRedactions(tx: Tx, rows: readonly NewRedaction[]): Promise<void> {
+  await tx.writeTogether(REDACTIONS, rows);
 }
+
+const REDACTIONS: RowWriter<NewRedaction> = {
+  each: (row) =>
+    sql`INSERT INTO redactions (redaction_nid, redacts_event_id) VALUES (${row.redactionNid}, ${row.redactsEventId})`,
+  many: (rows) =>
+    sql`INSERT INTO redactions (redaction_nid, redacts_event_id)
+    SELECT * FROM unnest(${bigints(rows.map(({ redactionNid }) => redactionNid))},
+      ${texts(rows.map(({ redactsEventId }) => redactsEventId))})`,
+};
 
 /** Puts a redaction in force, unless another one is, and forgets what the redacted event related to. */
 export async function updateRedactedBy(

@@ -6,6 +6,7 @@ import type { UserId } from "../protocol/ids.ts";
 import type { JsonValue } from "../protocol/json.ts";
 import type { Db, Tx } from "./database.ts";
 import { numberTable, sql } from "./sql.ts";
+import { bigints, booleans, type RowWriter, texts } from "./together.ts";
 
 /** An event that notifies the members of its room. */
 export interface RoomNotification {
@@ -57,22 +58,46 @@ interface CountRow {
 }
 
 /** Writes an event's notification for the room. */
-export async function insertRoomNotification(tx: Tx, n: RoomNotification): Promise<void> {
-  await tx.run(sql`
-    INSERT INTO room_notifications (room_nid, position, sender, thread_id, highlight, actions)
-    VALUES (${n.roomNid}, ${n.position}, ${n.sender}, ${n.threadId}, ${n.highlight}, ${n.actions})`);
+export async function insertRoomNotification(tx: Tx, notification: RoomNotification): Promise<void> {
+  await tx.inOrder(tx.writeTogether(OF_ROOMS, [notification]));
 }
+
+const OF_ROOMS: RowWriter<RoomNotification> = {
+  each: (n) =>
+    sql`
+    INSERT INTO room_notifications (room_nid, position, sender, thread_id, highlight, actions)
+    VALUES (${n.roomNid}, ${n.position}, ${n.sender}, ${n.threadId}, ${n.highlight}, ${n.actions})`,
+  many: (rows) =>
+    sql`
+    INSERT INTO room_notifications (room_nid, position, sender, thread_id, highlight, actions)
+    SELECT * FROM unnest(${bigints(rows.map(({ roomNid }) => roomNid))},
+      ${bigints(rows.map(({ position }) => position))}, ${texts(rows.map(({ sender }) => sender))},
+      ${texts(rows.map(({ threadId }) => threadId))}, ${booleans(rows.map(({ highlight }) => highlight))},
+      ${texts(rows.map(({ actions }) => actions))})`,
+};
 
 /** Writes what an event does for some users. */
 export async function insertUserNotifications(tx: Tx, notifications: readonly UserNotification[]): Promise<void> {
-  await tx.runMany(notifications.map((n) =>
+  await tx.inOrder(tx.writeTogether(OF_USERS, notifications));
+}
+
+const OF_USERS: RowWriter<UserNotification> = {
+  each: (n) =>
     sql`
     INSERT INTO user_notifications (user_id, room_nid, position, thread_id, notify, highlight, actions, room_notify,
       room_highlight)
     VALUES (${n.userId}, ${n.roomNid}, ${n.position}, ${n.threadId}, ${n.notify}, ${n.highlight}, ${n.actions},
-      ${n.roomNotify}, ${n.roomHighlight})`
-  ));
-}
+      ${n.roomNotify}, ${n.roomHighlight})`,
+  many: (rows) =>
+    sql`
+    INSERT INTO user_notifications (user_id, room_nid, position, thread_id, notify, highlight, actions, room_notify,
+      room_highlight)
+    SELECT * FROM unnest(${texts(rows.map(({ userId }) => userId))}, ${bigints(rows.map(({ roomNid }) => roomNid))},
+      ${bigints(rows.map(({ position }) => position))}, ${texts(rows.map(({ threadId }) => threadId))},
+      ${booleans(rows.map(({ notify }) => notify))}, ${booleans(rows.map(({ highlight }) => highlight))},
+      ${texts(rows.map(({ actions }) => actions))}, ${booleans(rows.map(({ roomNotify }) => roomNotify))},
+      ${booleans(rows.map(({ roomHighlight }) => roomHighlight))})`,
+};
 
 /** Removes what an event does; returns whether it did anything. */
 export async function deleteNotifications(

@@ -25,6 +25,19 @@ export interface PostgresServer {
 type Reserved = postgres.ReservedSql;
 type Value = string | number | boolean | null | Uint8Array;
 
+/** A statement that can be sent. */
+export interface BoundStatement {
+  readonly text: string;
+  readonly values: Value[];
+  readonly prepare: boolean;
+}
+
+/** Makes a statement ready to be sent. Throws for values that PostgreSQL cannot keep. */
+export function bindStatement(query: Sql): BoundStatement {
+  const { text, values } = renderSql(query, "postgres");
+  return { text, values: bind(values), prepare: !isPlannedEachTime(query) };
+}
+
 /** A connection. All its methods throw `DatabaseError`. */
 export class PostgresConnection {
   readonly #client: postgres.Sql;
@@ -77,9 +90,12 @@ export class PostgresConnection {
 
   /** Sends a statement behind those already sent. */
   async query(query: Sql): Promise<postgres.RowList<postgres.Row[]>> {
-    const { text, values } = renderSql(query, "postgres");
-    const prepare = !isPlannedEachTime(query);
-    return await this.#send(() => this.#reserved.unsafe(text, bind(values), { prepare }));
+    return await this.send(bindStatement(query));
+  }
+
+  /** As `query`, for what is bound already. */
+  send({ text, values, prepare }: BoundStatement): Promise<postgres.RowList<postgres.Row[]>> {
+    return this.#send(() => this.#reserved.unsafe(text, values, { prepare }));
   }
 
   /** Sends a command without parameters, such as COMMIT. Resolves with the tag the server answers with. */
@@ -147,6 +163,8 @@ function bind(values: (SqlValue | SqlList)[]): Value[] {
   for (let index = 0; index < values.length; index++) {
     const value = values[index];
     if (typeof value === "string") assertStorableText(value);
+    // The driver would find out only when it sends.
+    else if (value === undefined) throw new DatabaseError("driver", "A value is undefined");
     else if (value instanceof SqlList) values[index] = arrayLiteral(value.items);
     else if (typeof value === "bigint") values[index] = value.toString();
   }

@@ -8,8 +8,8 @@ import { PostgresClaim, type PostgresClaimOptions } from "./postgres_claim.ts";
 import { PostgresConnection, type PostgresServer } from "./postgres_connection.ts";
 import { assertOwnSessions } from "./postgres_sessions.ts";
 import { connectError, preparePostgres } from "./postgres_startup.ts";
+import { runTransaction } from "./postgres_transaction.ts";
 import type { Sql } from "./sql.ts";
-import { joinStatements } from "./together.ts";
 
 const DEFAULT_MAX_CONNECTIONS = 10;
 const MAX_ATTEMPTS = 6;
@@ -163,112 +163,6 @@ function isRetriable(error: unknown): boolean {
   if (!(error instanceof DatabaseError)) return false;
   const code = postgresCode(error.cause);
   return code === "40001" || code === "40P01";
-}
-
-async function runTransaction<T>(connection: PostgresConnection, work: (tx: Tx) => Promise<T>): Promise<T> {
-  const tx = new PostgresTx(connection);
-  let value: T;
-  try {
-    value = await work(tx);
-    tx.end();
-    const tag = tx.hasBegun ? await connection.command("COMMIT") : "COMMIT";
-    if (tag !== "COMMIT") throw new DatabaseError("driver", "The transaction failed before its end");
-  } catch (error) {
-    tx.end();
-    if (tx.hasBegun && !connection.isLost) await connection.command("ROLLBACK").catch(() => {});
-    throw error;
-  }
-  for (const callback of tx.callbacks) callback();
-  return value;
-}
-
-/** Statements that are about to be sent as one. */
-interface Gathered {
-  readonly queries: Sql[];
-  readonly done: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
-
-class PostgresTx implements Tx {
-  readonly dialect = "postgres";
-  readonly callbacks: (() => void)[] = [];
-  readonly #connection: PostgresConnection;
-  #begin: Promise<unknown> | null = null;
-  #gathered: Gathered | null = null;
-  #hasEnded = false;
-
-  constructor(connection: PostgresConnection) {
-    this.#connection = connection;
-  }
-
-  get hasBegun(): boolean {
-    return this.#begin !== null;
-  }
-
-  async all<Row>(query: Sql): Promise<Row[]> {
-    return await this.#query(query) as unknown as Row[];
-  }
-
-  async get<Row>(query: Sql): Promise<Row | null> {
-    const rows = await this.#query(query);
-    return rows[0] as Row | undefined ?? null;
-  }
-
-  async run(query: Sql): Promise<number> {
-    return (await this.#query(query)).count;
-  }
-
-  async runMany(queries: readonly Sql[]): Promise<void> {
-    const results = await Promise.allSettled(queries.map((query) => this.#query(query)));
-    for (const result of results) {
-      if (result.status === "rejected") throw result.reason;
-    }
-  }
-
-  runTogether(queries: readonly Sql[]): Promise<void> {
-    if (queries.length === 0) return Promise.resolve();
-    this.#gathered ??= this.#gather();
-    this.#gathered.queries.push(...queries);
-    return this.#gathered.done;
-  }
-
-  afterCommit(callback: () => void): void {
-    this.#assertOpen();
-    this.callbacks.push(callback);
-  }
-
-  end(): void {
-    this.#hasEnded = true;
-  }
-
-  #gather(): Gathered {
-    const { promise: done, resolve, reject } = Promise.withResolvers<void>();
-    const gathered: Gathered = { queries: [], done, resolve, reject };
-    queueMicrotask(() => this.#sendGathered(gathered));
-    return gathered;
-  }
-
-  #sendGathered(gathered: Gathered | null): void {
-    if (gathered === null || gathered !== this.#gathered) return;
-    this.#gathered = null;
-    this.runMany(joinStatements(gathered.queries)).then(gathered.resolve, gathered.reject);
-  }
-
-  /** BEGIN goes out in front of the first statement, without a round trip of its own. */
-  #query(query: Sql): ReturnType<PostgresConnection["query"]> {
-    this.#sendGathered(this.#gathered);
-    this.#assertOpen();
-    if (this.#begin === null) {
-      this.#begin = this.#connection.command("BEGIN");
-      this.#begin.catch(() => {});
-    }
-    return this.#connection.query(query);
-  }
-
-  #assertOpen(): void {
-    if (this.#hasEnded) throw new DatabaseError("driver", "The transaction has ended");
-  }
 }
 
 class WriterPool {

@@ -1,7 +1,8 @@
 /** Rooms and the ends of their graphs. */
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { lockRow, type Sql, sql } from "./sql.ts";
+import { inList, lockFreeRows, lockRow, type Sql, sql } from "./sql.ts";
+import { bigints, type RowWriter } from "./together.ts";
 
 /** A row of `rooms`. */
 export interface RoomRow {
@@ -61,6 +62,13 @@ export async function lockRoom(tx: Tx, roomNid: number): Promise<number | null> 
   return row === null ? null : row.last_position;
 }
 
+/** As `lockRoom` for several rooms, by their numeric ids. Waits for nobody: a room that another one has locked is left out. */
+export async function lockFreeRooms(tx: Tx, roomNids: readonly number[]): Promise<Map<number, number>> {
+  const rows = await tx.all<{ room_nid: number; last_position: number }>(sql`
+    SELECT room_nid, last_position FROM rooms WHERE ${inList(sql`room_nid`, roomNids)} ${lockFreeRows()}`);
+  return new Map(rows.map((row) => [row.room_nid, row.last_position]));
+}
+
 /** Adds a room. The id must be new. */
 export async function insertRoom(tx: Tx, room: RoomRow & { readonly createdTs: number }): Promise<void> {
   await tx.run(sql`
@@ -82,22 +90,54 @@ export async function insertUnjoinedRoom(
     ON CONFLICT (room_id) DO NOTHING`);
 }
 
+/** What a batch of events changes in its room. */
+export interface RoomHeadChange {
+  readonly roomNid: number;
+  readonly stateRoot: number;
+  readonly lastPosition: number;
+  readonly joinedDelta: number;
+  readonly invitedDelta: number;
+}
+
 /** Sets what a batch of events changed in its room. */
-export async function updateRoomHead(
-  tx: Tx,
-  { roomNid, stateRoot, lastPosition, joinedDelta, invitedDelta }: {
-    roomNid: number;
-    stateRoot: number;
-    lastPosition: number;
-    joinedDelta: number;
-    invitedDelta: number;
-  },
-): Promise<void> {
-  await tx.runTogether([sql`
+export async function updateRoomHead(tx: Tx, head: RoomHeadChange): Promise<void> {
+  await tx.writeTogether(HEADS, [head]);
+}
+
+const HEADS: RowWriter<RoomHeadChange> = {
+  each: ({ roomNid, stateRoot, lastPosition, joinedDelta, invitedDelta }) =>
+    sql`
     UPDATE rooms
     SET state_root = ${stateRoot}, last_position = ${lastPosition}, joined_members = joined_members + ${joinedDelta},
       invited_members = invited_members + ${invitedDelta}
-    WHERE room_nid = ${roomNid}`]);
+    WHERE room_nid = ${roomNid}`,
+  many: (heads) =>
+    sql`
+    UPDATE rooms
+    SET state_root = head.root, last_position = head.position, joined_members = joined_members + head.joined,
+      invited_members = invited_members + head.invited
+    FROM unnest(${bigints(heads.map(({ roomNid }) => roomNid))}, ${bigints(heads.map(({ stateRoot }) => stateRoot))},
+      ${bigints(heads.map(({ lastPosition }) => lastPosition))},
+      ${bigints(heads.map(({ joinedDelta }) => joinedDelta))},
+      ${bigints(heads.map(({ invitedDelta }) => invitedDelta))}) AS head (room, root, position, joined, invited)
+    WHERE room_nid = head.room`,
+};
+
+/** Counts the members of the next rooms from their current state; returns the rooms' numeric ids. */
+export async function recountMembers(
+  tx: Tx,
+  { after, limit }: { after: number; limit: number },
+): Promise<number[]> {
+  // The lock comes first: who writes to a room changes its state and its counts together.
+  const rows = await tx.all<{ room_nid: number }>(sql`
+    SELECT room_nid FROM rooms WHERE room_nid > ${after} ORDER BY room_nid LIMIT ${limit} ${lockRow()}`);
+  const nids = rows.map((row) => row.room_nid);
+  const count = (membership: string) =>
+    sql`(SELECT COUNT(*) FROM current_state c WHERE c.room_nid = rooms.room_nid AND c.membership = ${membership})`;
+  await tx.run(sql`
+    UPDATE rooms SET joined_members = ${count("join")}, invited_members = ${count("invite")}
+    WHERE ${inList(sql`room_nid`, nids)}`);
+  return nids;
 }
 
 /** Sets whether the room is listed in the public directory. */
@@ -125,10 +165,32 @@ export async function updateForwardExtremities(
   tx: Tx,
   { roomNid, removed, added }: { roomNid: number; removed: readonly number[]; added: readonly number[] },
 ): Promise<void> {
-  await tx.runTogether([
-    ...removed.map((nid) => sql`DELETE FROM forward_extremities WHERE room_nid = ${roomNid} AND event_nid = ${nid}`),
-    ...added.map((nid) => sql`INSERT INTO forward_extremities (room_nid, event_nid) VALUES (${roomNid}, ${nid})`),
+  await Promise.all([
+    tx.writeTogether(GONE_ENDS, removed.map((nid) => ({ roomNid, nid }))),
+    tx.writeTogether(NEW_ENDS, added.map((nid) => ({ roomNid, nid }))),
   ]);
+}
+
+interface EndRow {
+  readonly roomNid: number;
+  readonly nid: number;
+}
+
+const GONE_ENDS: RowWriter<EndRow> = {
+  each: ({ roomNid, nid }) => sql`DELETE FROM forward_extremities WHERE room_nid = ${roomNid} AND event_nid = ${nid}`,
+  many: (rows) =>
+    sql`
+    DELETE FROM forward_extremities USING ${endTable(rows)} AS gone (room, event)
+    WHERE room_nid = gone.room AND event_nid = gone.event`,
+};
+
+const NEW_ENDS: RowWriter<EndRow> = {
+  each: ({ roomNid, nid }) => sql`INSERT INTO forward_extremities (room_nid, event_nid) VALUES (${roomNid}, ${nid})`,
+  many: (rows) => sql`INSERT INTO forward_extremities (room_nid, event_nid) SELECT * FROM ${endTable(rows)}`,
+};
+
+function endTable(rows: readonly EndRow[]): Sql {
+  return sql`unnest(${bigints(rows.map(({ roomNid }) => roomNid))}, ${bigints(rows.map(({ nid }) => nid))})`;
 }
 
 /** Returns the membership events of banned users. */

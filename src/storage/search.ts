@@ -4,7 +4,8 @@
  */
 import type { UserId } from "../protocol/ids.ts";
 import type { Db, Tx } from "./database.ts";
-import { inList, perDialect, plannedPerDialect, type Sql, sql, SqlList } from "./sql.ts";
+import { inList, plannedPerDialect, type Sql, sql } from "./sql.ts";
+import { bigints, type RowWriter, texts } from "./together.ts";
 
 /** An event that search may concern. */
 export interface SearchableEvent {
@@ -81,26 +82,36 @@ export async function selectSearchableBackfill(
 
 /** Adds documents of events that were not deleted meanwhile; those that are there already are left alone. */
 export async function insertSearchDocuments(tx: Tx, documents: readonly SearchDocument[]): Promise<void> {
-  // The lock keeps the event until this is committed: its deletion, which begins with the event, then finds the document.
-  const keep = perDialect({ sqlite: sql``, postgres: sql`FOR KEY SHARE` });
+  if (tx.dialect === "postgres") return await tx.writeTogether(POSTGRES_DOCUMENTS, documents);
   for (const { position, eventNid, roomNid, sender, field, words } of documents) {
-    const added = await tx.run(perDialect({
-      sqlite: sql`
-        INSERT INTO search_documents (position, event_nid, room_nid, sender, field)
-        SELECT ${position}, event_nid, ${roomNid}, ${sender}, ${field} FROM events WHERE event_nid = ${eventNid}
-        ON CONFLICT DO NOTHING`,
-      postgres: sql`
-        INSERT INTO search_documents (position, event_nid, room_nid, sender, field, words)
-        SELECT CAST(${position} AS BIGINT), event_nid, CAST(${roomNid} AS BIGINT), CAST(${sender} AS TEXT),
-          CAST(${field} AS TEXT), array_to_tsvector(${new SqlList(words)}::TEXT[])
-        FROM events WHERE event_nid = ${eventNid} ${keep}
-        ON CONFLICT DO NOTHING`,
-    }));
-    if (added === 0 || tx.dialect !== "sqlite") continue;
+    const added = await tx.run(sql`
+      INSERT INTO search_documents (position, event_nid, room_nid, sender, field)
+      SELECT ${position}, event_nid, ${roomNid}, ${sender}, ${field} FROM events WHERE event_nid = ${eventNid}
+      ON CONFLICT DO NOTHING`);
+    if (added === 0) continue;
     await tx.run(sql`
       INSERT INTO search_index (rowid, room, words) VALUES (${position}, ${`r${roomNid}`}, ${words.join(" ")})`);
   }
 }
+
+function postgresDocuments(rows: readonly SearchDocument[]): Sql {
+  // The lock keeps the events until this is committed: their deletion, which begins with them, then finds the documents.
+  return sql`
+    INSERT INTO search_documents (position, event_nid, room_nid, sender, field, words)
+    SELECT d.position, e.event_nid, d.room_nid, d.sender, d.field, array_to_tsvector(string_to_array(d.words, ' '))
+    FROM unnest(${bigints(rows.map(({ position }) => position))}, ${bigints(rows.map(({ eventNid }) => eventNid))},
+      ${bigints(rows.map(({ roomNid }) => roomNid))}, ${texts(rows.map(({ sender }) => sender))},
+      ${texts(rows.map(({ field }) => field))}, ${texts(rows.map(({ words }) => words.join(" ")))})
+      AS d (position, event_nid, room_nid, sender, field, words)
+    JOIN events e ON e.event_nid = d.event_nid
+    FOR KEY SHARE OF e
+    ON CONFLICT DO NOTHING`;
+}
+
+const POSTGRES_DOCUMENTS: RowWriter<SearchDocument> = {
+  each: (document) => postgresDocuments([document]),
+  many: postgresDocuments,
+};
 
 /** Removes documents. */
 export async function deleteSearchDocuments(tx: Tx, positions: readonly number[]): Promise<void> {

@@ -124,6 +124,11 @@ export function lockRow(): Sql {
   return LOCK_ROW;
 }
 
+/** As `lockRow`, leaving out the rows that another transaction has locked. */
+export function lockFreeRows(): Sql {
+  return LOCK_FREE_ROWS;
+}
+
 /** Splices in text that is a constant of the program, such as a table name from a fixed list. */
 export function raw(text: string): Sql {
   let made = rawTexts.get(text);
@@ -138,6 +143,7 @@ export function raw(text: string): Sql {
 const MAX_RAW_TEXTS = 1000;
 const rawTexts = new Map<string, Sql>();
 const LOCK_ROW = new DialectSql(sql``, sql`FOR UPDATE`);
+const LOCK_FREE_ROWS = new DialectSql(sql``, sql`FOR UPDATE SKIP LOCKED`);
 
 /**
  * Where rendering stands after a sequence of templates. `next[n]` are the templates that may be spliced in when `n`

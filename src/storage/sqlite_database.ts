@@ -16,6 +16,7 @@ import type { Sql } from "./sql.ts";
 import { SqliteConnection } from "./sqlite_connection.ts";
 import { claimSqliteFile, type SqliteClaim } from "./sqlite_file.ts";
 import { extendLog } from "./sqlite_log.ts";
+import type { RowWriter } from "./together.ts";
 
 /** How many transactions may share a commit: bounds how long the first of them waits. */
 const MAX_BATCH = 200;
@@ -251,8 +252,12 @@ class SqliteTx implements Tx {
     }
   }
 
-  runTogether(queries: readonly Sql[]): Promise<void> {
-    return this.runMany(queries);
+  writeTogether<Row>({ each }: RowWriter<Row>, rows: readonly Row[]): Promise<void> {
+    return this.runMany(rows.map(each));
+  }
+
+  async inOrder(writes: Promise<unknown>): Promise<void> {
+    await writes;
   }
 
   afterCommit(callback: () => void): void {

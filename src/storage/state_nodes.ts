@@ -5,12 +5,14 @@
  * New nodes are in the cache as soon as they have numbers, before they are committed: numbers are never given twice, so
  * nodes of a transaction that fails are merely unused.
  */
+import { Buffer } from "node:buffer";
 import { LruCache } from "../lib/lru.ts";
 import { nextTurn } from "../lib/turn.ts";
 import type { Db, Tx } from "./database.ts";
 import { DatabaseError } from "./database_error.ts";
 import type { IdAllocator } from "./id_blocks.ts";
 import { numberTable, sql } from "./sql.ts";
+import { bigints, type RowWriter, texts } from "./together.ts";
 import { decodeNode, encodeNode, isRoot, type Root, type StateNode, type TreeNode } from "./state_node.ts";
 import {
   countNewNodes,
@@ -179,9 +181,15 @@ export async function insertStateNodes(
   tx: Tx,
   { roomNid, nodes }: { roomNid: number; nodes: readonly NewStateNode[] },
 ): Promise<void> {
-  await tx.runTogether(
-    nodes.map(({ nodeId, data }) =>
-      sql`INSERT INTO state_nodes (node_id, room_nid, data) VALUES (${nodeId}, ${roomNid}, ${data})`
-    ),
-  );
+  await tx.writeTogether(NODES, nodes.map((node) => ({ ...node, roomNid })));
 }
+
+const NODES: RowWriter<NewStateNode & { readonly roomNid: number }> = {
+  each: ({ nodeId, roomNid, data }) =>
+    sql`INSERT INTO state_nodes (node_id, room_nid, data) VALUES (${nodeId}, ${roomNid}, ${data})`,
+  many: (rows) =>
+    sql`INSERT INTO state_nodes (node_id, room_nid, data)
+    SELECT node_id, room_nid, decode(data, 'hex')
+    FROM unnest(${bigints(rows.map(({ nodeId }) => nodeId))}, ${bigints(rows.map(({ roomNid }) => roomNid))},
+      ${texts(rows.map(({ data }) => Buffer.from(data).toString("hex")))}) AS node (node_id, room_nid, data)`,
+};

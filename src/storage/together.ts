@@ -1,24 +1,22 @@
 /** Writing rows with few statements: on PostgreSQL each costs the server, and this one, more than what it does. */
-import { type Dialect, raw, type Sql, sql, SqlList } from "./sql.ts";
+import { raw, type Sql, sql, SqlList } from "./sql.ts";
 
 /** A statement with this many rows stays well below a megabyte, but for events of unusual size. */
 const ROWS_A_STATEMENT = 200;
 /** Statements joined to one. What they are joined of is prepared for each combination, so there must be few. */
 const MAX_JOINED = 8;
 
-/**
- * Returns the statements that write `rows`: one for each on SQLite, where a statement costs little, and for a single row;
- * else `many` for up to some hundred rows each. Both must do the same.
- */
-export function writeRows<Row>(
-  dialect: Dialect,
-  { rows, each, many }: {
-    readonly rows: readonly Row[];
-    readonly each: (row: Row) => Sql;
-    readonly many: (rows: readonly Row[]) => Sql;
-  },
-): Sql[] {
-  if (dialect === "sqlite" || rows.length === 1) return rows.map(each);
+/** How rows of one kind are written. Both ways must do the same, and the rows must not depend on each other. */
+export interface RowWriter<Row> {
+  /** For SQLite, where a statement costs little, and for a row that is alone. */
+  readonly each: (row: Row) => Sql;
+  /** For PostgreSQL. */
+  readonly many: (rows: readonly Row[]) => Sql;
+}
+
+/** Returns the few statements that write `rows` on PostgreSQL. */
+export function statementsFor<Row>({ each, many }: RowWriter<Row>, rows: readonly Row[]): Sql[] {
+  if (rows.length === 1) return rows.map(each);
   const statements: Sql[] = [];
   for (let start = 0; start < rows.length; start += ROWS_A_STATEMENT) {
     statements.push(many(rows.slice(start, start + ROWS_A_STATEMENT)));

@@ -5,9 +5,10 @@ import type { Tx } from "../../src/storage/database.ts";
 import { perDialect, sql } from "../../src/storage/sql.ts";
 import type { DatabaseOptions } from "../../src/storage/open_database.ts";
 import { createTestDatabase, DIALECTS } from "../harness/databases.ts";
+import { writeUntilKilled } from "../harness/kill.ts";
 
 const KILLS = 20;
-const CHILD = new URL("kill_child.ts", import.meta.url).pathname;
+const CHILD = new URL("kill_child.ts", import.meta.url);
 
 for (const dialect of DIALECTS) {
   Deno.test(`what was acknowledged survives ${KILLS} kills, and nothing is half there [${dialect}]`, async () => {
@@ -18,8 +19,8 @@ for (const dialect of DIALECTS) {
     const acknowledged = new Set<number>();
     for (let round = 0; round < KILLS; round++) {
       // A different moment each time: right after the start, in the middle of a batch, after many.
-      const nids = await writeUntilKilled(options, { acknowledgements: 1 + (round * 37) % 211 });
-      for (const nid of nids) {
+      const lines = await writeUntilKilled(CHILD, { options, acknowledgements: 1 + (round * 37) % 211 });
+      for (const nid of lines.map(Number)) {
         ok(!acknowledged.has(nid), `event ${nid} was acknowledged twice`);
         acknowledged.add(nid);
       }
@@ -27,32 +28,6 @@ for (const dialect of DIALECTS) {
     ok(acknowledged.size >= KILLS);
     await checkWhatIsThere(options, acknowledged);
   });
-}
-
-/** Returns what the process acknowledged until it was killed. */
-async function writeUntilKilled(
-  options: DatabaseOptions,
-  { acknowledgements }: { acknowledgements: number },
-): Promise<number[]> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", CHILD, JSON.stringify(options)],
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const errors = new Response(child.stderr).text();
-  let text = "";
-  let isKilled = false;
-  for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
-    text += chunk;
-    if (isKilled || text.split("\n").length <= acknowledgements) continue;
-    child.kill("SIGKILL");
-    isKilled = true;
-  }
-  const { signal } = await child.status;
-  equal(signal, "SIGKILL", await errors);
-  await errors;
-  // The last line may be cut off: then it was not acknowledged.
-  return text.split("\n").slice(0, -1).map(Number);
 }
 
 async function checkWhatIsThere(options: DatabaseOptions, acknowledged: ReadonlySet<number>): Promise<void> {
