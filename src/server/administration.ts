@@ -1,6 +1,6 @@
 /** What administrators do to rooms, and the long work that comes of it. */
 import { getLogger } from "../lib/log.ts";
-import { BackgroundUpdates } from "../services/background_updates.ts";
+import { BackgroundUpdates, recountRooms } from "../services/background_updates.ts";
 import { BlockedRooms } from "../services/blocked_rooms.ts";
 import { FederationAdmin } from "../services/federation_admin.ts";
 import { HistoryPurges } from "../services/history_purges.ts";
@@ -53,9 +53,12 @@ export function buildAdministration(
     tasks,
     backgroundUpdates: new BackgroundUpdates({
       ...{ db, clock, tasks },
-      regenerateDirectory: async (after) => {
-        const { next, count } = await social.directoryIndexer.regenerate(after as unknown as DirectoryPlace | null);
-        return { next: next === null ? null : { ...next }, count };
+      jobs: {
+        populate_stats_process_rooms: (after) => recountRooms(db, after),
+        regenerate_directory: async (after) => {
+          const { next, count } = await social.directoryIndexer.regenerate(after as unknown as DirectoryPlace | null);
+          return { next: next === null ? null : { ...next }, count };
+        },
       },
     }),
     blockedRooms: new BlockedRooms({ db }),

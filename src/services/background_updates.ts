@@ -1,11 +1,13 @@
 /**
- * What Synapse calls background updates: work on the whole database that administrators begin and can hold up. Here it is
- * making the user directory anew; counts of rooms, Synapse's other jobs, are not kept apart from the rooms.
+ * What Synapse calls background updates: work on the whole database that administrators begin and can hold up. Synapse's
+ * `event_resign` is not among it: events are kept as the texts that were signed and sent to others, and do not change.
  */
 import type { Clock } from "../lib/clock.ts";
+import { Mutex } from "../lib/mutex.ts";
 import { MatrixError } from "../protocol/errors.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import type { Database } from "../storage/database.ts";
+import { recountMembers } from "../storage/rooms.ts";
 import type { ScheduledTask } from "../storage/scheduled_tasks.ts";
 import type { TaskRun, TaskScheduler } from "./task_scheduler.ts";
 
@@ -14,14 +16,19 @@ export interface BackgroundUpdatesDeps {
   readonly db: Database;
   readonly clock: Clock;
   readonly tasks: TaskScheduler;
-  /** Makes the next part of the user directory anew; `next` is null when that was the last. */
-  readonly regenerateDirectory: (
-    after: JsonObject | null,
-  ) => Promise<{ next: JsonObject | null; count: number }>;
+  readonly jobs: BackgroundJobs;
 }
 
-/** The job, by Synapse's name for it. */
-const REGENERATE_DIRECTORY = "regenerate_directory";
+/** Does the next part of a job; `next` is null when that was the last. */
+export type JobStep = (after: JsonObject | null) => Promise<{ next: JsonObject | null; count: number }>;
+
+/** The jobs, by Synapse's names for them. */
+export interface BackgroundJobs {
+  /** Counts the members of all rooms anew. */
+  readonly populate_stats_process_rooms: JobStep;
+  /** Makes the user directory anew. */
+  readonly regenerate_directory: JobStep;
+}
 
 interface Current {
   readonly name: string;
@@ -32,13 +39,19 @@ interface Current {
 /** Runs and holds up background updates. */
 export class BackgroundUpdates {
   readonly #deps: BackgroundUpdatesDeps;
+  readonly #jobs: ReadonlyMap<string, JobStep>;
+  /** As in Synapse. */
+  readonly #oneAtATime = new Mutex();
   #current: Current | null = null;
   /** Resolved while nothing is held up. */
   #gate: PromiseWithResolvers<void> | null = null;
 
   constructor(deps: BackgroundUpdatesDeps) {
     this.#deps = deps;
-    deps.tasks.register(REGENERATE_DIRECTORY, (task, run) => this.#run(task, run));
+    this.#jobs = new Map(Object.entries(deps.jobs));
+    for (const [name, step] of this.#jobs) {
+      deps.tasks.register(name, (task, run) => this.#oneAtATime.run(() => this.#run(task, { run, step })));
+    }
   }
 
   get isEnabled(): boolean {
@@ -68,15 +81,17 @@ export class BackgroundUpdates {
 
   /** Begins a job. Throws 400 for one that is not known here, and while it is being done. */
   async startJob(name: string): Promise<void> {
-    const { tasks } = this.#deps;
-    if (name !== REGENERATE_DIRECTORY) throw badRequest("Invalid job_name");
-    const running = await tasks.list({ actions: [name], statuses: ["scheduled", "active"] });
-    if (running.length > 0) throw badRequest(`Job ${name} is already in queue of background updates.`);
-    await tasks.schedule({ action: name, resourceId: null, params: {} });
+    if (!this.#jobs.has(name)) throw badRequest("Invalid job_name");
+    const begun = await this.#deps.tasks.scheduleExclusively({ action: name, resourceId: null, params: {} });
+    if (begun === null) throw badRequest(`Job ${name} is already in queue of background updates.`);
   }
 
-  async #run({ action: name, progress }: ScheduledTask, run: TaskRun): Promise<void> {
-    const { db, clock, regenerateDirectory } = this.#deps;
+  async #run(
+    { action: name, progress }: ScheduledTask,
+    { run, step }: { run: TaskRun; step: JobStep },
+  ): Promise<void> {
+    const { db, clock } = this.#deps;
+    if (run.signal.aborted) return;
     const current: Current = { name, itemCount: 0, durationMs: 0 };
     this.#current = current;
     const stopped = new Promise<void>((resolve) => run.signal.addEventListener("abort", () => resolve()));
@@ -87,7 +102,7 @@ export class BackgroundUpdates {
         if (run.signal.aborted) return;
         if (!this.isEnabled) continue;
         const startedAt = clock.monotonic();
-        const { next, count } = await regenerateDirectory(after);
+        const { next, count } = await step(after);
         current.itemCount += count;
         current.durationMs += clock.monotonic() - startedAt;
         if (next === null) return;
@@ -98,6 +113,18 @@ export class BackgroundUpdates {
       this.#current = null;
     }
   }
+}
+
+const ROOMS_A_STEP = 50;
+
+/** Counts the members of the next rooms anew. */
+export async function recountRooms(db: Database, after: JsonObject | null): ReturnType<JobStep> {
+  const last = after?.["room"];
+  const nids = await db.transaction((tx) =>
+    recountMembers(tx, { after: typeof last === "number" ? last : 0, limit: ROOMS_A_STEP })
+  );
+  const room = nids.at(-1);
+  return { next: room === undefined || nids.length < ROOMS_A_STEP ? null : { room }, count: nids.length };
 }
 
 function badRequest(message: string): MatrixError {

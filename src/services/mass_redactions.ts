@@ -60,15 +60,11 @@ export class MassRedactions {
   async begin(redaction: MassRedaction): Promise<string> {
     const { db, tasks } = this.#deps;
     const { userId, rooms } = redaction;
-    const running = await tasks.list({
-      ...{ actions: [REDACT_ACTION], resourceId: userId, statuses: ["scheduled", "active"] as const },
-    });
-    if (running.length > 0) {
-      throw new MatrixError(400, "M_UNKNOWN", `Redact already in progress for user ${userId}`);
-    }
     const chosen = rooms.length > 0 ? rooms : await selectRoomsWithUser(db, { userId, limit: MAX_ROOMS });
     const params = { ...redaction, rooms: [...chosen] };
-    return (await tasks.schedule({ action: REDACT_ACTION, resourceId: userId, params })).id;
+    const begun = await tasks.scheduleExclusively({ action: REDACT_ACTION, resourceId: userId, params });
+    if (begun !== null) return begun.id;
+    throw new MatrixError(400, "M_UNKNOWN", `Redact already in progress for user ${userId}`);
   }
 
   /** Returns how it stands. Throws 404. */

@@ -14,7 +14,6 @@ import type { EventStore, RoomIdentity } from "../rooms/event_store.ts";
 import type { Requester } from "../rooms/types.ts";
 import { insertBlockedRoom } from "../storage/blocked_rooms.ts";
 import type { Database, Tx } from "../storage/database.ts";
-import { DatabaseError } from "../storage/database_error.ts";
 import { moveAliases, selectAliasesOfRoom } from "../storage/directory.ts";
 import { selectRoomServers } from "../storage/federation_outbox.ts";
 import { selectPresentUsers, updateForgotten } from "../storage/local_memberships.ts";
@@ -85,13 +84,10 @@ export class RoomShutdown {
   async begin(request: ShutdownRequest): Promise<BegunTask> {
     const { roomId, newRoomUser } = request;
     if (newRoomUser !== null) await this.#assertOwnUser(newRoomUser);
-    try {
-      const params = { ...request };
-      return await this.#deps.tasks.schedule({ action: SHUTDOWN_ACTION, resourceId: roomId, params });
-    } catch (error) {
-      if (!(error instanceof DatabaseError) || error.kind !== "conflict") throw error;
-      throw badRequest(`Purge already in progress for ${roomId}`);
-    }
+    const task = { action: SHUTDOWN_ACTION, resourceId: roomId, params: { ...request } };
+    const begun = await this.#deps.tasks.scheduleExclusively(task);
+    if (begun === null) throw badRequest(`Purge already in progress for ${roomId}`);
+    return begun;
   }
 
   /** Returns how a deletion stands. Throws 404. */

@@ -1,6 +1,7 @@
 /**
  * Long work that administrators begin: written down before it is begun, gone on with after a restart, and remembered for a
- * week after its end. Whoever does the work notes how far it is and can be run again from any point of it.
+ * week after its end. Whoever does the work notes how far it is and can be run again from any point of it. Of each action
+ * on a resource one task runs at a time.
  */
 import { ChoreRunner } from "../lib/chore_runner.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -9,6 +10,7 @@ import { randomString } from "../lib/random.ts";
 import { MatrixError } from "../protocol/errors.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Database, Tx } from "../storage/database.ts";
+import { DatabaseError } from "../storage/database_error.ts";
 import {
   deleteEndedTasks,
   insertScheduledTask,
@@ -52,6 +54,9 @@ export interface TaskRun {
 /** Does the work of a task; what it throws makes the task fail. */
 export type TaskAction = (task: ScheduledTask, run: TaskRun) => Promise<void>;
 
+/** What is to be done. */
+export type TaskOrder = Pick<NewTask, "action" | "resourceId" | "params">;
+
 /** A task that was begun. */
 export interface BegunTask {
   readonly id: string;
@@ -69,7 +74,7 @@ const ID_LENGTH = 16;
 export class TaskScheduler implements AsyncDisposable {
   readonly #deps: TaskSchedulerDeps;
   readonly #actions = new Map<string, TaskAction>();
-  readonly #running = new Map<string, Promise<void>>();
+  readonly #running = new Map<string, { readonly task: ScheduledTask; readonly ended: Promise<void> }>();
   readonly #waiting = new Map<string, PromiseWithResolvers<void>>();
   readonly #stopping = new AbortController();
   readonly #launcher: ChoreRunner;
@@ -95,21 +100,16 @@ export class TaskScheduler implements AsyncDisposable {
     this.#launcher.wake();
   }
 
-  /** Begins a task. It is durable when this returns. Throws `conflict` where there may be only one. */
-  async schedule(task: Omit<NewTask, "id" | "changedTs">): Promise<BegunTask> {
-    const { db, clock } = this.#deps;
-    const id = randomString(ID_LENGTH);
-    const waiting = Promise.withResolvers<void>();
-    waiting.promise.catch(() => {});
-    this.#waiting.set(id, waiting);
-    try {
-      await db.transaction((tx) => insertScheduledTask(tx, { ...task, id, changedTs: clock.now() }));
-    } catch (error) {
-      this.#waiting.delete(id);
-      throw error;
-    }
-    this.#launcher.wake();
-    return { id, ended: waiting.promise };
+  /** Begins a task, behind those of its action on its resource. It is durable when this returns. */
+  async schedule(task: TaskOrder): Promise<BegunTask> {
+    const begun = await this.#add({ ...task, isExclusive: false });
+    if (begun === null) throw new DatabaseError("conflict", "There is a task of this id already");
+    return begun;
+  }
+
+  /** As `schedule`; null where such a task of this action on this resource has not ended. */
+  async scheduleExclusively(task: TaskOrder): Promise<BegunTask | null> {
+    return await this.#add({ ...task, isExclusive: true });
   }
 
   /** Returns a task, or null. */
@@ -132,8 +132,25 @@ export class TaskScheduler implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
     await this.#launcher[Symbol.asyncDispose]();
-    await Promise.all(this.#running.values());
+    await Promise.all([...this.#running.values()].map(({ ended }) => ended));
     for (const { reject } of this.#waiting.values()) reject(interrupted());
+  }
+
+  async #add(task: TaskOrder & { readonly isExclusive: boolean }): Promise<BegunTask | null> {
+    const { db, clock } = this.#deps;
+    const id = randomString(ID_LENGTH);
+    const waiting = Promise.withResolvers<void>();
+    waiting.promise.catch(() => {});
+    this.#waiting.set(id, waiting);
+    let isAdded = false;
+    try {
+      isAdded = await db.transaction((tx) => insertScheduledTask(tx, { ...task, id, changedTs: clock.now() }));
+    } finally {
+      if (!isAdded) this.#waiting.delete(id);
+    }
+    if (!isAdded) return null;
+    this.#launcher.wake();
+    return { id, ended: waiting.promise };
   }
 
   async #launch(): Promise<void> {
@@ -142,15 +159,20 @@ export class TaskScheduler implements AsyncDisposable {
     const found = await selectRunnableTasks(db, { now: clock.now(), limit: 2 * MAX_AT_ONCE });
     for (const task of found) {
       if (this.#running.size >= MAX_AT_ONCE || this.#stopping.signal.aborted) return;
-      if (this.#running.has(task.id)) continue;
-      this.#running.set(
-        task.id,
-        this.#run(task).finally(() => {
-          this.#running.delete(task.id);
-          this.#launcher.wake();
-        }),
-      );
+      if (this.#isBusyWith(task)) continue;
+      const ended = this.#run(task).finally(() => {
+        this.#running.delete(task.id);
+        this.#launcher.wake();
+      });
+      this.#running.set(task.id, { task, ended });
     }
+  }
+
+  #isBusyWith({ action, resourceId }: ScheduledTask): boolean {
+    for (const { task } of this.#running.values()) {
+      if (task.action === action && task.resourceId === resourceId) return true;
+    }
+    return false;
   }
 
   /** Never rejects. */

@@ -26,7 +26,10 @@ export interface ScheduledTask {
 }
 
 /** A new task. */
-export type NewTask = Pick<ScheduledTask, "id" | "action" | "changedTs" | "resourceId" | "params">;
+export interface NewTask extends Pick<ScheduledTask, "id" | "action" | "changedTs" | "resourceId" | "params"> {
+  /** There may be no other one of the action on the resource that has not ended. */
+  readonly isExclusive: boolean;
+}
 
 /** Which tasks to list; what is null does not matter. */
 export interface TaskFilter {
@@ -50,14 +53,16 @@ interface Row {
 
 const COLUMNS = sql`task_id, action, status, changed_ts, resource_id, params, progress, result, error`;
 
-/** Adds a task that is to be run as soon as possible. Throws `conflict` where there may be only one. */
+/** Adds a task that is to be run as soon as possible. Returns false where an exclusive one is not the only one. */
 export async function insertScheduledTask(
   tx: Tx,
-  { id, action, changedTs, resourceId, params }: NewTask,
-): Promise<void> {
-  await tx.run(sql`
-    INSERT INTO scheduled_tasks (task_id, action, status, changed_ts, resource_id, params)
-    VALUES (${id}, ${action}, 'scheduled', ${changedTs}, ${resourceId}, ${JSON.stringify(params)})`);
+  { id, action, changedTs, resourceId, params, isExclusive }: NewTask,
+): Promise<boolean> {
+  const added = await tx.run(sql`
+    INSERT INTO scheduled_tasks (task_id, action, status, changed_ts, resource_id, params, exclusive)
+    VALUES (${id}, ${action}, 'scheduled', ${changedTs}, ${resourceId}, ${JSON.stringify(params)}, ${isExclusive})
+    ON CONFLICT DO NOTHING`);
+  return added > 0;
 }
 
 /** Returns a task, or null. */
@@ -76,14 +81,18 @@ export async function selectScheduledTasks(
   return rows.map(toTask);
 }
 
-/** Returns tasks to run: those that were interrupted, then those that are due. */
+/** Returns tasks to run, one of each action on a resource: those that were interrupted, then those that are due. */
 export async function selectRunnableTasks(
   db: Db,
   { now, limit }: { now: number; limit: number },
 ): Promise<ScheduledTask[]> {
   const rows = await db.all<Row>(sql`
-    SELECT ${COLUMNS} FROM scheduled_tasks
-    WHERE status = 'active' OR (status = 'scheduled' AND changed_ts <= ${now})
+    SELECT ${COLUMNS} FROM scheduled_tasks t
+    WHERE (status = 'active' OR (status = 'scheduled' AND changed_ts <= ${now})) AND NOT EXISTS (
+      SELECT 1 FROM scheduled_tasks other
+      WHERE other.action = t.action AND COALESCE(other.resource_id, '') = COALESCE(t.resource_id, '')
+        AND other.status IN ('active', 'scheduled')
+        AND (other.status, other.changed_ts, other.task_id) < (t.status, t.changed_ts, t.task_id))
     ORDER BY status, changed_ts, task_id LIMIT ${limit}`);
   return rows.map(toTask);
 }

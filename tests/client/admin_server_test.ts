@@ -1,6 +1,7 @@
 /** Synapse's admin API: events, tasks, and redacting all that a user said. */
 import assert from "node:assert/strict";
 import { endOfTask } from "../harness/admin_tasks.ts";
+import { insertScheduledTask } from "../../src/storage/scheduled_tasks.ts";
 import { type Json, path, type TestClient } from "../harness/client.ts";
 import { testEachServer, TestServer } from "../harness/server.ts";
 
@@ -110,4 +111,21 @@ testEachServer("all that a user said is redacted", async (database) => {
   assert.equal(await count({ resource_id: alice.userId }), 0);
   assert.equal(await count({ max_timestamp: 1 }), 0);
   assert.equal(await count({ action_name: "purge_history" }), 0);
+});
+
+testEachServer("a user is redacted once at a time", async (database) => {
+  await using hs = await TestServer.start({ database });
+  const admin = await hs.registerAdmin("admin");
+  const [alice, bob] = await hs.register("alice", "bob");
+  await alice.createRoom();
+  const { db } = hs.parts.core;
+  // Due in a year, so that it does not end.
+  const task = { id: "later", action: "redact_all_events", changedTs: Date.now() + 31_536_000_000, params: {} };
+  await db.transaction(async (tx) => {
+    await insertScheduledTask(tx, { ...task, resourceId: alice.userId, isExclusive: true });
+  });
+  const refused = { status: 400, errcode: "M_UNKNOWN", body: { rooms: [] } };
+  const { error } = await admin.fails("POST", redact(alice.userId), refused);
+  assert.equal(error, `Redact already in progress for user ${alice.userId}`);
+  assert.ok((await admin.post(redact(bob.userId), { rooms: [] })).redact_id);
 });
