@@ -58,9 +58,9 @@ export async function startServer(config: Config, overrides: ServerOverrides = {
     const certificates = await openCertificates(core);
     const app = buildApp(parts);
     if (certificates.challenges !== null) acmeChallengeRoutes(app, certificates.challenges);
-    const { hooks } = core.meters;
+    const { hooks, metrics } = core.meters;
     const tracing = openTracing(core);
-    const listeners = await Listeners.open({ app, clock, log, ...observersOf(core, tracing) }, {
+    const listeners = await Listeners.open({ app, clock, log, metrics, ...observersOf(core, tracing) }, {
       listeners: config.listeners,
       certificate: certificates.current,
     });

@@ -41,7 +41,7 @@ const CACHE_MS = 60_000;
 /** Remembers failing servers. */
 export class Backoff {
   readonly #deps: BackoffDeps;
-  readonly #cache = new LruCache<ServerName, Cached>({ maxEntries: MAX_CACHED });
+  readonly #cache = new LruCache<ServerName, Cached>({ name: "federation_backoff", maxEntries: MAX_CACHED });
   readonly #onAlive: ((server: ServerName) => void)[] = [];
 
   constructor(deps: BackoffDeps) {

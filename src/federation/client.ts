@@ -5,6 +5,7 @@
 import { Buffer } from "node:buffer";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { Spread, Tally } from "../lib/tally.ts";
 import type { Dispatcher } from "../lib/undici.ts";
 import { canonicalJson, parseJsonStrict } from "../protocol/canonical_json.ts";
 import type { ServerName } from "../protocol/ids.ts";
@@ -82,6 +83,12 @@ const FIRST_LONG_DELAY_MS = 4_000;
 /** Talks to other servers. */
 export class FederationClient {
   readonly #deps: ClientDeps;
+  /** Every try counts. */
+  readonly requests = new Tally("method");
+  readonly responses = new Tally("method", "code");
+  readonly queries = new Tally("type");
+  /** How long other servers take, until the head of their answer. */
+  readonly times = new Spread([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]);
 
   constructor(deps: ClientDeps) {
     this.#deps = deps;
@@ -112,6 +119,8 @@ export class FederationClient {
     const request = { ...given, path: given.path.replaceAll("'", "%27") };
     const { server } = request;
     await this.#assertMayAsk(request);
+    const query = queryOf(request.path);
+    if (query !== null) this.queries.add([query]);
     const startedAt = clock.now();
     const retries = this.#retriesOf(request);
     for (let attempt = 0;; attempt++) {
@@ -173,14 +182,18 @@ export class FederationClient {
   }
 
   async #attempt<T>(request: RemoteRequest, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
-    const { discovery, options, log } = this.#deps;
+    const { discovery, options, log, clock } = this.#deps;
     const limit = AbortSignal.timeout(request.timeoutMs ?? options.clientTimeoutMs);
     const signal = request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]);
     const { method, path, server } = request;
     const route = await discovery.resolve(server);
+    this.requests.add([method]);
+    const sentAt = clock.monotonic();
     const answer = await this.#send(route, { method, path, ...this.#payload(request), signal }).catch((error) => {
       throw unreachable(error, server);
     });
+    this.responses.add([method, String(answer.statusCode)]);
+    this.times.observe((clock.monotonic() - sentAt) / 1_000);
     log.debug("Asked a server", { server, method, path: path.split("?", 1)[0] ?? "", status: answer.statusCode });
     if (answer.statusCode !== 200) throw await refusal(answer, server);
     return await read(answer).catch((error) => {
@@ -214,6 +227,22 @@ export class FederationClient {
     if (text === null) return { headers };
     return { headers: { ...headers, "content-type": "application/json" }, body: text };
   }
+}
+
+/** The kinds of questions that Synapse counts, by its names. */
+const QUERIES = [
+  [/^\/_matrix\/federation\/v1\/query\/(profile|directory)\b/, null],
+  [/^\/_matrix\/federation\/v1\/user\/keys\/query$/, "client_device_keys"],
+  [/^\/_matrix\/federation\/v1\/user\/keys\/claim$/, "client_one_time_keys"],
+  [/^\/_matrix\/federation\/v1\/user\/devices\//, "user_devices"],
+] as const;
+
+function queryOf(path: string): string | null {
+  for (const [pattern, name] of QUERIES) {
+    const match = pattern.exec(path);
+    if (match !== null) return name ?? match[1] ?? null;
+  }
+  return null;
 }
 
 function codeOf(error: unknown): string {

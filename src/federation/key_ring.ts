@@ -67,7 +67,7 @@ const NOTARY_HEAD_START_MS = 2_000;
 /** Finds keys. */
 export class KeyRing {
   readonly #deps: KeyRingDeps;
-  readonly #keys = new LruCache<string, KnownKey>({ maxEntries: MAX_CACHED_KEYS });
+  readonly #keys = new LruCache<string, KnownKey>({ name: "server_keys", maxEntries: MAX_CACHED_KEYS });
   readonly #absent = new LruCache<string, number>({ maxEntries: MAX_CACHED_KEYS });
   readonly #fetches = new LruCache<ServerName, ServerFetches>({ maxEntries: MAX_CACHED_SERVERS });
   readonly #pending = new Map<ServerName, Promise<void>>();

@@ -49,7 +49,7 @@ interface Entry {
 export class WellKnown {
   readonly #get: WebGet;
   readonly #clock: Clock;
-  readonly #entries = new LruCache<string, Entry>({ maxEntries: MAX_CACHED });
+  readonly #entries = new LruCache<string, Entry>({ name: "well_known", maxEntries: MAX_CACHED });
   readonly #pending = new Map<string, Promise<ServerName | null>>();
 
   constructor({ get, clock }: { get: WebGet; clock: Clock }) {

@@ -10,7 +10,7 @@ import { invalidParam, unrecognized } from "../protocol/errors.ts";
 import { countUsage } from "../storage/database_usage.ts";
 import { type App, rawPath, type RequestInfo } from "./app.ts";
 import { ArrivingBodies } from "./middleware/arriving_bodies.ts";
-import { type AnsweredRequest, logRequest } from "./middleware/access_log.ts";
+import { type AnsweredRequest, type BegunRequest, logRequest } from "./middleware/access_log.ts";
 import { renderError } from "./middleware/errors.ts";
 import { addCors, preflight } from "./middleware/responses.ts";
 
@@ -22,6 +22,8 @@ export interface HandlerDeps {
   readonly app: App;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Told of each request that comes, before anything is done about it. */
+  readonly onBegun?: (begun: BegunRequest) => void;
   /** Told of each request that was answered. */
   readonly onAnswered?: (answered: AnsweredRequest) => void;
   /** What bodies count among while they arrive; by default each listener has its own. */
@@ -62,7 +64,6 @@ const RESOURCE_OF_PREFIX: readonly (readonly [string, ResourceName])[] = [
   ["/_synapse/client/", "client"],
   ["/_synapse/mas/", "client"],
   ["/_synapse/metrics", "metrics"],
-  ["/metrics", "metrics"],
 ];
 
 /** Tells whether a listener with these resources answers this path; paths of no resource (`/health`) always. */
@@ -85,7 +86,7 @@ function clientIpOf(request: Request, remoteAddress: string): string {
 
 /** Makes the handler of one listener. */
 export function createHandler(deps: HandlerDeps, options: HandlerOptions): RequestHandler {
-  const { app, clock, log, onAnswered, arriving = new ArrivingBodies() } = deps;
+  const { app, clock, log, onBegun, onAnswered, arriving = new ArrivingBodies() } = deps;
   const { resources, xForwarded, requestIdHeader, name } = options;
   let count = 0;
 
@@ -118,6 +119,7 @@ export function createHandler(deps: HandlerDeps, options: HandlerOptions): Reque
     const started = clock.monotonic();
     const info = begin(request, remoteAddress);
     const path = rawPath(request);
+    if (path !== "/health") onBegun?.({ request, info });
     const response = await answer(request, { path, info });
     if (path !== "/health") {
       const answered = { request, path, response, info, durationMs: clock.monotonic() - started, listener: name };

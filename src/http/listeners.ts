@@ -7,10 +7,12 @@
 import type { ListenerConfig } from "../config/listeners.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { type Metrics, NO_METRICS } from "../lib/metrics.ts";
 import { codeOf, reasonOf } from "../lib/reason.ts";
 import { StartupError } from "../lib/startup_error.ts";
 import type { Certificate } from "../services/acme_challenges.ts";
 import { createHandler, type HandlerDeps, impliedResources, type RequestHandler } from "./handler.ts";
+import { metricsHandler } from "./metrics.ts";
 import { TlsListener } from "./tls_listener.ts";
 import { listenPlain } from "./plain_listener.ts";
 
@@ -28,6 +30,8 @@ export interface Listener {
 export interface ListenersDeps extends HandlerDeps {
   readonly clock: Clock;
   readonly log: Logger;
+  /** What listeners of the type `metrics` serve. */
+  readonly metrics?: Metrics;
 }
 
 /** How to open the sockets. */
@@ -46,7 +50,9 @@ export class Listeners {
     const all = new Listeners();
     try {
       for (const config of listeners) {
-        if (config.type === "http" || config.type === "metrics") await all.#add(deps, { config, certificate });
+        if (config.type === "metrics" && deps.metrics?.isEnabled !== true) {
+          deps.log.warn("There is a listener for metrics, but enable_metrics is not true", { port: config.port });
+        } else if (config.type !== "manhole") await all.#add(deps, { config, certificate });
       }
     } catch (error) {
       await all.stop(0);
@@ -161,9 +167,10 @@ function placeOf(hostname: string, port: number): string {
 }
 
 function handlerFor(deps: ListenersDeps, config: ListenerConfig): RequestHandler {
+  if (config.type === "metrics") return metricsHandler(deps.metrics ?? NO_METRICS);
   const names = config.resources.flatMap((resource) => resource.names);
   return createHandler(deps, {
-    resources: impliedResources(config.type === "metrics" ? ["metrics"] : names),
+    resources: impliedResources(names),
     xForwarded: config.xForwarded,
     requestIdHeader: config.requestIdHeader,
     name: config.tag ?? String(config.port ?? config.path),

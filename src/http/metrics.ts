@@ -1,17 +1,30 @@
 /**
- * What Prometheus collects, on listeners that serve it.
- *   GET /_synapse/metrics, and /metrics as Synapse's own listeners of the type `metrics` have it
+ * What Prometheus collects, as Synapse serves it.
+ *   GET /_synapse/metrics on listeners with the resource `metrics`
+ *   GET any path on listeners of the type `metrics`, which serve nothing else
  */
 import type { Metrics } from "../lib/metrics.ts";
 import { unrecognized } from "../protocol/errors.ts";
 import { type App, plain } from "./app.ts";
+import type { RequestHandler } from "./handler.ts";
 
-/** Registers the endpoints. Which listeners serve them is decided by their resources. */
+async function render(metrics: Metrics): Promise<Response> {
+  const { text, contentType } = await metrics.render();
+  return new Response(text, { headers: { "content-type": contentType } });
+}
+
+/** Registers the endpoint. Which listeners serve it is decided by their resources. */
 export function metricsRoutes(app: App, { metrics }: { metrics: Metrics }): void {
-  const answer = async () => {
+  plain(app).get("/_synapse/metrics", async () => {
     if (!metrics.isEnabled) throw unrecognized();
-    const { text, contentType } = await metrics.render();
-    return new Response(text, { headers: { "content-type": contentType } });
+    return await render(metrics);
+  });
+}
+
+/** Makes the handler of a listener of the type `metrics`. */
+export function metricsHandler(metrics: Metrics): RequestHandler {
+  return async ({ method }) => {
+    if (method === "GET" || method === "HEAD") return await render(metrics);
+    return new Response("Only GET is served here\n", { status: 405, headers: { allow: "GET, HEAD" } });
   };
-  plain(app).get("/_synapse/metrics", answer).get("/metrics", answer);
 }

@@ -7,9 +7,53 @@ export type LruOptions<V> =
     | { readonly maxBytes: number; readonly sizeOf: (value: V) => number }
   )
   & {
+    /** What it is called in metrics; one without a name is in none. */
+    readonly name?: string;
     /** Called with each value dropped because of the bound. */
     readonly onEvict?: (value: V) => void;
   };
+
+/** How well a cache does. */
+export interface CacheFigures {
+  readonly name: string;
+  readonly hits: number;
+  readonly misses: number;
+  /** What the bound counts: entries, or bytes. */
+  readonly size: number;
+  readonly maxSize: number;
+  /** Of what was dropped because of the bound. */
+  readonly evicted: number;
+  /** Of what was removed because it no longer held. */
+  readonly invalidated: number;
+}
+
+/** The caches of this process that have names, as loggers do, so that whoever collects metrics need not be told of each. */
+const NAMED = new Set<WeakRef<LruCache<never, never>>>();
+
+/** Returns figures of the caches with names; those of the same name are counted together. */
+export function namedCaches(): CacheFigures[] {
+  const found = new Map<string, CacheFigures>();
+  for (const reference of NAMED) {
+    const figures = reference.deref()?.figures();
+    if (figures === undefined) {
+      NAMED.delete(reference);
+      continue;
+    }
+    const { name } = figures;
+    const known = found.get(name) ??
+      { ...figures, hits: 0, misses: 0, size: 0, maxSize: 0, evicted: 0, invalidated: 0 };
+    found.set(name, {
+      name,
+      hits: known.hits + figures.hits,
+      misses: known.misses + figures.misses,
+      size: known.size + figures.size,
+      maxSize: known.maxSize + figures.maxSize,
+      evicted: known.evicted + figures.evicted,
+      invalidated: known.invalidated + figures.invalidated,
+    });
+  }
+  return [...found.values()];
+}
 
 interface Entry<K, V> {
   readonly key: K;
@@ -33,11 +77,31 @@ export class LruCache<K, V> {
   #oldest: Entry<K, V> | null = null;
   #newest: Entry<K, V> | null = null;
   #size = 0;
+  readonly #name: string;
+  #hits = 0;
+  #misses = 0;
+  #evicted = 0;
+  #invalidated = 0;
 
   constructor(options: LruOptions<V>) {
+    this.#name = options.name ?? "";
+    if (options.name !== undefined) NAMED.add(new WeakRef<LruCache<never, never>>(this as never));
     this.#limit = "maxEntries" in options ? options.maxEntries : options.maxBytes;
     this.#sizeOf = "sizeOf" in options ? options.sizeOf : null;
     this.#onEvict = options.onEvict ?? null;
+  }
+
+  /** Tells how well it does. */
+  figures(): CacheFigures {
+    return {
+      name: this.#name,
+      hits: this.#hits,
+      misses: this.#misses,
+      size: this.#size,
+      maxSize: this.#limit,
+      evicted: this.#evicted,
+      invalidated: this.#invalidated,
+    };
   }
 
   /** The number of entries. */
@@ -53,7 +117,11 @@ export class LruCache<K, V> {
   /** Returns the value and makes it the most recently used. */
   get(key: K): V | undefined {
     const entry = this.#entries.get(key);
-    if (entry === undefined) return undefined;
+    if (entry === undefined) {
+      this.#misses++;
+      return undefined;
+    }
+    this.#hits++;
     if (entry !== this.#newest) {
       this.#unlink(entry);
       this.#link(entry);
@@ -94,13 +162,14 @@ export class LruCache<K, V> {
   delete(key: K): boolean {
     const entry = this.#entries.get(key);
     if (entry === undefined) return false;
-    this.#unlink(entry);
-    this.#size -= entry.size;
-    return this.#entries.delete(key);
+    this.#invalidated += entry.size;
+    this.#remove(entry);
+    return true;
   }
 
   /** Removes all entries. */
   clear(): void {
+    this.#invalidated += this.#size;
     this.#entries.clear();
     this.#oldest = null;
     this.#newest = null;
@@ -116,9 +185,16 @@ export class LruCache<K, V> {
   #dropOldest(): void {
     while (this.#size > this.#limit && this.#oldest !== null && this.#oldest !== this.#newest) {
       const dropped = this.#oldest;
-      this.delete(dropped.key);
+      this.#evicted += dropped.size;
+      this.#remove(dropped);
       this.#onEvict?.(dropped.value);
     }
+  }
+
+  #remove(entry: Entry<K, V>): void {
+    this.#unlink(entry);
+    this.#size -= entry.size;
+    this.#entries.delete(entry.key);
   }
 
   #link(entry: Entry<K, V>): void {

@@ -6,8 +6,8 @@ export class ReadCache<K, V> {
   readonly #kept: LruCache<K, V>;
   #changes = 0;
 
-  constructor({ maxEntries }: { maxEntries: number }) {
-    this.#kept = new LruCache({ maxEntries });
+  constructor({ maxEntries, name }: { maxEntries: number; name?: string }) {
+    this.#kept = new LruCache(name === undefined ? { maxEntries } : { maxEntries, name });
   }
 
   /** Returns the kept value, if there is one. */

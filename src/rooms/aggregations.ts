@@ -54,7 +54,7 @@ const MAX_CACHED = 50_000;
 /** Bundles aggregations with events. */
 export class Aggregations {
   readonly #deps: AggregationsDeps;
-  readonly #cache = new LruCache<EventId, Children>({ maxEntries: MAX_CACHED });
+  readonly #cache = new LruCache<EventId, Children>({ name: "aggregations", maxEntries: MAX_CACHED });
   /** Reads under way, each with the targets that were written to meanwhile. */
   readonly #reads = new Set<Set<string>>();
 

@@ -20,6 +20,7 @@ import { forgetRoom, kickUser, setMembership, unbanUser } from "./membership.ts"
 import { storeOutliers } from "./outliers.ts";
 import { type OrderedPurge, purgeForgotten, purgeNow } from "./purge.ts";
 import { RoomQueues } from "./queue.ts";
+import { ResolutionFigures } from "./resolve.ts";
 import { type ReceivedEvent, receiveEvents, type ReceiveOutcome } from "./receive.ts";
 import { redactEvent, sendEvent, type SendOptions } from "./send.ts";
 import { sendMember } from "./send_member.ts";
@@ -46,14 +47,25 @@ export interface OthersMembership extends OwnMembership {
 export class RoomEngine {
   readonly #deps: EngineDeps;
 
-  constructor(deps: Omit<EngineDeps, "queues" | "createTime" | "resolutions" | "remote">) {
-    const withCache = { ...deps, resolutions: new LruCache<string, number>({ maxEntries: CACHED_RESOLUTIONS }) };
+  constructor(deps: Omit<EngineDeps, "queues" | "createTime" | "resolutions" | "figures" | "remote">) {
+    const resolutions = new LruCache<string, number>({ name: "state_resolutions", maxEntries: CACHED_RESOLUTIONS });
+    const withCache = { ...deps, resolutions, figures: new ResolutionFigures() };
     this.#deps = {
       ...withCache,
       queues: new RoomQueues(withCache),
       createTime: new CreateTime(deps.clock),
       remote: { current: null },
     };
+  }
+
+  /** What was resolved so far. */
+  get resolutionFigures(): ResolutionFigures {
+    return this.#deps.figures;
+  }
+
+  /** How many changes of rooms wait for their turn. */
+  get waiting(): number {
+    return this.#deps.queues.waiting;
   }
 
   /** Lets rooms be joined, left and invited to that need other servers. */

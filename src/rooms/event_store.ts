@@ -37,13 +37,14 @@ export class EventStore {
   /** Counts what was dropped, so that a row read before is not kept. */
   #drops = 0;
   #redactedStates = 0;
-  readonly #rooms = new LruCache<number, RoomIdentity>({ maxEntries: CACHED_ROOMS });
+  readonly #rooms = new LruCache<number, RoomIdentity>({ name: "rooms", maxEntries: CACHED_ROOMS });
   readonly #roomNids = new LruCache<RoomId, number>({ maxEntries: CACHED_ROOMS });
 
   constructor({ db, cacheBytes = DEFAULT_CACHE_BYTES }: { db: Db; cacheBytes?: number }) {
     this.#db = db;
     this.#cacheBytes = cacheBytes;
     this.#events = new LruCache({
+      name: "events",
       maxBytes: cacheBytes,
       sizeOf: ({ json }) => ENTRY_OVERHEAD_BYTES + json.length * 3,
       onEvict: (stored) => this.#nids.delete(stored.event.eventId),

@@ -13,7 +13,7 @@ const MAX_STEPS = 1_000;
 export class JoinPositions {
   readonly #events: EventStore;
   readonly #state: StateReader;
-  readonly #known = new LruCache<number, number>({ maxEntries: CACHED });
+  readonly #known = new LruCache<number, number>({ name: "join_positions", maxEntries: CACHED });
 
   constructor({ events, state }: { events: EventStore; state: StateReader }) {
     this.#events = events;

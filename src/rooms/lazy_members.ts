@@ -54,7 +54,10 @@ const REMEMBERED_MEMBERS = 2_000;
  * what is forgotten is merely sent again.
  */
 export class SentMembers {
-  readonly #devices = new LruCache<string, Set<number>>({ maxEntries: REMEMBERED_DEVICES });
+  readonly #devices = new LruCache<string, Set<number>>({
+    name: "lazy_loaded_members",
+    maxEntries: REMEMBERED_DEVICES,
+  });
 
   /** Forgets a device, as when it starts over with an initial sync. */
   reset(device: SyncDevice): void {

@@ -47,7 +47,7 @@ const CACHED_USERS = 10_000;
 export class LocalMemberships {
   readonly #db: Database;
   readonly #onRoom: (roomNid: number, lastPosition: number) => void;
-  readonly #users = new LruCache<UserId, Held>({ maxEntries: CACHED_USERS });
+  readonly #users = new LruCache<UserId, Held>({ name: "local_memberships", maxEntries: CACHED_USERS });
   readonly #loading = new Map<UserId, Promise<Held>>();
   /** Users who are being loaded and were written to meanwhile: what was read may be out of date. */
   readonly #touched = new Set<UserId>();

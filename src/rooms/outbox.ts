@@ -18,7 +18,7 @@ import { membershipIn } from "./member_content.ts";
 import type { PersistedBatch, PersistedEvent } from "./pending.ts";
 
 /** Something is to be sent to these servers. */
-export type OutboxListener = (servers: readonly string[]) => void;
+export type OutboxListener = (servers: readonly string[], work: { readonly pdus: number }) => void;
 
 /** Told of a local user who joins a room that other servers are in. */
 export type LocalJoinListener = (tx: Tx, userId: UserId) => Promise<void>;
@@ -28,8 +28,10 @@ const CACHED_ROOMS = 20_000;
 /** Knows the other servers of rooms, and fills the outbox. */
 export class Outbox {
   readonly #serverName: ServerName;
-  readonly #servers = new LruCache<number, ReadonlySet<string>>({ maxEntries: CACHED_ROOMS });
+  readonly #servers = new LruCache<number, ReadonlySet<string>>({ name: "room_servers", maxEntries: CACHED_ROOMS });
   #listener: OutboxListener = () => {};
+  /** Events for other servers, and how many servers they are for in all. */
+  readonly counts = { pdus: 0, destinations: 0 };
   #joinListener: LocalJoinListener = () => Promise.resolve();
 
   constructor({ serverName }: { serverName: ServerName }) {
@@ -121,7 +123,11 @@ export class Outbox {
     const destinations = [...new Set(extra.map(({ destination }) => destination))];
     await insertFederationCursors(tx, { destinations, events: first - 1 });
     await insertOutbox(tx, { roomNid, events: own, extra });
-    tx.afterCommit(() => this.#listener([...after, ...destinations]));
+    tx.afterCommit(() => {
+      this.counts.pdus += own.length;
+      this.counts.destinations += own.length * after.size + extra.length;
+      this.#listener([...after, ...destinations], { pdus: own.length });
+    });
   }
 
   /** Our own events, and those that we pass on. */

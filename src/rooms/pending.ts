@@ -62,6 +62,8 @@ export interface PersistedBatch {
   readonly events: readonly PersistedEvent[];
   /** Local users joined to the room after the batch. */
   readonly localJoined: ReadonlySet<UserId>;
+  /** The ends of the room's graph before and after. */
+  readonly ends: { readonly before: readonly StoredEvent[]; readonly after: readonly StoredEvent[] };
   /** Position of the last event. */
   readonly position: number;
 }

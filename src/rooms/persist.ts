@@ -32,6 +32,7 @@ import type { EventStore } from "./event_store.ts";
 import { BatchTx } from "./batch_tx.ts";
 import type { PendingEvent, PersistedBatch, PersistedEvent, PersistHandler, StateDelta } from "./pending.ts";
 import { relationOf } from "./relation.ts";
+import type { ResolutionFigures } from "./resolve.ts";
 import { ABSENT, makeRoomCopy, type RoomHeads } from "./room_heads.ts";
 import { type Effects, joinedAfter, membershipIn, stateEffects, writeState } from "./state_effects.ts";
 import type { StoredEvent } from "./types.ts";
@@ -51,6 +52,7 @@ export interface PersistDeps {
   readonly onPersist: readonly PersistHandler[];
   /** Roots of resolved states by what they were resolved from. */
   readonly resolutions: LruCache<string, number>;
+  readonly figures: ResolutionFigures;
 }
 
 /** Writes the batch, and once that is durable updates the caches and wakes the readers. Throws `RoomChangedError`. */
@@ -247,7 +249,9 @@ async function writePositioned(
   // What follows from state is written in parts, and read again by what comes after.
   if (effects.deltas.length > 0) await isWritten;
   else await tx.inOrder(isWritten);
-  return { room, events: persisted, localJoined: joinedAfter(copy?.localJoined ?? new Set(), effects), position };
+  const localJoined = joinedAfter(copy?.localJoined ?? new Set(), effects);
+  const ends = { before: copy?.extremities ?? [], after: batch.extremities };
+  return { room, events: persisted, localJoined, ends, position };
 }
 
 /** Writes a change of the current state that no event makes. */

@@ -50,6 +50,13 @@ export class RoomQueues {
     this.#writer = new GroupWriter(deps);
   }
 
+  /** How many tasks have not begun. */
+  get waiting(): number {
+    let count = 0;
+    for (const jobs of this.#queues.values()) count += jobs.length;
+    return count;
+  }
+
   /** Runs a task in the room's queue; resolves once what it built is durable, and signed where the room wants that. */
   async run<T>(roomId: RoomId, task: RoomTask<T>): Promise<T> {
     for (const signed: BuiltEvent[] = [];;) {

@@ -89,6 +89,7 @@ export class EventRenderer {
   constructor(deps: RendererDeps) {
     this.#deps = deps;
     this.#cache = new LruCache({
+      name: "rendered_events",
       maxBytes: deps.cacheBytes ?? DEFAULT_CACHE_BYTES,
       sizeOf: ({ text, redaction, previous }) =>
         ENTRY_OVERHEAD_BYTES + (text.length + redaction.length + (previous?.length ?? 0)) * 2,

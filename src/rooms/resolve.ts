@@ -5,6 +5,7 @@
  * by the roots it came from.
  */
 import { LruCache } from "../lib/lru.ts";
+import { Spread } from "../lib/tally.ts";
 import { nextTurn } from "../lib/turn.ts";
 import { splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { EventId } from "../protocol/ids.ts";
@@ -17,9 +18,17 @@ import type { TreeChange } from "../storage/state_tree.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { StoredEvent } from "./types.ts";
 
+/** What was resolved so far. */
+export class ResolutionFigures {
+  /** How many states differed. */
+  readonly states = new Spread([1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500]);
+  readonly seconds = new Spread([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]);
+}
+
 /** What resolving takes. */
 export interface ResolveDeps {
   readonly db: Database;
+  readonly figures: ResolutionFigures;
   readonly resolutions: LruCache<string, number>;
 }
 
@@ -37,7 +46,11 @@ export async function resolveRoots(
   const cacheKey = distinct.join(",");
   const known = batch.resolutions.find(([key]) => key === cacheKey)?.[1] ?? deps.resolutions.get(cacheKey);
   if (known !== undefined) return known;
+  const { clock } = batch.deps;
+  const started = clock.monotonic();
   const root = await resolveDistinct(deps, { batch, roots: distinct, first });
+  deps.figures.states.observe(distinct.length);
+  deps.figures.seconds.observe((clock.monotonic() - started) / 1_000);
   batch.addResolution(cacheKey, root);
   return root;
 }

@@ -61,7 +61,7 @@ export function makeRoomCopy(
 export class RoomHeads {
   readonly #db: Db;
   readonly #events: EventStore;
-  readonly #copies = new LruCache<RoomId, RoomCopy>({ maxEntries: CACHED_ROOMS });
+  readonly #copies = new LruCache<RoomId, RoomCopy>({ name: "room_heads", maxEntries: CACHED_ROOMS });
   readonly #loading = new Map<RoomId, Promise<RoomCopy | null>>();
 
   constructor({ db, events }: { db: Db; events: EventStore }) {

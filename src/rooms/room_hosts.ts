@@ -35,6 +35,7 @@ const MAX_CHANGES = 5_000;
 export class RoomHosts {
   readonly #deps: RoomHostsDeps;
   readonly #rooms = new LruCache<number, Held>({
+    name: "room_hosts",
     maxBytes: MAX_HELD_HOSTS,
     sizeOf: ({ members }) => members.size + 1,
   });

@@ -43,7 +43,7 @@ export class RoomTimelines {
   readonly #db: Database;
   /** One number for each room seen since the start. */
   readonly #last = new Map<number, number>();
-  readonly #recent = new LruCache<number, Recent>({ maxEntries: CACHED_ROOMS });
+  readonly #recent = new LruCache<number, Recent>({ name: "room_timelines", maxEntries: CACHED_ROOMS });
   /** The last batches in order; `#writesFrom` is the position above which they are all there. */
   #writes: { readonly position: number; readonly roomNid: number }[] = [];
   #writesFrom: number;

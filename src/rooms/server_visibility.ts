@@ -29,7 +29,10 @@ const NEVER_HIDDEN: ReadonlySet<HistoryVisibility> = new Set(["world_readable", 
 export class ServerVisibility {
   readonly #deps: ServerVisibilityDeps;
   /** Whether a server had a joined or an invited member, by the root of the state. */
-  readonly #presence = new LruCache<string, { joined: boolean; invited: boolean }>({ maxEntries: MAX_CACHED });
+  readonly #presence = new LruCache<string, { joined: boolean; invited: boolean }>({
+    name: "server_visibility",
+    maxEntries: MAX_CACHED,
+  });
 
   constructor(deps: ServerVisibilityDeps) {
     this.#deps = deps;

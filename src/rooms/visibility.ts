@@ -69,8 +69,14 @@ export class Visibility {
   readonly #isErased: (userId: UserId) => boolean;
   readonly #isExpired: (stored: StoredEvent) => boolean;
   readonly #pruned = new WeakMap<StoredEvent, StoredEvent>();
-  readonly #settings = new LruCache<number, HistoryVisibility>({ maxEntries: CACHED_ROOTS });
-  readonly #memberships = new LruCache<string, Membership>({ maxEntries: CACHED_MEMBERSHIPS });
+  readonly #settings = new LruCache<number, HistoryVisibility>({
+    name: "history_visibility",
+    maxEntries: CACHED_ROOTS,
+  });
+  readonly #memberships = new LruCache<string, Membership>({
+    name: "visible_memberships",
+    maxEntries: CACHED_MEMBERSHIPS,
+  });
 
   constructor(
     { state, events, isErased, isExpired = () => false }: {

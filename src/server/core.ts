@@ -50,10 +50,7 @@ export async function openCore(
   const mail = await openMail(config);
   const sso = await openSsoProviders({ config, clock, key: signer.key });
   const mas = openMas(config, clock);
-  const meters = await openMeters({
-    ...{ isEnabled: config.metrics.enableMetrics, serverName, clock },
-    federationDomains: config.federation.federationMetricsDomains,
-  });
+  const meters = await openMeters(config, clock);
   const takenOver = Promise.withResolvers<void>();
   const options = patient(databaseOptions(config.database), takenOver.resolve);
   const opened = database ?? await openDatabase(options, { serverName });

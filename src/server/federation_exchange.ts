@@ -97,7 +97,7 @@ function connectOutbox(
 ): void {
   // Servers that come to share a room with the user start to follow their devices.
   outbox.onLocalJoin((tx, userId) => userData.deviceLists.noteChange(tx, userId));
-  outbox.onWork((servers) => sender.wake(servers));
+  outbox.onWork((servers, work) => sender.wake(servers, work));
 }
 
 /** Lets the engine reach other servers, and joins be completed. */
@@ -159,7 +159,7 @@ function buildThirdPartyInvites(
 
 /** Builds what sends to other servers. */
 function buildSending(
-  { db, clock, notifier, config, meters: { hooks } }: Core,
+  { db, clock, notifier, config, meters: { hooks, background } }: Core,
   { accounts, events, federation, hosts, userData }: {
     accounts: AccountParts;
     events: RoomParts["events"];
@@ -179,7 +179,7 @@ function buildSending(
   });
   const { client, backoff, isAllowed } = federation;
   const sender = new FederationSender({
-    ...{ db, clock, notifier, client, events, serverName, backoff, isAllowed },
+    ...{ db, clock, notifier, client, events, serverName, backoff, isAllowed, background },
     deviceLists: outbound.deviceLists,
     log: getLogger("synapse.federation.sender"),
     wakeupsPerSecond: config.ratelimits.federationRrTransactionsPerRoomPerSecond,

@@ -133,7 +133,7 @@ async function endParts(
 
 /** What the other parts do in the transaction that writes events. */
 function persistHandler(
-  { meters: { hooks } }: Core,
+  { meters: { hooks, measure } }: Core,
   parts: () => {
     pushBase: { readonly onPersist: PersistHandler };
     userData: UserDataParts;
@@ -145,7 +145,7 @@ function persistHandler(
 ): PersistHandler {
   return async (tx, batch) => {
     const { pushBase, userData, social, users, slidingCaches, exchange } = parts();
-    await pushBase.onPersist(tx, batch);
+    await measure("action_for_event_by_user", () => pushBase.onPersist(tx, batch));
     tx.afterCommit(() => void userData.typing.keepOnly(batch.room.roomId, batch.localJoined));
     await social.onPersist(tx, batch);
     await users.onPersist(tx, batch);
@@ -196,7 +196,7 @@ function buildSync(
     stopping: AbortSignal;
   },
 ): Parts["sync"] {
-  const { db, clock, notifier, config } = core;
+  const { db, clock, notifier, config, meters: { measure } } = core;
   const providers: SlidingProviders = {
     accountData: userData.accountData,
     pushRules,
@@ -215,7 +215,7 @@ function buildSync(
   const { bundle } = social.aggregations;
   const sync = new SyncService({
     ...rooms,
-    ...{ db, clock, notifier, providers, summaries, bundle, decideInvite, stopping, gaps },
+    ...{ db, clock, notifier, providers, summaries, bundle, decideInvite, stopping, gaps, measure },
     sentMembers: new SentMembers(),
     excludedRooms: new Set(config.rooms.excludeRoomsFromSync),
   });

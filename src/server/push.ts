@@ -77,6 +77,10 @@ export interface PushParts extends AsyncDisposable {
   readonly unsubscribes: Unsubscribes;
   /** Events up to here were looked at for whom to push to. */
   readonly position: () => number;
+  /** What gateways took, and what they did not. */
+  readonly pushes: PushDelivery["pushes"];
+  readonly badgeUpdates: PushDelivery["badgeUpdates"];
+  readonly requestCounts: PushGateways["counts"];
   /** Has rules and tags carried from replaced rooms to new ones. */
   wakeSuccessions(): void;
   /** Forgets what notified of events received before a time. */
@@ -93,7 +97,7 @@ export function buildPush(
   { rooms, notifications, successions, accountData }: Omit<PushBase, "pushRules" | "onPersist"> & { rooms: RoomParts },
 ): PushParts {
   const { db, clock, notifier, config } = core;
-  const pool = buildPool(core, { rooms, notifications, accountData });
+  const { pool, delivery, gateways } = buildPool(core, { rooms, notifications, accountData });
   const log = getLogger("synapse.handlers.room_member");
   const successionWorker = new SuccessionWorker({ db, clock, log, successions });
   return {
@@ -104,6 +108,7 @@ export function buildPush(
     }),
     unsubscribes: new Unsubscribes({ key: core.signer.key, publicBaseurl: config.publicBaseurl }),
     position: () => pool.position,
+    ...{ pushes: delivery.pushes, badgeUpdates: delivery.badgeUpdates, requestCounts: gateways.counts },
     wakeSuccessions: () => successionWorker.wake(),
     prune: (before) => notifications.prune(before),
     async start() {
@@ -120,8 +125,8 @@ export function buildPush(
 function buildPool(
   core: Core,
   { rooms, notifications, accountData }: Pick<PushBase, "notifications" | "accountData"> & { rooms: RoomParts },
-): PushPool {
-  const { db, clock, notifier, meters: { hooks }, config: { server, push: { push } } } = core;
+): { readonly pool: PushPool; readonly delivery: PushDelivery; readonly gateways: PushGateways } {
+  const { db, clock, notifier, config: { server, push: { push } } } = core;
   const gateways = new PushGateways({
     dns: systemDns(),
     ipPolicy: new IpPolicy({ denied: server.ipRangeBlacklist, allowed: server.ipRangeWhitelist }),
@@ -132,12 +137,12 @@ function buildPool(
   const badges = new Badges({ ...rooms, notifications, byRoom: push.groupUnreadCountByRoom });
   const delivery = new PushDelivery({
     ...{ db, clock, log, ...rooms, notifications, badges },
-    gateways: hooks === null ? gateways : counted(gateways, hooks.onPush),
+    gateways,
     payloads: new PushPayloads({ titles: new RoomTitles({ db, ...rooms }), includeContent: push.includeContent }),
     random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
     jitterMs: push.jitterDelay,
   });
-  return new PushPool({
+  const pool = new PushPool({
     ...{
       db,
       clock,
@@ -153,23 +158,5 @@ function buildPool(
       return room === null ? new Set() : await rooms.engine.localJoinedUsers(room.roomId);
     },
   });
-}
-
-/** Counts what gateways take and what they do not. */
-function counted(
-  gateways: PushGateways,
-  onPush: (isTaken: boolean) => void,
-): { notify: PushGateways["notify"] } {
-  return {
-    async notify(url, notification) {
-      let isTaken = false;
-      try {
-        const rejected = await gateways.notify(url, notification);
-        isTaken = true;
-        return rejected;
-      } finally {
-        onPush(isTaken);
-      }
-    },
-  };
+  return { pool, delivery, gateways };
 }

@@ -39,7 +39,7 @@ export function buildSlidingCaches({ db }: Core): SlidingCaches {
 
 /** Builds sliding sync. */
 export function buildSlidingSync(
-  { db, clock, notifier, config }: Core,
+  { db, clock, notifier, config, meters: { measure } }: Core,
   { rooms, caches, providers, summaries, gaps, bundle, decideInvite, stopping }: {
     rooms: RoomParts;
     caches: SlidingCaches;
@@ -57,6 +57,7 @@ export function buildSlidingSync(
   return new SlidingSyncService({
     ...rooms,
     ...{ db, clock, notifier, providers, summaries, gaps, bundle, decideInvite, stopping, userFacts, bumpStamps },
+    measure,
     notifications: providers.notifications,
     connections: new SlidingConnections({ db, clock }),
     order: new RoomOrder({ timelines: rooms.timelines, readers: rooms.readers, excludedRooms }),

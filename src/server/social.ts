@@ -112,14 +112,14 @@ function buildFinding(
   core: Core,
   { rooms, accounts, bundle }: Pick<SocialBase, "rooms" | "accounts"> & { bundle: Bundler },
 ) {
-  const { db, clock, notifier, config, isLocal } = core;
+  const { db, clock, notifier, config, isLocal, meters: { background } } = core;
   const { enableSearch } = config.server;
   const indexer = new SearchIndexer({
-    ...{ db, clock, notifier, events: rooms.events },
+    ...{ db, clock, notifier, background, events: rooms.events },
     log: getLogger("synapse.storage.search"),
   });
   const directoryIndexer = new UserDirectoryIndexer({
-    ...{ db, clock, notifier, isLocal, events: rooms.events, state: rooms.state },
+    ...{ db, clock, notifier, background, isLocal, events: rooms.events, state: rooms.state },
     log: getLogger("synapse.handlers.user_directory"),
     memberProfile: (userId) => accounts.profiles.memberProfile(userId),
   });
@@ -137,6 +137,7 @@ function buildFinding(
     }),
     indexer,
     directoryIndexer,
+    searchPosition: () => indexer.position,
     async start(): Promise<void> {
       if (enableSearch) await indexer.start();
       if (config.rooms.userDirectory.enabled) await directoryIndexer.start();

@@ -136,7 +136,7 @@ async function repeat(
     await parts.core.clock.sleep(everyMs, signal);
     if (signal.aborted) return;
     try {
-      await run();
+      await parts.core.meters.background(name, run);
     } catch (error) {
       log.error("Background work failed and will be tried again", { work: name, error });
     }

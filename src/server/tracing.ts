@@ -1,4 +1,5 @@
 /** Spans of requests, where `opentracing` is enabled, and who else is told of answered requests. */
+import type { HandlerDeps } from "../http/handler.ts";
 import type { AnsweredRequest } from "../http/middleware/access_log.ts";
 import { Tracer } from "../lib/otlp.ts";
 import { isMap } from "../config/schema.ts";
@@ -26,9 +27,12 @@ function shareOf(sampler: unknown): number {
 export function observersOf(
   { meters: { hooks } }: Core,
   tracing: Tracer | null,
-): { onAnswered?: (answered: AnsweredRequest) => void } {
-  if (tracing === null) return hooks === null ? {} : { onAnswered: hooks.onAnswered };
+): Pick<HandlerDeps, "onBegun" | "onAnswered"> {
+  const { onBegun, onAnswered } = hooks ?? {};
+  const metered = { ...(onBegun && { onBegun }), ...(onAnswered && { onAnswered }) };
+  if (tracing === null) return metered;
   return {
+    ...metered,
     onAnswered(answered) {
       hooks?.onAnswered(answered);
       tracing.note(toSpan(answered));

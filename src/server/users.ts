@@ -39,7 +39,7 @@ export interface UsersBase {
 /** Builds the parts. */
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
 export function buildUsers(core: Core, base: UsersBase) {
-  const { db, clock, config } = core;
+  const { db, config } = core;
   const { appservices } = base.accounts;
   const client = new AppserviceClient({
     userAgent: userAgentOf(config),
@@ -53,6 +53,7 @@ export function buildUsers(core: Core, base: UsersBase) {
   const inviteAccepter = buildInviteAccepter(core, base);
   return {
     ...{ interest, inviteAccepter, purgeHistory: historyPurger(base) },
+    counts: { ...sender.counts, requests: client.counts },
     /** Serves these application services from now on. */
     async replaceServices(registrations: Core["appserviceRegistrations"]): Promise<void> {
       appservices.replace(registrations);
@@ -64,10 +65,7 @@ export function buildUsers(core: Core, base: UsersBase) {
       await inviteAccepter?.onPersist(tx, batch);
     }) satisfies PersistHandler,
     thirdParty: new ThirdPartyService({ appservices, client }),
-    appserviceActions: new AppserviceActions({
-      ...{ db, clock, appservices, client },
-      onReached: (serviceId) => sender.retryNow(serviceId),
-    }),
+    appserviceActions: buildActions(core, { appservices, client, sender }),
     /** Asks the services in whose namespaces an alias is to make it; returns whether one has. */
     async makeAlias(alias: RoomAlias): Promise<boolean> {
       for (const service of appservices.all) {
@@ -89,8 +87,22 @@ export function buildUsers(core: Core, base: UsersBase) {
   };
 }
 
+function buildActions(
+  { db, clock }: Core,
+  { appservices, client, sender }: {
+    appservices: AccountParts["appservices"];
+    client: AppserviceClient;
+    sender: AppserviceSender;
+  },
+): AppserviceActions {
+  return new AppserviceActions({
+    ...{ db, clock, appservices, client },
+    onReached: (serviceId) => sender.retryNow(serviceId),
+  });
+}
+
 function buildSender(
-  { db, clock, notifier }: Core,
+  { db, clock, notifier, meters }: Core,
   { rooms, accounts, userData, client, interest }: UsersBase & {
     client: AppserviceClient;
     interest: AppserviceInterest;
@@ -99,7 +111,7 @@ function buildSender(
   const { appservices } = accounts;
   const { typing, presence, deviceKeys } = userData;
   return new AppserviceSender({
-    ...{ db, clock, notifier, client },
+    ...{ db, clock, notifier, client, isCounted: meters.metrics.isEnabled },
     log: getLogger("synapse.appservice"),
     services: appservices.all,
     batches: new AppserviceBatches({

@@ -10,7 +10,7 @@ import { MatrixError } from "../protocol/errors.ts";
 import type { UserId } from "../protocol/ids.ts";
 import { countActiveUsers, deleteInactiveUsers, selectIsActive, upsertActiveUser } from "../storage/active_users.ts";
 import type { Database } from "../storage/database.ts";
-import { selectThreepids, selectUser } from "../storage/users.ts";
+import { selectThreepidOwner, selectThreepids, selectUser } from "../storage/users.ts";
 
 /** Options of the configuration, by Synapse's names. */
 export interface ActiveUserOptions {
@@ -44,7 +44,7 @@ const CACHED_USERS = 20_000;
 /** Counts and limits. */
 export class ActiveUsers {
   readonly #deps: ActiveUsersDeps;
-  readonly #noted = new LruCache<UserId, number>({ maxEntries: CACHED_USERS });
+  readonly #noted = new LruCache<UserId, number>({ name: "active_users", maxEntries: CACHED_USERS });
 
   constructor(deps: ActiveUsersDeps) {
     this.#deps = deps;
@@ -112,6 +112,16 @@ export class ActiveUsers {
   async count(): Promise<number> {
     const { db, clock } = this.#deps;
     return await countActiveUsers(db, clock.now() - MONTH_MS);
+  }
+
+  /** Counts the accounts with an address of `mau_limit_reserved_threepids`. */
+  async countReserved(): Promise<number> {
+    const owners = new Set<UserId>();
+    for (const threepid of this.#deps.options.mauLimitReservedThreepids) {
+      const owner = await selectThreepidOwner(this.#deps.db, threepid);
+      if (owner !== null) owners.add(owner);
+    }
+    return owners.size;
   }
 
   /** Tells whether there are as many active users as there may be. */

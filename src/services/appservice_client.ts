@@ -4,6 +4,7 @@
  * Where a service is is the operator's word, so no address is refused. Redirects are not followed.
  */
 import { readBody } from "../federation/connections.ts";
+import { RequestTallies } from "../lib/tally.ts";
 import { type Agent, loadUndici } from "../lib/undici.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import type { Appservice } from "./appservices.ts";
@@ -40,6 +41,7 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
 
 /** Asks and tells application services. */
 export class AppserviceClient implements AsyncDisposable {
+  readonly counts = new RequestTallies();
   readonly #deps: AppserviceClientDeps;
   #agent: Promise<Agent> | null = null;
 
@@ -56,6 +58,7 @@ export class AppserviceClient implements AsyncDisposable {
     if (this.#deps.tokenInQuery) url.searchParams.set("access_token", service.hsToken);
     const timeout = AbortSignal.timeout(timeoutMs);
     const agent = await (this.#agent ??= openAgent());
+    this.counts.requests.add([method]);
     const answer = await agent.request({
       origin: url.origin,
       method,
@@ -70,6 +73,7 @@ export class AppserviceClient implements AsyncDisposable {
       headersTimeout: 0,
       bodyTimeout: 0,
     });
+    this.counts.responses.add([method, String(answer.statusCode)]);
     const text = new TextDecoder().decode(await readBody(answer.body, MAX_ANSWER_BYTES));
     return { status: answer.statusCode, text, json: parseJson(text) };
   }

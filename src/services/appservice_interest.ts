@@ -34,7 +34,10 @@ interface RoomInterest {
 /** Tells what services are interested in. What was found of a room is kept until `noteEvent` or `forget` says otherwise. */
 export class AppserviceInterest {
   readonly #deps: AppserviceInterestDeps;
-  readonly #rooms = new LruCache<RoomId, Promise<ReadonlyMap<string, RoomInterest>>>({ maxEntries: CACHED_ROOMS });
+  readonly #rooms = new LruCache<RoomId, Promise<ReadonlyMap<string, RoomInterest>>>({
+    name: "appservice_interest",
+    maxEntries: CACHED_ROOMS,
+  });
 
   constructor(deps: AppserviceInterestDeps) {
     this.#deps = deps;

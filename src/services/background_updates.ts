@@ -58,6 +58,10 @@ export class BackgroundUpdates {
     return this.#gate === null;
   }
 
+  get isRunning(): boolean {
+    return this.#current !== null;
+  }
+
   /** Holds the work up, or lets it go on. A restart lets it go on too, as in Synapse. */
   enable(isEnabled: boolean): void {
     if (!isEnabled) this.#gate ??= Promise.withResolvers();

@@ -31,7 +31,7 @@ const CACHED_USERS = 5_000;
 /** Counts badges. */
 export class Badges {
   readonly #deps: BadgesDeps;
-  readonly #users = new LruCache<UserId, Map<number, RoomCount>>({ maxEntries: CACHED_USERS });
+  readonly #users = new LruCache<UserId, Map<number, RoomCount>>({ name: "badges", maxEntries: CACHED_USERS });
 
   constructor(deps: BadgesDeps) {
     this.#deps = deps;

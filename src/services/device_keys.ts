@@ -68,7 +68,7 @@ export interface KeyStock {
 /** Publishes and hands out the keys of devices. */
 export class DeviceKeysService {
   readonly #deps: DeviceKeysDeps;
-  readonly #stocks = new ReadCache<string, KeyStock>({ maxEntries: MAX_CACHED_STOCKS });
+  readonly #stocks = new ReadCache<string, KeyStock>({ name: "one_time_key_counts", maxEntries: MAX_CACHED_STOCKS });
 
   constructor(deps: DeviceKeysDeps) {
     this.#deps = deps;

@@ -1,5 +1,6 @@
 /** Devices of local users. Spec: client-server API, "Device Management". */
 import type { Clock } from "../lib/clock.ts";
+import { Tally } from "../lib/tally.ts";
 import { MatrixError, notFound } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import { deletePuppetTokens, deleteTokensOfDevice, deleteTokensWithoutDevice } from "../storage/access_tokens.ts";
@@ -43,6 +44,7 @@ export interface NewLogin {
   readonly withRefresh: boolean;
   /** The login at an identity provider that it came from. */
   readonly origin?: LoginOrigin | null;
+  readonly isGuest?: boolean;
 }
 
 /** Synapse's bound, in characters. */
@@ -51,6 +53,8 @@ const MAX_DISPLAY_NAME_LENGTH = 100;
 /** Lists, names and removes devices, and logs them in and out. */
 export class Devices {
   readonly #deps: DevicesDeps;
+  /** Logins, by the identity provider that they came from. */
+  readonly logins = new Tally("guest", "auth_provider");
 
   constructor(deps: DevicesDeps) {
     this.#deps = deps;
@@ -101,7 +105,7 @@ export class Devices {
   /** Logs in on a device, which is made when new; tokens it had end. */
   async logIn(
     tx: Tx,
-    { userId, deviceId, displayName, withRefresh, origin = null }: NewLogin,
+    { userId, deviceId, displayName, withRefresh, origin = null, isGuest = false }: NewLogin,
   ): Promise<IssuedTokens> {
     const isNew = await insertDevice(tx, {
       userId,
@@ -111,6 +115,7 @@ export class Devices {
     });
     if (isNew) await this.#deps.onChange(tx, { userId, deviceIds: [deviceId], kind: "added" });
     else this.#forgetAfterCommit(tx, await deleteTokensOfDevice(tx, { userId, deviceId }));
+    tx.afterCommit(() => this.logins.add([isGuest ? "True" : "False", origin?.authProvider ?? ""]));
     await setDeviceAuthSession(tx, { userId, deviceId, ...(origin ?? { authProvider: null, authSession: null }) });
     return await this.#deps.tokens.issue(tx, { userId, deviceId, withRefresh });
   }

@@ -8,6 +8,7 @@ import { insertReceivedTransaction, selectReceivedTransaction } from "../storage
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
+import { Spread } from "../lib/tally.ts";
 import { badJson, invalidParam } from "../protocol/errors.ts";
 import { parseRoomId, parseUserId, type RoomId, type ServerName, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
@@ -56,9 +57,23 @@ type Results = Record<string, { error?: string }>;
 export class FederationInbox {
   readonly #deps: FederationInboxDeps;
   readonly #origins = new KeyedMutex<ServerName>();
+  /** Transactions that have come and are not done, with the time when they came. */
+  readonly #staged = new Set<{ readonly pdus: number; readonly cameAt: number }>();
+  /** How long events take from their coming to their being stored or refused, in seconds. */
+  readonly times = new Spread([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]);
 
   constructor(deps: FederationInboxDeps) {
     this.#deps = deps;
+  }
+
+  /** Events that have come and are not done: how many, and for how long the oldest has waited, in milliseconds. */
+  get staging(): { readonly pdus: number; readonly oldestMs: number } {
+    let [pdus, oldest] = [0, Infinity];
+    for (const transaction of this.#staged) {
+      pdus += transaction.pdus;
+      if (transaction.pdus > 0) oldest = Math.min(oldest, transaction.cameAt);
+    }
+    return { pdus, oldestMs: pdus === 0 ? 0 : this.#deps.clock.monotonic() - oldest };
   }
 
   /** Takes in a transaction and returns the text of the answer. Throws 400 for one that is not formed as it must be. */
@@ -66,6 +81,21 @@ export class FederationInbox {
     const pdus = listOf(body["pdus"], { name: "pdus", max: MAX_PDUS });
     const edus = listOf(body["edus"], { name: "edus", max: MAX_EDUS });
     if (txnId.length > MAX_TXN_ID_LENGTH) throw invalidParam("The transaction id is too long");
+    const staged = { pdus: pdus.length, cameAt: this.#deps.clock.monotonic() };
+    this.#staged.add(staged);
+    try {
+      return await this.#takeIn(origin, { txnId, pdus, edus });
+    } finally {
+      this.#staged.delete(staged);
+      const seconds = (this.#deps.clock.monotonic() - staged.cameAt) / 1_000;
+      for (let i = 0; i < staged.pdus; i++) this.times.observe(seconds);
+    }
+  }
+
+  async #takeIn(
+    origin: ServerName,
+    { txnId, pdus, edus }: { txnId: string; pdus: readonly JsonValue[]; edus: readonly JsonValue[] },
+  ): Promise<string> {
     return await this.#origins.run(origin, async () => {
       const { db, clock } = this.#deps;
       const before = await selectReceivedTransaction(db, { origin, txnId });

@@ -8,6 +8,7 @@ import { randomUUID } from "node:crypto";
 import { isIP } from "node:net";
 import { describeError } from "../lib/describe_error.ts";
 import type { Logger } from "../lib/log.ts";
+import { Tally } from "../lib/tally.ts";
 import { MatrixError } from "../protocol/errors.ts";
 import type { Templates, TemplateVars } from "./templates.ts";
 
@@ -61,6 +62,8 @@ const DEFAULT_TLS_PORT = 465;
 /** Sends mails. */
 export class Mailer {
   readonly #deps: MailerDeps;
+  /** Mails that a mail server took. */
+  readonly sent = new Tally("type");
 
   constructor(deps: MailerDeps) {
     this.#deps = deps;
@@ -83,6 +86,7 @@ export class Mailer {
     ]);
     try {
       await this.#deliver(mail, { html, text });
+      this.sent.add([mail.template]);
       log.info("Sent a mail", { kind: mail.template });
     } catch (error) {
       log.error("A mail could not be sent", {

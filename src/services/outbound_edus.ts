@@ -45,6 +45,8 @@ const NOBODY = "@:" as UserId;
 /** Makes EDUs. */
 export class OutboundEdus {
   readonly #deps: OutboundEdusDeps;
+  /** Changes of presence for other servers, each time for each server. */
+  presenceOut = 0;
 
   constructor(deps: OutboundEdusDeps) {
     this.#deps = deps;
@@ -86,6 +88,7 @@ export class OutboundEdus {
     const { db, presence } = this.#deps;
     const servers = await selectServersOfUser(db, { userId, except: presence().excludedRooms });
     const json = eduText("m.presence", { push: [{ ...content, user_id: userId }] });
+    this.presenceOut += servers.length;
     this.#deps.sender().sendEphemeral(servers, { key: `presence ${userId}`, json });
   }
 

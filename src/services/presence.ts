@@ -8,6 +8,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import { getLogger } from "../lib/log.ts";
+import { Tally } from "../lib/tally.ts";
 import { forbidden } from "../protocol/errors.ts";
 import type { DeviceId, RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
@@ -81,9 +82,19 @@ export class PresenceService implements AsyncDisposable {
   /** Users whose change has not been stored and has not woken anybody yet. */
   readonly #untold = new Map<UserId, Entry>();
   #telling: Promise<void> | null = null;
+  /** What was done since the start. */
+  readonly counts = { updates: 0, notified: 0, expired: 0, received: 0, activity: 0 };
+  readonly reads = new Tally("type");
+  readonly reasons = new Tally("locality", "reason");
+  readonly transitions = new Tally("locality", "from", "to");
 
   constructor(deps: PresenceDeps) {
     this.#deps = deps;
+  }
+
+  /** How many users are known. */
+  get size(): number {
+    return this.#entries.size;
   }
 
   /** Takes up what was known before the server stopped: those who do not come back go offline in due time. */
@@ -107,6 +118,7 @@ export class PresenceService implements AsyncDisposable {
     const entry = this.#entries.get(userId) ?? await this.#entry(userId);
     this.#see(entry, { deviceId, state });
     const changed = entry.statusMsg !== statusMsg;
+    this.counts.updates++;
     entry.statusMsg = statusMsg;
     this.#update(userId, entry, { changed });
   }
@@ -122,11 +134,13 @@ export class PresenceService implements AsyncDisposable {
   ): Promise<void> {
     const { settings, clock } = this.#deps;
     if (!settings.enabled) return;
+    this.counts.received++;
     const entry = this.#entries.get(userId) ?? await this.#entry(userId);
     const lastActiveTs = lastActiveAgoMs === null ? entry.lastActiveTs : Math.max(0, clock.now() - lastActiveAgoMs);
     const isSame = entry.state === state && entry.statusMsg === statusMsg;
+    if (entry.state !== state) this.transitions.add(["remote", entry.state, state]);
     Object.assign(entry, { state, statusMsg, lastActiveTs, isRemote: true });
-    if (!isSame) this.#announce(userId, entry);
+    if (!isSame) this.#announce(userId, entry, { locality: "remote", reason: "federation" });
   }
 
   /** Rooms whose members are not shown to each other. */
@@ -162,6 +176,7 @@ export class PresenceService implements AsyncDisposable {
     if (state === undefined || state === "offline") return;
     this.#see(entry, { deviceId, state });
     entry.lastActiveTs = this.#deps.clock.now();
+    this.counts.activity++;
     if (entry.state !== state) this.#update(userId, entry);
   }
 
@@ -177,6 +192,7 @@ export class PresenceService implements AsyncDisposable {
   /** Returns the `m.presence` events that `viewer` may see of what changed in `(after, upTo]`; all, when `after` is 0. */
   async between({ viewer, after, upTo }: { viewer: UserId; after: number; upTo: number }): Promise<JsonObject[]> {
     if (!this.#deps.settings.enabled || upTo <= after) return [];
+    this.reads.add([after === 0 ? "full" : "stream"]);
     const candidates: UserId[] = [];
     for (const [userId, entry] of this.#entries) {
       if (entry.position <= after || entry.position > upTo) continue;
@@ -277,13 +293,17 @@ export class PresenceService implements AsyncDisposable {
     }
     if (state === "online" && now - entry.lastActiveTs > settings.idleTimeoutMs) state = "unavailable";
     if (state === entry.state && !changed) return;
+    const reason = state === entry.state ? "status_msg_change" : "state_change";
+    if (state !== entry.state) this.transitions.add(["local", entry.state, state]);
     entry.state = state;
-    this.#announce(userId, entry);
+    this.#announce(userId, entry, { locality: "local", reason });
   }
 
   /** The change can be read at once; those who wait for changes are told a moment later, of many changes together. */
-  #announce(userId: UserId, entry: Entry): void {
+  #announce(userId: UserId, entry: Entry, why: { locality: "local" | "remote"; reason: string }): void {
     const { notifier } = this.#deps;
+    this.reasons.add([why.locality, why.reason]);
+    this.counts.notified++;
     entry.position = notifier.position("presence") + 1;
     notifier.advance("presence", [userId]);
     this.#untold.set(userId, entry);
@@ -326,7 +346,10 @@ export class PresenceService implements AsyncDisposable {
       await this.#deps.clock.sleep(SWEEP_MS, signal);
       if (signal.aborted) return;
       for (const [userId, entry] of this.#entries) {
-        if (entry.state !== "offline" && !entry.isRemote) this.#update(userId, entry);
+        if (entry.state === "offline" || entry.isRemote) continue;
+        const { state } = entry;
+        this.#update(userId, entry);
+        if (entry.state !== state) this.counts.expired++;
       }
     }
   }

@@ -63,7 +63,7 @@ const MAX_CACHED_RULESETS = 50_000;
 export class PushRulesService {
   readonly #db: Database;
   readonly #notifier: Notifier;
-  readonly #rulesets = new ReadCache<UserId, PushRuleset>({ maxEntries: MAX_CACHED_RULESETS });
+  readonly #rulesets = new ReadCache<UserId, PushRuleset>({ name: "push_rules", maxEntries: MAX_CACHED_RULESETS });
   readonly #customized: Set<UserId>;
   readonly #changedAt = new Map<UserId, number>();
   readonly #startedAt: number;

@@ -39,7 +39,7 @@ const MAX_READ = 200;
 /** Counts what came of late. */
 export class RecentNotifications {
   readonly #deps: RecentNotificationsDeps;
-  readonly #rooms = new LruCache<number, Recent>({ maxEntries: CACHED_ROOMS });
+  readonly #rooms = new LruCache<number, Recent>({ name: "recent_notifications", maxEntries: CACHED_ROOMS });
 
   constructor(deps: RecentNotificationsDeps) {
     this.#deps = deps;

@@ -6,6 +6,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import { randomString } from "../lib/random.ts";
+import { Tally } from "../lib/tally.ts";
 import { forbidden, invalidParam, MatrixError, missingParam } from "../protocol/errors.ts";
 import {
   type DeviceId,
@@ -123,6 +124,8 @@ export interface VouchedUser {
   /** Addresses that are the person's by what the other system says. */
   readonly emails: readonly string[];
   readonly settle?: (tx: Tx, userId: UserId) => Promise<void>;
+  /** The id of the identity provider. */
+  readonly authProvider?: string;
 }
 
 /** What registering gave. */
@@ -140,6 +143,8 @@ const MAX_DISPLAYNAME_LENGTH = 256;
 /** Makes accounts. */
 export class Registration {
   readonly #deps: RegistrationDeps;
+  /** Accounts that were made; nobody is shadow-banned from the start. */
+  readonly registrations = new Tally("guest", "shadow_banned", "auth_provider");
 
   constructor(deps: RegistrationDeps) {
     this.#deps = deps;
@@ -185,7 +190,7 @@ export class Registration {
     const login = { deviceId: null, initialDeviceDisplayName, wantsRefreshToken, inhibitLogin: false };
     const registered = await this.#deps.db.transaction(async (tx) => {
       await this.#insert(tx, { userId, passwordHash: null, isGuest: true, displayname: null });
-      return await this.#logIn(tx, { userId, login });
+      return await this.#logIn(tx, { userId, login, isGuest: true });
     });
     await this.#deps.onRegistered({ userId, isGuest: true });
     return registered;
@@ -230,13 +235,13 @@ export class Registration {
    * `assertAvailable`, or when it would be one too many.
    */
   async registerVouched(
-    { localpart, displayName, emails, settle }: VouchedUser,
+    { localpart, displayName, emails, settle, authProvider = "" }: VouchedUser,
   ): Promise<UserId> {
     await this.#deps.activeUsers.assertMayRegister(emails.slice(0, 1).map((address) => ({ medium: "email", address })));
     const userId = await this.assertAvailable(localpart);
     await this.#deps.db.transaction(async (tx) => {
       const displayname = displayName === null || displayName === "" ? {} : { displayname: displayName };
-      await this.#insert(tx, { userId, passwordHash: null, isGuest: false, ...displayname });
+      await this.#insert(tx, { userId, passwordHash: null, isGuest: false, authProvider, ...displayname });
       for (const address of emails) await this.#deps.threepids.vouchFor(tx, { userId, address });
       if (this.#deps.options.requiresApproval) await insertUnapproved(tx, userId);
       await settle?.(tx, userId);
@@ -384,15 +389,16 @@ export class Registration {
 
   async #insert(
     tx: Tx,
-    { userId, passwordHash, isGuest, isAdmin = false, userType = null, appserviceId = null, displayname }:
+    { userId, passwordHash, isGuest, isAdmin = false, userType = null, appserviceId = null, displayname, ...rest }:
       & Omit<CreateUser, "localpart">
-      & { userId: UserId; isGuest: boolean; appserviceId?: string | null },
+      & { userId: UserId; isGuest: boolean; appserviceId?: string | null; authProvider?: string },
   ): Promise<void> {
     const createdTs = this.#deps.clock.now();
     const isPerson = !isGuest && appserviceId === null;
     const given = userType ?? (isPerson ? this.#deps.options.userTypes.defaultUserType : null);
     const user = { userId, passwordHash, isGuest, isAdmin, userType: given, appserviceId, createdTs };
     if (!await insertUser(tx, user)) throw userInUse();
+    tx.afterCommit(() => this.registrations.add([isGuest ? "True" : "False", "False", rest.authProvider ?? ""]));
     if (isPerson) await this.#deps.validity?.begin(tx, userId);
     const name = displayname === undefined ? userId.slice(1, userId.indexOf(":")) : displayname;
     await upsertProfile(tx, {
@@ -403,7 +409,10 @@ export class Registration {
     });
   }
 
-  async #logIn(tx: Tx, { userId, login }: { userId: UserId; login: LoginParams }): Promise<Registered> {
+  async #logIn(
+    tx: Tx,
+    { userId, login, isGuest = false }: { userId: UserId; login: LoginParams; isGuest?: boolean },
+  ): Promise<Registered> {
     if (login.inhibitLogin) return { userId, login: null };
     const deviceId = chooseDeviceId(login.deviceId);
     const tokens = await this.#deps.devices.logIn(tx, {
@@ -411,6 +420,7 @@ export class Registration {
       deviceId,
       displayName: login.initialDeviceDisplayName,
       withRefresh: login.wantsRefreshToken,
+      isGuest,
     });
     return { userId, login: { deviceId, tokens } };
   }

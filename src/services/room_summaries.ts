@@ -49,7 +49,7 @@ const MAX_CACHED = 10_000;
 export class RoomSummaries {
   readonly #db: Database;
   readonly #states: StateReader;
-  readonly #cache = new LruCache<number, StatePart>({ maxEntries: MAX_CACHED });
+  readonly #cache = new LruCache<number, StatePart>({ name: "room_summaries", maxEntries: MAX_CACHED });
 
   constructor({ db, states }: { db: Database; states: StateReader }) {
     this.#db = db;

@@ -2,6 +2,7 @@
  * What other servers ask about our users and rooms. Spec: server-server API, "Querying for information", "Device
  * Management", "End-to-End Encryption" and "Public Room Directory".
  */
+import { Tally } from "../lib/tally.ts";
 import { forbidden, invalidParam, notFound } from "../protocol/errors.ts";
 import type { DeviceId, RoomAlias, ServerName, UserId } from "../protocol/ids.ts";
 import { serverNameOf } from "../protocol/ids.ts";
@@ -37,6 +38,8 @@ const NOBODY = "@:" as UserId;
 
 /** Answers servers. */
 export class ServerQueries {
+  /** What other servers asked. */
+  readonly received = new Tally("type");
   readonly #deps: ServerQueriesDeps;
 
   constructor(deps: ServerQueriesDeps) {

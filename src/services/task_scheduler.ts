@@ -90,6 +90,11 @@ export class TaskScheduler implements AsyncDisposable {
     });
   }
 
+  /** How many tasks are being done. */
+  get running(): number {
+    return this.#running.size;
+  }
+
   /** Says how tasks of a kind are done. */
   register(action: string, work: TaskAction): void {
     this.#actions.set(action, work);

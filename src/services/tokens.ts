@@ -12,6 +12,7 @@ import type { Clock } from "../lib/clock.ts";
 import { hashSecret } from "../lib/digest.ts";
 import { LruCache } from "../lib/lru.ts";
 import { randomString } from "../lib/random.ts";
+import { Tally } from "../lib/tally.ts";
 import { forbidden, MatrixError, unknownToken } from "../protocol/errors.ts";
 import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
@@ -109,6 +110,8 @@ function later(now: number, lifetime: number | null): number | null {
 
 /** Gives out tokens and recognizes them. */
 export class Tokens {
+  /** Login tokens that were refused, and why. */
+  readonly badLoginTokens = new Tally("reason");
   readonly #db: Database;
   readonly #clock: Clock;
   readonly #lifetimes: TokenLifetimes;
@@ -125,7 +128,7 @@ export class Tokens {
     this.#db = db;
     this.#clock = clock;
     this.#lifetimes = lifetimes;
-    this.#sessions = new LruCache({ maxEntries: cacheEntries });
+    this.#sessions = new LruCache({ name: "access_tokens", maxEntries: cacheEntries });
     this.#serviceSessions = new LruCache({ maxEntries: cacheEntries });
   }
 
@@ -214,7 +217,10 @@ export class Tokens {
   async consumeLoginToken(token: string): Promise<{ userId: UserId; origin: LoginOrigin | null }> {
     const tokenHash = hashSecret(token.slice(0, MAX_TOKEN_LENGTH));
     const found = await this.#db.transaction((tx) => deleteLoginToken(tx, tokenHash));
-    if (found === null || found.expiresTs < this.#clock.now()) throw forbidden("Invalid login token");
+    if (found === null || found.expiresTs < this.#clock.now()) {
+      this.badLoginTokens.add([found === null ? "invalid" : "expired"]);
+      throw forbidden("Invalid login token");
+    }
     const { userId, authProvider, authSession, loginExtra } = found;
     if (authProvider === null) return { userId, origin: null };
     return { userId, origin: { authProvider, authSession, extra: JSON.parse(loginExtra ?? "{}") } };

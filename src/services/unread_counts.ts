@@ -91,7 +91,7 @@ const NO_COUNTS: ReadonlyMap<string, UnreadCount> = new Map();
 export class UnreadCounter {
   readonly #db: Db;
   readonly #recent: RecentNotifications;
-  readonly #reads = new ReadCache<string, Reads>({ maxEntries: CACHED_COUNTS });
+  readonly #reads = new ReadCache<string, Reads>({ name: "unread_reads", maxEntries: CACHED_COUNTS });
   readonly #held = new LruCache<string, Held>({ maxEntries: CACHED_COUNTS });
   /** Raised when something that may have been counted is gone. */
   readonly #generations = new LruCache<number, number>({ maxEntries: CACHED_GENERATIONS });

@@ -10,6 +10,30 @@ export async function countActiveUsers(db: Db, after: number): Promise<number> {
   return Number(row?.count ?? 0);
 }
 
+const DAY_MS = 86_400_000;
+const MAX_SERVICES = 1_000;
+
+/** Returns how many users were seen within a day. */
+export async function countDailyUsers(db: Db, now: number): Promise<number> {
+  const row = await db.get<{ count: number }>(sql`
+    SELECT COUNT(DISTINCT user_id) AS count FROM user_ips WHERE last_seen_ts > ${now - DAY_MS}`);
+  return Number(row?.count ?? 0);
+}
+
+/** Returns how many users were active within thirty days, by the application service that they belong to. */
+export async function countMonthlyUsersByService(
+  db: Db,
+  now: number,
+): Promise<{ appserviceId: string | null; count: number }[]> {
+  const rows = await db.all<{ appservice_id: string | null; count: number }>(sql`
+    SELECT u.appservice_id, COUNT(*) AS count
+    FROM monthly_active_users m JOIN users u ON u.user_id = m.user_id
+    WHERE m.last_active_ts > ${now - 30 * DAY_MS}
+    GROUP BY u.appservice_id
+    LIMIT ${MAX_SERVICES}`);
+  return rows.map(({ appservice_id: appserviceId, count }) => ({ appserviceId, count: Number(count) }));
+}
+
 /** Tells whether a user was active since `after`. */
 export async function selectIsActive(db: Db, { userId, after }: { userId: UserId; after: number }): Promise<boolean> {
   const row = await db.get<{ user_id: string }>(sql`

@@ -19,6 +19,19 @@ export function countUsage<T>(usage: DatabaseUsage, work: () => Promise<T>): Pro
   return current.run(usage, work);
 }
 
+/** As `countUsage`; whatever counts around it gets it too, once the work is done. */
+export async function countApart<T>(usage: DatabaseUsage, work: () => Promise<T>): Promise<T> {
+  const around = current.getStore();
+  try {
+    return await current.run(usage, work);
+  } finally {
+    if (around !== undefined) {
+      around.count += usage.count;
+      around.ms += usage.ms;
+    }
+  }
+}
+
 /** Returns the database with its use counted for those who run in `countUsage`. */
 export function withUsage(db: Database, clock: Clock): Database {
   const counted = <T>(start: () => Promise<T>): Promise<T> => {

@@ -40,7 +40,7 @@ export class StateKeys {
     this.#ids = ids;
     this.#maxEntries = maxEntries;
     this.#nids = new LruCache({ maxEntries });
-    this.#keys = new LruCache({ maxEntries });
+    this.#keys = new LruCache({ name: "state_keys", maxEntries });
     this.#absent = db.dialect === "sqlite" ? new LruCache({ maxEntries: CACHED_ABSENT }) : null;
   }
 

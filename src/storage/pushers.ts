@@ -151,8 +151,22 @@ export async function deletePushersOfDevices(
     DELETE FROM pushers WHERE user_id = ${userId} AND ${inList(sql`device_id`, deviceIds)}`) > 0;
 }
 
-/** Counts the pushers of each kind. */
-export async function countPushers(db: Db): Promise<{ kind: string; count: number }[]> {
-  return await db.all<{ kind: string; count: number }>(sql`
+/** Counts the pushers of each kind by app: of the `named` most common apps by their names, of all others together. */
+export async function countPushers(
+  db: Db,
+  named: number,
+): Promise<{ kind: string; appId: string; count: number }[]> {
+  const kinds = await db.all<{ kind: string; count: number }>(sql`
     SELECT kind, COUNT(*) AS count FROM pushers GROUP BY kind LIMIT 100`);
+  const rest = new Map(kinds.map(({ kind, count }) => [kind, Number(count)]));
+  const apps = await db.all<{ kind: string; app_id: string; count: number }>(sql`
+    SELECT kind, app_id, COUNT(*) AS count FROM pushers
+    GROUP BY kind, app_id
+    ORDER BY count DESC, kind, app_id
+    LIMIT ${named}`);
+  for (const { kind, count } of apps) rest.set(kind, (rest.get(kind) ?? 0) - Number(count));
+  return [
+    ...apps.map(({ kind, app_id: appId, count }) => ({ kind, appId, count: Number(count) })),
+    ...[...rest].flatMap(([kind, count]) => count > 0 ? [{ kind, appId: "other", count }] : []),
+  ];
 }

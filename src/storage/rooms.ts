@@ -160,6 +160,16 @@ export async function selectForwardExtremities(db: Db, roomNid: number): Promise
   return rows.map(({ event_nid, event_id, depth }) => ({ nid: event_nid, eventId: event_id, depth }));
 }
 
+/** Counts rooms by how many events without children they have. */
+export async function countRoomsByEnds(db: Db): Promise<{ ends: number; rooms: number }[]> {
+  const rows = await db.all<{ ends: number; rooms: number }>(sql`
+    SELECT ends, COUNT(*) AS rooms
+    FROM (SELECT COUNT(*) AS ends FROM forward_extremities GROUP BY room_nid) AS counted
+    GROUP BY ends
+    LIMIT ${MAX_EXTREMITIES}`);
+  return rows.map(({ ends, rooms }) => ({ ends: Number(ends), rooms: Number(rooms) }));
+}
+
 /** Replaces extremities: `removed` go, `added` come. */
 export async function updateForwardExtremities(
   tx: Tx,

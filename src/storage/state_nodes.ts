@@ -56,7 +56,7 @@ export class StateTrees {
     this.#db = db;
     this.#ids = ids;
     this.#cacheBytes = cacheBytes;
-    this.#nodes = new LruCache({ maxBytes: cacheBytes, sizeOf: sizeOfNode });
+    this.#nodes = new LruCache({ name: "state_nodes", maxBytes: cacheBytes, sizeOf: sizeOfNode });
   }
 
   /** Makes the cache so many times as big as it is by default. */

@@ -10,6 +10,7 @@
  * next begin. All at once, what they read would outlive the young generation of the heap and cost more than the reading.
  */
 import { setImmediate } from "node:timers";
+import { Tally } from "../lib/tally.ts";
 import type { UserId } from "../protocol/ids.ts";
 
 /** The streams that sync reads, in the order in which a transaction that writes several takes their positions. */
@@ -47,6 +48,8 @@ export class Notifier {
   #snapshot: StreamPositions | null = null;
   readonly #subscriptions = new Map<UserId, Set<Subscription>>();
   readonly #listeners = new Set<PublishListener>();
+  /** How many waiting users were woken by each stream. */
+  readonly woken = new Tally("stream");
 
   /** Takes the positions that the database holds at start; see the file comment for those in memory. */
   constructor(positions: StreamPositions) {
@@ -69,7 +72,7 @@ export class Notifier {
       this.#positions[stream] = position;
       this.#snapshot = null;
     }
-    if (this.#subscriptions.size > 0) { for (const user of users) this.#wake(user); }
+    if (this.#subscriptions.size > 0) this.#wakeAll(stream, users);
     for (const listener of this.#listeners) listener(stream, position);
   }
 
@@ -99,6 +102,11 @@ export class Notifier {
     return subscription;
   }
 
+  /** How many users listen. */
+  get users(): number {
+    return this.#subscriptions.size;
+  }
+
   /** How many readers listen. */
   get waiting(): number {
     let count = 0;
@@ -111,10 +119,18 @@ export class Notifier {
     for (const user of [...this.#subscriptions.keys()]) this.#wake(user);
   }
 
-  #wake(user: UserId): void {
+  #wakeAll(stream: StreamName, users: Iterable<UserId>): void {
+    let count = 0;
+    for (const user of users) if (this.#wake(user)) count++;
+    if (count > 0) this.woken.add([stream], count);
+  }
+
+  /** Tells whether somebody listens for the user. */
+  #wake(user: UserId): boolean {
     const set = this.#subscriptions.get(user);
-    if (set === undefined) return;
+    if (set === undefined) return false;
     for (const subscription of set) if (subscription.notify()) this.#release(subscription);
+    return true;
   }
 
   #release(subscription: Subscription): void {

@@ -19,7 +19,7 @@ const FILTER_ID = /^(0|[1-9][0-9]{0,8})$/;
 /** Stores filters and turns what clients name into what sync evaluates. */
 export class Filters {
   readonly #db: Database;
-  readonly #parsed = new LruCache<string, SyncFilter>({ maxEntries: CACHED_FILTERS });
+  readonly #parsed = new LruCache<string, SyncFilter>({ name: "sync_filters", maxEntries: CACHED_FILTERS });
   readonly #everything: SyncFilter;
   readonly #maxTimeline: number;
 

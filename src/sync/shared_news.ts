@@ -58,7 +58,7 @@ const KEPT = 200;
 /** Makes the news of rooms and keeps them. */
 export class SharedNews {
   readonly #deps: SharedNewsDeps;
-  readonly #held = new LruCache<string, Held>({ maxEntries: KEPT });
+  readonly #held = new LruCache<string, Held>({ name: "shared_news", maxEntries: KEPT });
   readonly #filters = new WeakMap<SyncFilter, number>();
   #nextFilter = 0;
 

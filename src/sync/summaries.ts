@@ -42,7 +42,7 @@ const NAMING_TYPES: ReadonlySet<string> = new Set(["m.room.member", "m.room.name
 /** Makes summaries. */
 export class Summaries {
   readonly #deps: SummariesDeps;
-  readonly #held = new LruCache<number, Held>({ maxEntries: CACHED_ROOMS });
+  readonly #held = new LruCache<number, Held>({ name: "sync_summaries", maxEntries: CACHED_ROOMS });
 
   constructor(deps: SummariesDeps) {
     this.#deps = deps;

@@ -7,6 +7,8 @@
  */
 import { matchesRoom } from "../protocol/filter.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
+import { Tally } from "../lib/tally.ts";
+import type { Measure } from "../storage/work_meters.ts";
 import type { SentMembers } from "../rooms/lazy_members.ts";
 import type { JoinPositions } from "../rooms/join_positions.ts";
 import type { LocalMembership, LocalMemberships, UserRooms } from "../rooms/local_memberships.ts";
@@ -39,6 +41,7 @@ export interface SyncDeps extends SharedNewsDeps, RoomPlanDeps {
   readonly sentMembers: SentMembers;
   readonly joinPositions: JoinPositions;
   readonly providers: SyncProviders;
+  readonly measure?: Measure;
   /** Aborts when the server stops; `Notifier.wakeAll` afterwards ends the waiting requests. */
   readonly stopping: AbortSignal;
 }
@@ -75,6 +78,8 @@ export class SyncService {
   readonly #deps: SyncDeps;
   readonly #entryDeps: RoomEntryDeps;
   readonly #shared: SharedNews;
+  /** Answers that held news, by the kind of request. */
+  readonly nonempty = new Tally("type", "lazy_loaded");
 
   constructor(deps: SyncDeps) {
     this.#deps = deps;
@@ -92,7 +97,11 @@ export class SyncService {
       else if (deviceId !== null && since.to_device > 0) {
         await toDevice.acknowledge({ userId, deviceId, upTo: since.to_device });
       }
-      if (since === null || request.fullState || request.timeoutMs <= 0) return (await this.#attempt(request)).body;
+      if (since === null || request.fullState || request.timeoutMs <= 0) {
+        const { isEmpty, body } = await this.#attempt(request);
+        if (!isEmpty) this.#countNonempty(request);
+        return body;
+      }
       using subscription = this.#deps.notifier.subscribe(userId);
       return await this.#poll(request, { subscription, signal });
     } finally {
@@ -111,6 +120,7 @@ export class SyncService {
       const isCurrent = isNothingAfter(request.since, this.#deps.notifier.currentPositions());
       if (!isCurrent || this.#deps.stopping.aborted) {
         const { isEmpty, body } = await this.#attempt(request);
+        if (!isEmpty) this.#countNonempty(request);
         if (!isEmpty || signal?.aborted || this.#deps.stopping.aborted) return body;
       }
       const left = deadline - clock.monotonic();
@@ -122,7 +132,17 @@ export class SyncService {
     }
   }
 
-  async #attempt(request: SyncRequest): Promise<Answer> {
+  #countNonempty({ since, fullState, filter }: SyncRequest): void {
+    const type = since === null ? "initial_sync" : fullState ? "full_state_sync" : "incremental_sync";
+    this.nonempty.add([`sync_v2:${type}`, filter.room.state.lazyLoadMembers ? "true" : "false"]);
+  }
+
+  #attempt(request: SyncRequest): Promise<Answer> {
+    const { measure } = this.#deps;
+    return measure === undefined ? this.#make(request) : measure("sync", () => this.#make(request));
+  }
+
+  async #make(request: SyncRequest): Promise<Answer> {
     const { memberships, notifier, providers } = this.#deps;
     const { userId } = request.requester;
     const rooms = memberships.peek(userId) ?? await memberships.forUser(userId);

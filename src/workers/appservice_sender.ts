@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { Tally } from "../lib/tally.ts";
 import type { AppserviceClient } from "../services/appservice_client.ts";
 import type { Appservice } from "../services/appservices.ts";
 import {
@@ -31,6 +32,17 @@ export interface AppserviceSenderDeps {
   readonly services: readonly Appservice[];
   readonly client: AppserviceClient;
   readonly batches: AppserviceBatches;
+  /** Whether somebody wants to know how much services took. */
+  readonly isCounted: boolean;
+}
+
+/** Counts by service. */
+export interface AppserviceCounts {
+  readonly transactions: Tally<"service">;
+  readonly failures: Tally<"service">;
+  readonly events: Tally<"service">;
+  readonly ephemeral: Tally<"service">;
+  readonly toDevice: Tally<"service">;
 }
 
 const GATHER_MS = 20;
@@ -48,6 +60,14 @@ export class AppserviceSender implements AsyncDisposable {
   readonly #deps: AppserviceSenderDeps;
   #lines: readonly Line[];
   #removeListener: (() => void) | null = null;
+  /** What services took, and what they did not. */
+  readonly counts: AppserviceCounts = {
+    transactions: new Tally("service"),
+    failures: new Tally("service"),
+    events: new Tally("service"),
+    ephemeral: new Tally("service"),
+    toDevice: new Tally("service"),
+  };
 
   constructor(deps: AppserviceSenderDeps) {
     this.#deps = deps;
@@ -80,7 +100,8 @@ export class AppserviceSender implements AsyncDisposable {
   }
 
   #linesOf(services: readonly Appservice[]): readonly Line[] {
-    return services.filter(({ url }) => url !== null).map((service) => new Line(this.#deps, service));
+    const deps = { ...this.#deps, counts: this.counts };
+    return services.filter(({ url }) => url !== null).map((service) => new Line(deps, service));
   }
 
   /** Tries again at once, as when a service has shown that it is there. */
@@ -96,7 +117,7 @@ export class AppserviceSender implements AsyncDisposable {
 
 /** What goes to one service. */
 class Line {
-  readonly #deps: AppserviceSenderDeps;
+  readonly #deps: AppserviceSenderDeps & { readonly counts: AppserviceCounts };
   readonly #service: Appservice;
   readonly #stopping = new AbortController();
   #hurry = new AbortController();
@@ -111,7 +132,7 @@ class Line {
   #retryTs: number | null = null;
   #pending: AppserviceTransaction | null = null;
 
-  constructor(deps: AppserviceSenderDeps, service: Appservice) {
+  constructor(deps: AppserviceSenderDeps & { readonly counts: AppserviceCounts }, service: Appservice) {
     this.#deps = deps;
     this.#service = service;
     this.#positions = this.#current();
@@ -221,6 +242,7 @@ class Line {
     const failure = await this.#send(transaction);
     if (this.#stopping.signal.aborted && failure !== null) return;
     if (failure === null) {
+      if (this.#deps.isCounted) this.#countSent(transaction);
       this.#failures = 0;
       this.#retryTs = null;
       await this.#note((tx) => deleteTransaction(tx, { serviceId: this.serviceId, txnId: transaction.txnId }));
@@ -229,12 +251,26 @@ class Line {
     }
     this.#retryTs = clock.now() + Math.min(FIRST_DELAY_MS * 2 ** Math.min(this.#failures, 30), MAX_DELAY_MS);
     this.#failures++;
+    this.#deps.counts.failures.add([this.serviceId]);
     log.warn("An application service did not take a transaction", {
       appservice: this.serviceId,
       transaction: transaction.txnId,
       error: failure,
     });
     await this.#note(null);
+  }
+
+  #countSent({ body }: AppserviceTransaction): void {
+    const { counts } = this.#deps;
+    const lists: Readonly<Record<string, unknown>> = JSON.parse(body);
+    const sizeOf = (name: string) => {
+      const list = lists[name];
+      return Array.isArray(list) ? list.length : 0;
+    };
+    counts.transactions.add([this.serviceId]);
+    counts.events.add([this.serviceId], sizeOf("events"));
+    counts.ephemeral.add([this.serviceId], sizeOf("ephemeral"));
+    counts.toDevice.add([this.serviceId], sizeOf("to_device"));
   }
 
   /** Returns why the service did not take it, or null. */

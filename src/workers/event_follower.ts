@@ -6,6 +6,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { selectCursor, upsertCursor } from "../storage/consumers.ts";
 import type { Database, Tx } from "../storage/database.ts";
+import { type Measure, unmeasured } from "../storage/work_meters.ts";
 import type { Notifier } from "../streams/notifier.ts";
 
 /** What one step found. */
@@ -26,6 +27,8 @@ export interface EventFollowerDeps {
   readonly consumer: string;
   /** Looks at some events in `(after, upTo]`. */
   readonly step: (range: { readonly after: number; readonly upTo: number }) => Promise<FollowedStep>;
+  /** Measures the steps. */
+  readonly background?: Measure;
   /** Called whenever everything is done; may do other work, and returns whether that is done too. */
   readonly idle?: () => Promise<boolean>;
 }
@@ -63,6 +66,11 @@ export class EventFollower implements AsyncDisposable {
     this.#wake();
   }
 
+  /** Everything up to here is looked at. */
+  get position(): number {
+    return this.#cursor;
+  }
+
   /** Resolves once all that is written now is done, or after a second. */
   async catchUp(): Promise<void> {
     const position = this.#deps.notifier.position("events");
@@ -98,7 +106,7 @@ export class EventFollower implements AsyncDisposable {
       if (this.#waiting.length === 0) await clock.sleep(PAUSE_MS, this.#hurry.signal);
       if (this.#stopping.signal.aborted) break;
       try {
-        await this.#step();
+        await (this.#deps.background ?? unmeasured)(consumer, () => this.#step());
         this.#answer(this.#cursor);
         if (this.#cursor >= notifier.position("events") && (await idle?.() ?? true)) return;
       } catch (error) {

@@ -29,6 +29,7 @@ import {
   selectOwedDestinations,
   updateFederationCursor,
 } from "../storage/federation_outbox.ts";
+import { type Measure, unmeasured } from "../storage/work_meters.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import { type EphemeralEdu, EphemeralQueue } from "./federation_ephemeral.ts";
 import { FederationWakeups } from "./federation_wakeups.ts";
@@ -51,6 +52,7 @@ export interface FederationSenderDeps {
   ) => Promise<{ edus: readonly string[]; upTo: number }>;
   /** How many servers a second are woken for what can wait. */
   readonly wakeupsPerSecond: number;
+  readonly background?: Measure;
   /** Told of each transaction that a server took. */
   readonly onSent?: (sent: ExchangedTransaction) => void;
 }
@@ -60,6 +62,8 @@ export interface ExchangedTransaction {
   readonly server: ServerName;
   readonly pdus: number;
   readonly edus: number;
+  /** The types of the EDUs, where somebody wants to know. */
+  readonly eduTypes?: () => readonly string[];
   /** `origin_server_ts` of the last event; null without one. */
   readonly lastTs: number | null;
 }
@@ -72,6 +76,8 @@ interface Destination {
   isRunning: boolean;
   /** It was unreachable: it gets the last event of each room. */
   isBehind: boolean;
+  /** Events that were written since it was last sent all that it is owed. */
+  pendingPdus: number;
   readonly ephemeral: EphemeralQueue;
   /** What is being sent; never rejects. */
   work: Promise<void>;
@@ -136,6 +142,20 @@ export class FederationSender implements AsyncDisposable {
     return this.#waiting.size;
   }
 
+  /** Events that were written for servers that are being sent to, and have not been taken. */
+  get pendingPdus(): number {
+    let count = 0;
+    for (const { pendingPdus } of this.#destinations.values()) count += pendingPdus;
+    return count;
+  }
+
+  /** EDUs that may get lost and have not been sent. */
+  get pendingEdus(): number {
+    let count = 0;
+    for (const { ephemeral } of this.#destinations.values()) count += ephemeral.size;
+    return count;
+  }
+
   /** Goes on with what was owed when the server stopped, and follows what comes. */
   async start(): Promise<void> {
     const { backoff, db } = this.#deps;
@@ -147,13 +167,17 @@ export class FederationSender implements AsyncDisposable {
   }
 
   /** Looks at what these servers are owed. */
-  wake(servers: Iterable<string>, { isBehind = false }: { isBehind?: boolean } = {}): void {
+  wake(
+    servers: Iterable<string>,
+    { isBehind = false, pdus = 0 }: { isBehind?: boolean; pdus?: number } = {},
+  ): void {
     if (this.#stopping.signal.aborted) return;
     for (const name of servers) {
       const server = parseServerName(name);
       if (server === null || !this.#maySendTo(server)) continue;
       const destination = this.#destinationOf(server);
       destination.isDue = true;
+      destination.pendingPdus += pdus;
       destination.isBehind ||= isBehind;
       this.#run(destination);
     }
@@ -215,7 +239,7 @@ export class FederationSender implements AsyncDisposable {
   #destinationOf(server: ServerName): Destination {
     let destination = this.#destinations.get(server);
     if (destination === undefined) {
-      const state = { isDue: false, isRunning: false, isBehind: false, work: Promise.resolve() };
+      const state = { isDue: false, isRunning: false, isBehind: false, pendingPdus: 0, work: Promise.resolve() };
       destination = { server, ...state, ephemeral: new EphemeralQueue() };
       this.#destinations.set(server, destination);
     }
@@ -225,7 +249,8 @@ export class FederationSender implements AsyncDisposable {
   #run(destination: Destination): void {
     if (destination.isRunning) return;
     destination.isRunning = true;
-    destination.work = this.#drain(destination);
+    const { background = unmeasured } = this.#deps;
+    destination.work = background("federation_transmission", () => this.#drain(destination));
     this.#track(destination.work);
   }
 
@@ -263,6 +288,7 @@ export class FederationSender implements AsyncDisposable {
     const transaction = await this.#slots.run(() => this.#gather(destination));
     if (transaction === null) {
       destination.isBehind = false;
+      destination.pendingPdus = 0;
       return false;
     }
     const { pdus, edus, ephemeral, cursor, edusUpTo } = transaction;
@@ -271,12 +297,16 @@ export class FederationSender implements AsyncDisposable {
       try {
         await this.#send(destination.server, { pdus, edus: all });
         const { server } = destination;
-        this.#deps.onSent?.({ server, pdus: pdus.length, edus: all.length, lastTs: transaction.lastTs });
+        this.#deps.onSent?.({
+          ...{ server, pdus: pdus.length, edus: all.length, lastTs: transaction.lastTs },
+          eduTypes: () => all.map((json) => /"edu_type":"([^"\\]{1,64})"/.exec(json)?.[1] ?? "other"),
+        });
       } catch (error) {
         destination.ephemeral.putBack(ephemeral);
         throw error;
       }
     }
+    destination.pendingPdus = Math.max(0, destination.pendingPdus - pdus.length);
     const update = { destination: destination.server, cursor, edusUpTo };
     await this.#deps.db.transaction((tx) => updateFederationCursor(tx, update));
     return true;

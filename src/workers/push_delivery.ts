@@ -59,6 +59,9 @@ const STEP = 50;
 /** Delivers. */
 export class PushDelivery {
   readonly #deps: PushDeliveryDeps;
+  /** What gateways took, and what they did not. */
+  readonly pushes = { taken: 0, failed: 0 };
+  readonly badgeUpdates = { taken: 0, failed: 0 };
 
   constructor(deps: PushDeliveryDeps) {
     this.#deps = deps;
@@ -125,10 +128,12 @@ export class PushDelivery {
       const payload = await payloads.ofEvent({ pusher, stored, actions, badge });
       const rejected = await gateways.notify(urlOf(pusher), payload);
       state.badge = badge;
+      this.pushes.taken++;
       await this.#settle(state, { rejected, cursor: position });
       return true;
     } catch (error) {
       if (signal.aborted) return false;
+      this.pushes.failed++;
       log.warn("A push gateway did not take a notification", { user: pusher.userId, error: String(error) });
       return await this.#noteFailure(state, position);
     }
@@ -171,11 +176,13 @@ export class PushDelivery {
       const notification = payloads.ofBadge(pusher, badge);
       const rejected = await gateways.notify(urlOf(pusher), notification);
       state.badge = badge;
+      this.badgeUpdates.taken++;
       await this.#settle(state, { rejected, cursor: state.progress.cursor });
       return true;
     } catch (error) {
       if (signal.aborted) return false;
       state.badgeDue = true;
+      this.badgeUpdates.failed++;
       log.warn("A push gateway did not take a badge", { user: pusher.userId, error: String(error) });
       return await this.#noteFailure(state, state.progress.cursor);
     }

@@ -7,6 +7,7 @@
 import { isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { type Agent, type buildConnector, loadUndici } from "../lib/undici.ts";
+import { RequestTallies } from "../lib/tally.ts";
 import { openSocket, readBody } from "../federation/connections.ts";
 import type { Dns } from "../federation/dns.ts";
 import type { IpPolicy } from "../federation/ip_policy.ts";
@@ -30,6 +31,7 @@ const MAX_ADDRESSES = 4;
 
 /** Sends notifications to gateways. */
 export class PushGateways implements AsyncDisposable {
+  readonly counts = new RequestTallies();
   readonly #deps: PushGatewaysDeps;
   #agent: Promise<Agent> | null = null;
 
@@ -43,6 +45,7 @@ export class PushGateways implements AsyncDisposable {
     const { origin, pathname, search } = target;
     const dispatcher = await this.#deps.proxies.dispatcherFor(target) ?? await (this.#agent ??= this.#openAgent());
     this.#assertLiteralAllowed(target);
+    this.counts.requests.add(["POST"]);
     const answer = await (await loadUndici()).request(origin + pathname + search, {
       dispatcher,
       method: "POST",
@@ -52,6 +55,7 @@ export class PushGateways implements AsyncDisposable {
       headersTimeout: 0,
       bodyTimeout: 0,
     });
+    this.counts.responses.add(["POST", String(answer.statusCode)]);
     const body = await readBody(answer.body, MAX_ANSWER_BYTES);
     if (answer.statusCode < 200 || answer.statusCode > 299) {
       throw new Error(`The push gateway answered with status ${answer.statusCode}`);

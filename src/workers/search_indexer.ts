@@ -17,6 +17,7 @@ import {
   selectSearchableBackfill,
   selectSearchableEvents,
 } from "../storage/search.ts";
+import type { Measure } from "../storage/work_meters.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import { EventFollower, type FollowedStep } from "./event_follower.ts";
 
@@ -27,6 +28,8 @@ export interface SearchIndexerDeps {
   readonly log: Logger;
   readonly notifier: Notifier;
   readonly events: EventStore;
+  /** Measures the steps. */
+  readonly background?: Measure;
 }
 
 const BACKFILL = "search_backfill";
@@ -53,6 +56,11 @@ export class SearchIndexer implements AsyncDisposable {
       step: (range) => this.#step(range),
       idle: () => this.#stepBackfill(),
     });
+  }
+
+  /** Everything up to here is looked at. */
+  get position(): number {
+    return this.#follower.position;
   }
 
   /** Goes on where a former run of the server stopped, and then follows what is written. */

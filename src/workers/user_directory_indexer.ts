@@ -22,6 +22,7 @@ import {
   type StatePlace,
   upsertDirectoryUser,
 } from "../storage/user_directory.ts";
+import type { Measure } from "../storage/work_meters.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import { EventFollower, type FollowedStep } from "./event_follower.ts";
 
@@ -35,6 +36,8 @@ export interface UserDirectoryIndexerDeps {
   readonly state: StateReader;
   readonly isLocal: (userId: UserId) => boolean;
   readonly memberProfile: (userId: UserId) => Promise<MemberProfile>;
+  /** Measures the steps. */
+  readonly background?: Measure;
 }
 
 /** How far the directory is made anew. */
@@ -55,6 +58,11 @@ export class UserDirectoryIndexer implements AsyncDisposable {
   constructor(deps: UserDirectoryIndexerDeps) {
     this.#deps = deps;
     this.#follower = new EventFollower({ ...deps, consumer: "user_directory", step: (range) => this.#step(range) });
+  }
+
+  /** Everything up to here is looked at. */
+  get position(): number {
+    return this.#follower.position;
   }
 
   /** Goes on where a former run of the server stopped, and then follows what is written. */

@@ -79,7 +79,7 @@ async function startOne(
       allow_public_rooms_over_federation: true,
       ...config,
       listeners: [
-        { port: 0, bind_addresses: ["127.0.0.1"], resources: [{ names: ["client"] }] },
+        { port: 0, bind_addresses: ["127.0.0.1"], resources: [{ names: ["client", "metrics"] }] },
         { port, tls: true, bind_addresses: ["127.0.0.1"], resources: [{ names: ["federation"] }] },
       ],
     },

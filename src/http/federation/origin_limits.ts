@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../lib/clock.ts";
 import { Semaphore } from "../../lib/semaphore.ts";
+import { Spread } from "../../lib/tally.ts";
 import { limitExceeded } from "../../protocol/errors.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 
@@ -32,10 +33,24 @@ export class OriginLimits {
   readonly #clock: Clock;
   readonly #origins = new Map<ServerName, OriginState>();
   #sweepAt = MIN_SWEEP_SIZE;
+  /** Requests that were delayed, and those that were refused. */
+  readonly counts = { slept: 0, rejected: 0 };
+  /** How long requests waited for their turn, in seconds. */
+  readonly waits = new Spread([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]);
 
   constructor({ options, clock }: { options: OriginLimitOptions; clock: Clock }) {
     this.#options = options;
     this.#clock = clock;
+  }
+
+  /** How many servers are being delayed now, and how many are refused. */
+  get affected(): { readonly slept: number; readonly rejected: number } {
+    let [slept, rejected] = [0, 0];
+    for (const { sleeping, slots } of this.#origins.values()) {
+      if (sleeping > 0) slept++;
+      if (sleeping + slots.waiting >= this.#options.rejectLimit) rejected++;
+    }
+    return { slept, rejected };
   }
 
   /** Uses other limits from now on; those who ask at present keep their number of slots. */
@@ -47,14 +62,22 @@ export class OriginLimits {
   async run<T>(origin: ServerName, task: () => Promise<T>): Promise<T> {
     const state = this.#stateOf(origin);
     const { rejectLimit, sleepLimit, sleepDelay, windowSize } = this.#options;
-    if (state.sleeping + state.slots.waiting >= rejectLimit) throw limitExceeded(windowSize / Math.max(1, sleepLimit));
+    if (state.sleeping + state.slots.waiting >= rejectLimit) {
+      this.counts.rejected++;
+      throw limitExceeded(windowSize / Math.max(1, sleepLimit));
+    }
+    const cameAt = this.#clock.monotonic();
     state.inside++;
     try {
       if (this.#isOften(state)) {
         state.sleeping++;
+        this.counts.slept++;
         await this.#clock.sleep(sleepDelay).finally(() => state.sleeping--);
       }
-      return await state.slots.run(task);
+      return await state.slots.run(() => {
+        this.waits.observe((this.#clock.monotonic() - cameAt) / 1_000);
+        return task();
+      });
     } finally {
       state.inside--;
     }

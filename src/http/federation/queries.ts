@@ -95,10 +95,12 @@ export function queryRoutes(app: App, { auth, queries, hierarchy, openId }: Quer
 async function answerQuery(c: Ctx, queries: ServerQueries): Promise<JsonObject> {
   switch (c.req.param("queryType")) {
     case "profile": {
+      queries.received.add(["profile"]);
       const { user_id: text, field } = query(c, ProfileQuery);
       return await queries.profile(requireUserId(text), field ?? null);
     }
     case "directory": {
+      queries.received.add(["directory"]);
       const alias = parseRoomAlias(query(c, DirectoryQuery).room_alias);
       if (alias === null) throw invalidParam('Invalid value for query parameter "room_alias"');
       return await queries.directory(alias);

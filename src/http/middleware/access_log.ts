@@ -3,6 +3,12 @@ import { describeError } from "../../lib/describe_error.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { RequestInfo } from "../app.ts";
 
+/** What is known of a request that has come. */
+export interface BegunRequest {
+  readonly request: Request;
+  readonly info: RequestInfo;
+}
+
 /** What is known when a request has been answered. */
 export interface AnsweredRequest {
   readonly request: Request;

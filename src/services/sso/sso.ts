@@ -239,6 +239,7 @@ export class Sso {
       localpart: user.localpart ?? "",
       displayName: user.useDisplayName ? user.displayName : null,
       emails: user.emailsToUse,
+      authProvider,
       settle: async (tx, userId) => {
         if (await insertExternalId(tx, { authProvider, externalId: user.externalId, userId })) return;
         throw new SsoError("mapping_error", "You have an account by now. Please begin again in your app.");

@@ -26,7 +26,7 @@ const CACHED_ROOMS = 50_000;
 /** Knows the stamps: positions of the events stream. */
 export class BumpStamps {
   readonly #db: Db;
-  readonly #known = new LruCache<number, number>({ maxEntries: CACHED_ROOMS });
+  readonly #known = new LruCache<number, number>({ name: "sliding_bump_stamps", maxEntries: CACHED_ROOMS });
   /** Counts what was written, so that a reading that raced with it is not kept. */
   #writes = 0;
 

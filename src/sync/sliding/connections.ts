@@ -127,6 +127,7 @@ export class SlidingConnections {
    */
   readonly #devices = new KeyedMutex<string>();
   readonly #held = new LruCache<string, Held>({
+    name: "sliding_connections",
     maxBytes: CACHE_BYTES,
     sizeOf: ({ rooms, next }) => HELD_BYTES + ROOM_BYTES * (rooms.size + (next?.rooms.size ?? 0)),
   });

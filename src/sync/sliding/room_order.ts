@@ -41,7 +41,7 @@ const SORT_ALL_ABOVE = 0.25;
 /** Keeps the orders. */
 export class RoomOrder {
   readonly #deps: RoomOrderDeps;
-  readonly #users = new LruCache<UserId, Held>({ maxEntries: CACHED_USERS });
+  readonly #users = new LruCache<UserId, Held>({ name: "sliding_room_order", maxEntries: CACHED_USERS });
   /** By the event that put a user out: whether the user was joined until then. */
   readonly #stays = new LruCache<number, boolean>({ maxEntries: CACHED_STAYS });
 

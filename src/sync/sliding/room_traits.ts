@@ -23,7 +23,7 @@ const PAGE = 500;
 /** Reads the traits of rooms. */
 export class RoomTraitsReader {
   readonly #db: Db;
-  readonly #known = new LruCache<number, RoomTraits>({ maxEntries: CACHED_ROOMS });
+  readonly #known = new LruCache<number, RoomTraits>({ name: "sliding_room_traits", maxEntries: CACHED_ROOMS });
   /** By the event that invited. */
   readonly #stripped = new LruCache<number, RoomTraits>({ maxEntries: CACHED_INVITES });
   #writes = 0;

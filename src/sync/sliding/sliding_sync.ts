@@ -6,6 +6,8 @@
  * it is told when they are matched again. Only an attempt that is answered changes what the connection remembers.
  */
 import type { Clock } from "../../lib/clock.ts";
+import { Spread } from "../../lib/tally.ts";
+import { type Measure, unmeasured } from "../../storage/work_meters.ts";
 import type { UserId } from "../../protocol/ids.ts";
 import type { DecideInvite } from "../../rooms/invite_rules.ts";
 import type { LocalMembership, LocalMemberships } from "../../rooms/local_memberships.ts";
@@ -40,6 +42,7 @@ export interface SlidingSyncDeps extends RoomResultDeps, ExtensionDeps {
   readonly matcher: ListMatcher;
   readonly userFacts: UserFacts;
   readonly decideInvite: DecideInvite;
+  readonly measure?: Measure;
   /** Aborts when the server stops; `Notifier.wakeAll` afterwards ends the waiting requests. */
   readonly stopping: AbortSignal;
 }
@@ -55,6 +58,7 @@ interface Attempt {
 
 /** The longest a request may wait, in milliseconds. */
 const MAX_TIMEOUT_MS = 10 * 60 * 1_000;
+const TIMES = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** Others get a turn after that many rooms. */
 const ROOMS_A_TURN = 50;
 /** The ids of the rooms in a window are listed up to that many. */
@@ -63,6 +67,8 @@ const MAX_LISTED_ROOMS = 100;
 /** Answers sliding syncs. */
 export class SlidingSyncService {
   readonly #deps: SlidingSyncDeps;
+  /** How long making answers takes, in seconds, for first requests of a connection and later ones. */
+  readonly times = { initial: new Spread(TIMES), incremental: new Spread(TIMES) };
 
   constructor(deps: SlidingSyncDeps) {
     this.#deps = deps;
@@ -110,6 +116,15 @@ export class SlidingSyncService {
   }
 
   async #attempt(request: SlidingRequest, connection: Connection): Promise<Attempt> {
+    const { measure = unmeasured, clock } = this.#deps;
+    const started = clock.monotonic();
+    const attempt = await measure("sliding_sync", () => this.#make(request, connection));
+    const seconds = (clock.monotonic() - started) / 1_000;
+    this.times[request.pos === null ? "initial" : "incremental"].observe(seconds);
+    return attempt;
+  }
+
+  async #make(request: SlidingRequest, connection: Connection): Promise<Attempt> {
     const { memberships, notifier, order, matcher, userFacts, providers } = this.#deps;
     const { requester: { userId }, pos } = request;
     const rooms = await memberships.forUser(userId);

@@ -20,7 +20,10 @@ const CACHED_TAGS = 500;
 /** Reads these facts; they are kept until anybody's account data changes. */
 export class UserFacts {
   readonly #db: Db;
-  readonly #direct = new LruCache<UserId, Held<ReadonlySet<string>>>({ maxEntries: CACHED_USERS });
+  readonly #direct = new LruCache<UserId, Held<ReadonlySet<string>>>({
+    name: "sliding_direct_rooms",
+    maxEntries: CACHED_USERS,
+  });
   readonly #tags = new LruCache<UserId, Held<TagsByRoom>>({ maxEntries: CACHED_TAGS });
 
   constructor({ db }: { db: Db }) {
