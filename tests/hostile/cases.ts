@@ -178,6 +178,11 @@ function searchBody({ ids: { roomId } }: World): Json {
   return { search_categories: { room_events: criteria } };
 }
 
+function joins({ alice: { userId } }: World): Case[] {
+  const signatures = { "id.example": { "ed25519:0": "x" } };
+  return [{ body: { reason: "x", third_party_signed: { sender: userId, mxid: userId, token: "x", signatures } } }];
+}
+
 /** The cases of the operations whose schema does not tell enough. */
 const CASES: Readonly<Record<string, (world: World) => readonly Case[]>> = {
   claimKeys: ({ bob }) => [{
@@ -197,6 +202,8 @@ const CASES: Readonly<Record<string, (world: World) => readonly Case[]>> = {
     body: { id_server: "127.0.0.1:1", id_access_token: "x", medium: "email", address: "a@example.org" },
   }],
   inviteUser: ({ admin }) => [{ body: { user_id: admin.userId, reason: "x" } }],
+  joinRoom: joins,
+  joinRoomById: joins,
   knockRoom: ({ ids }) => [{ params: { roomIdOrAlias: ids.knockRoomId }, body: { reason: "x" } }],
   login: ({ alice }) => [
     { body: { ...alice.auth(), device_id: "D", initial_device_display_name: "x", refresh_token: true } },
