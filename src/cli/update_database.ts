@@ -12,7 +12,12 @@ export const updateDatabaseCommand: Command = {
   aliases: ["update_synapse_database"],
   summary: "Upgrade the database without starting the server.",
   flags: {
-    "database-config": { value: "FILE", aliases: ["config-path"], doc: "Configuration that names the database." },
+    "database-config": {
+      short: "c",
+      value: "FILE",
+      aliases: ["config-path"],
+      doc: "Configuration that names the database, or a folder of *.yaml files; can be given more than once.",
+    },
     "run-background-updates": { doc: "Accepted as in Synapse; an upgrade is always complete." },
     verbose: { short: "v", doc: "List the steps of the schema." },
   },
@@ -21,7 +26,7 @@ export const updateDatabaseCommand: Command = {
 
 async function updateDatabase(given: Given, { terminal, env }: CommandContext): Promise<number> {
   const paths = given.flags["database-config"];
-  if (paths === undefined) throw new UsageError("name the configuration by --database-config FILE");
+  if (paths === undefined) throw new UsageError("name the configuration by -c FILE");
   const { config } = await loadConfig({ paths, env, mayLackSecretFiles: true });
   await using db = await openDatabase(databaseOptions(config.database), { serverName: config.serverName });
   const applied = await selectSchema(db);

@@ -29,8 +29,8 @@ export async function migrate(db: Database, migrations: readonly Migration[] = M
   }
 }
 
-/** Throws when there are tables and none of ours. */
-async function refuseOthers(db: Database): Promise<void> {
+/** Throws `DatabaseStartupError` when there are tables and none of ours. */
+export async function refuseOthers(db: Database): Promise<void> {
   const tables = await db.get<{ total: number; ours: number; synapse: number }>(perDialect({
     sqlite: sql`SELECT COUNT(*) AS total, COUNT(CASE WHEN name = 'schema_migrations' THEN 1 END) AS ours,
         COUNT(CASE WHEN name = 'applied_schema_deltas' THEN 1 END) AS synapse

@@ -5,6 +5,7 @@
  */
 import type { Database } from "./database.ts";
 import { DatabaseError, DatabaseStartupError } from "./database_error.ts";
+import { refuseOthers } from "./migrate.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { DatabaseOptions } from "./open_database.ts";
 import type { PostgresOptions } from "./postgres_database.ts";
@@ -39,7 +40,10 @@ export async function selectSchema(db: Database): Promise<string[]> {
 
 async function assertSchema(db: Database): Promise<void> {
   const applied = new Set(await selectSchema(db));
-  if (applied.size === 0) throw new DatabaseStartupError("The database is empty: no server has run on it");
+  if (applied.size === 0) {
+    await refuseOthers(db);
+    throw new DatabaseStartupError("The database is empty: no server has run on it");
+  }
   if (MIGRATIONS.some(({ name }) => !applied.has(name)) || applied.size !== MIGRATIONS.length) {
     throw new DatabaseStartupError("The database has the schema of another version of this program");
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { judgeGrowth } from "../../src/cli/doctor/database.ts";
 import { examine } from "../../src/cli/doctor/examine.ts";
 import type { Finding, Status } from "../../src/cli/doctor/finding.ts";
@@ -169,6 +170,32 @@ for (const [name, setUp, expected] of BROKEN) {
     for (const { status, advice, check } of findings) if (status !== "ok") assert.ok((advice ?? "").length > 3, check);
   });
 }
+
+Deno.test("the doctor, and what else only reads, knows a database of Synapse and one of another program", async () => {
+  await using folder = await commandFolder();
+  const judge = async (table: string) => {
+    const path = `${folder.path}/${table}.db`;
+    const other = new DatabaseSync(path);
+    other.exec(`CREATE TABLE ${table} (a INTEGER)`);
+    other.close();
+    return await findingsOf({ config: { database: { name: "sqlite3", args: { database: path } } } });
+  };
+  const synapse = list(await judge("applied_schema_deltas"), "fail").join("\n");
+  assert.match(synapse, /^database: The database is Synapse's, which this server cannot use/m);
+  assert.match(list(await judge("users"), "fail").join("\n"), /^database: The database has tables of another program/m);
+  await folder.write(
+    "a.yaml",
+    "server_name: hs.test\nreport_stats: false\ndatabase: {name: sqlite3, args: {database: users.db}}\n",
+  );
+  for (const args of [["disk"], ["backup", "copy"], ["review-recent-signups"], ["update-database"]]) {
+    const { code, stderr } = await folder.run([...args, "-c", "a.yaml"]);
+    assert.deepEqual(
+      [code, stderr],
+      [1, "The database has tables of another program; give this server an empty one\n"],
+      args[0],
+    );
+  }
+});
 
 Deno.test("the doctor finds a port that another program has, and TURN with the wrong secret", async () => {
   using other = Deno.listen({ port: 0, hostname: "127.0.0.1" });

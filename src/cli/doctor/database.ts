@@ -70,6 +70,8 @@ async function explainUnreadable(error: unknown, config: Config): Promise<Findin
     ? "check user and password of `database.args`, and pg_hba.conf"
     : /pooling proxy/.test(message)
     ? "host and port of `database.args` must lead to PostgreSQL, or to a proxy that gives each connection a session"
+    : /is Synapse's|another program/.test(message)
+    ? "let `database` name one that this server may fill"
     : /does not exist/.test(message)
     ? "CREATE DATABASE … LOCALE 'C' TEMPLATE template0"
     : /no server has run/.test(message)
