@@ -81,7 +81,8 @@ export function isServed(path: string, resources: ReadonlySet<ResourceName>): bo
 function clientIpOf(request: Request, remoteAddress: string): string {
   const forwarded = request.headers.get("x-forwarded-for");
   const first = forwarded?.split(",", 1)[0]?.trim() ?? "";
-  return first === "" ? remoteAddress : first.slice(0, 64);
+  // HAProxy, listening on both protocols with one socket, writes IPv4 addresses as IPv6 has them.
+  return first === "" ? remoteAddress : first.replace(/^::ffff:(?=[\d.]+$)/i, "").slice(0, 64);
 }
 
 /** Makes the handler of one listener. */

@@ -167,14 +167,16 @@ Deno.test("a fault answers 500 without detail, and the log has the cause but no 
 });
 
 Deno.test("the client's address comes from the proxy only where it is trusted", async () => {
-  const ask = async (base: string) => {
-    const headers = { "x-forwarded-for": "203.0.113.7, 10.0.0.1" };
+  const ask = async (base: string, address = "203.0.113.7, 10.0.0.1") => {
+    const headers = { "x-forwarded-for": address };
     return (await (await fetch(`${base}/_matrix/client/v3/echo/x`, { headers })).json()).ip;
   };
   await using open = await listen(echoApp());
   await using proxied = await listen(echoApp(), { xForwarded: true });
   assert.equal(await ask(open.base), "127.0.0.1");
   assert.equal(await ask(proxied.base), "203.0.113.7");
+  assert.equal(await ask(proxied.base, "::ffff:203.0.113.7"), "203.0.113.7");
+  assert.equal(await ask(proxied.base, "::ffff:7f00:1"), "::ffff:7f00:1");
 });
 
 Deno.test("a listener serves its resources only", async () => {
