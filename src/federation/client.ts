@@ -7,13 +7,14 @@ import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { Spread, Tally } from "../lib/tally.ts";
 import type { Dispatcher } from "../lib/undici.ts";
-import { canonicalJson, parseJsonStrict } from "../protocol/canonical_json.ts";
+import { canonicalJson, JsonSyntaxError, parseJsonStrict } from "../protocol/canonical_json.ts";
 import type { ServerName } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import type { Signer } from "../protocol/signatures.ts";
 import type { Backoff } from "./backoff.ts";
 import {
   AnswerTooLarge,
+  chunksOf,
   ConnectionDenied,
   type Connections,
   ignore,
@@ -21,7 +22,7 @@ import {
   type RouteRequest,
 } from "./connections.ts";
 import type { Discovery, ServerRoute } from "./discovery.ts";
-import { parseLargeJson } from "./large_answers.ts";
+import { readJson } from "./large_answers.ts";
 import { RemoteError } from "./remote_error.ts";
 import { authorize } from "./x_matrix.ts";
 
@@ -101,11 +102,10 @@ export class FederationClient {
 
   /** Returns the JSON object that the server answers with; throws `RemoteError`. */
   async request(request: RemoteRequest): Promise<JsonObject> {
-    const answer = await this.#exchange(request, async ({ statusCode, body }) => {
-      const bytes = await readBody(body, request.maxBytes ?? DEFAULT_MAX_BYTES);
-      return await parseAnswer(bytes, { request, status: statusCode });
+    return await this.#exchange(request, async ({ statusCode, body }) => {
+      const chunks = chunksOf(body, request.maxBytes ?? DEFAULT_MAX_BYTES);
+      return await parseAnswer(chunks, { request, status: statusCode });
     });
-    return answer;
   }
 
   /** Hands the headers and the body of a successful answer to `read`, which must consume it; throws `RemoteError`. */
@@ -258,13 +258,14 @@ function isNetworkError(error: unknown): boolean {
 }
 
 async function parseAnswer(
-  bytes: Uint8Array,
+  chunks: AsyncIterable<Uint8Array>,
   { request, status }: { request: RemoteRequest; status: number },
 ): Promise<JsonObject> {
   let value: JsonValue;
   try {
-    value = await parseLargeJson(bytes, { numbers: request.exactNumbers ? "exact" : "plain" });
-  } catch {
+    value = await readJson(chunks, { numbers: request.exactNumbers ? "exact" : "plain" });
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError)) throw error;
     value = null;
   }
   if (isJsonObject(value)) return value;

@@ -7,6 +7,7 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { isIP } from "node:net";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
+import { GatheredBytes } from "../lib/gathered_bytes.ts";
 import { LruCache } from "../lib/lru.ts";
 import { type buildConnector, type Dispatcher, loadUndici, type Pool } from "../lib/undici.ts";
 import type { Dns } from "./dns.ts";
@@ -236,21 +237,20 @@ export class AnswerTooLarge extends Error {
   override readonly name = "AnswerTooLarge";
 }
 
-/** Reads a body of at most `maxBytes`; more makes it throw `AnswerTooLarge` and drops the connection. */
-export async function readBody(body: Dispatcher.ResponseData["body"], maxBytes: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
+/** Goes through a body of at most `maxBytes`; more makes it throw `AnswerTooLarge` and drops the connection. */
+export async function* chunksOf(body: Dispatcher.ResponseData["body"], maxBytes: number): AsyncGenerator<Uint8Array> {
   let length = 0;
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
     length += chunk.byteLength;
     // Leaving the loop destroys the stream.
     if (length > maxBytes) throw new AnswerTooLarge(`The answer is longer than ${maxBytes} bytes`);
-    chunks.push(chunk);
+    yield chunk;
   }
-  const whole = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return whole;
+}
+
+/** Reads a body, as `chunksOf` does. */
+export async function readBody(body: Dispatcher.ResponseData["body"], maxBytes: number): Promise<Uint8Array> {
+  const gathered = new GatheredBytes();
+  for await (const chunk of chunksOf(body, maxBytes)) gathered.add(chunk);
+  return gathered.take();
 }

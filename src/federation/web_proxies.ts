@@ -6,7 +6,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { StartupError } from "../lib/startup_error.ts";
-import { type Dispatcher, loadUndici } from "../lib/undici.ts";
+import { type Dispatcher, loadProxyAgent } from "../lib/undici.ts";
 import { bypassesProxy, parseProxy, type Proxy } from "./proxy.ts";
 
 const MAX_CONNECTIONS = 16;
@@ -55,7 +55,7 @@ export function proxyOf(option: "http_proxy" | "https_proxy", value: string | nu
 }
 
 async function openAgent({ host, port, authorization }: Proxy): Promise<Dispatcher> {
-  const { ProxyAgent } = await loadUndici();
+  const ProxyAgent = await loadProxyAgent();
   return new ProxyAgent({
     uri: `http://${host.includes(":") ? `[${host}]` : host}:${port}`,
     ...(authorization === null ? {} : { token: authorization }),

@@ -1,6 +1,5 @@
 /** `forget_rooms_on_leave`: who leaves a room, is put out or turns an invitation down has forgotten it at once. */
-import { domainOf } from "../protocol/auth_rules_context.ts";
-import type { RoomId, ServerName, UserId } from "../protocol/ids.ts";
+import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Tx } from "../storage/database.ts";
 import { updateForgotten } from "../storage/local_memberships.ts";
@@ -29,11 +28,10 @@ export async function markForgotten(
 }
 
 /** Returns the engine's handler that forgets rooms for the local users whom a batch takes out of them. */
-export function autoForget(serverName: ServerName, deps: ForgetDeps): PersistHandler {
+export function autoForget(deps: ForgetDeps): PersistHandler {
   return async (tx, { room: { roomNid, roomId }, events }) => {
     const isOut = new Map<UserId, boolean>();
-    for (const { type, stateKey, after } of events.flatMap(({ deltas }) => deltas)) {
-      if (type !== "m.room.member" || domainOf(stateKey) !== serverName) continue;
+    for (const { stateKey, after } of events.flatMap(({ deltas }) => deltas.localMembers)) {
       isOut.set(stateKey as UserId, after !== null && hasLeft(membershipIn(after)));
     }
     for (const [userId, out] of isOut) if (out) await markForgotten(deps, { tx, userId, roomNid, roomId });

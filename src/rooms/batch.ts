@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import type { RandomText } from "../lib/random.ts";
+import { inTurns } from "../lib/turn.ts";
 import { selectAuthKeys } from "../protocol/auth_events.ts";
 import { authorizeEvent } from "../protocol/auth_rules.ts";
 import { forbidden } from "../protocol/errors.ts";
@@ -25,13 +26,14 @@ import type { NewStateNode, StateTrees } from "../storage/state_nodes.ts";
 import type { TreeChange } from "../storage/state_tree.ts";
 import type { EventStore, RoomIdentity } from "./event_store.ts";
 import { Foresight } from "./foresight.ts";
-import type { ExtraWrite, PendingEvent, StateDelta, TransactionKey } from "./pending.ts";
+import type { ExtraWrite, PendingEvent, TransactionKey } from "./pending.ts";
 import { currentDeltas } from "./deltas.ts";
 import { mayRedact } from "./redaction_rules.ts";
 import { policyServerOf, PolicySignatureNeeded } from "./policy.ts";
 import { takeSigned } from "./policy_places.ts";
 import { type ResolveDeps, resolveRoots } from "./resolve.ts";
 import { ABSENT, type RoomCopy } from "./room_heads.ts";
+import { DELTAS_A_TURN, type StateDelta, StateDeltas } from "./state_deltas.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** What a batch is built with. */
@@ -364,8 +366,13 @@ export class RoomBatch {
   }
 
   /** Adds an event after which the current state is not simply that of before and the event. */
-  addResolved(pending: PendingEvent, after: { root: number; extremities: readonly StoredEvent[] }): void {
-    for (const { type, stateKey, after: stored } of pending.deltas) this.#change(stateKeyOf(type, stateKey), stored);
+  async addResolved(
+    pending: PendingEvent,
+    after: { root: number; extremities: readonly StoredEvent[] },
+  ): Promise<void> {
+    const { all, areMany } = pending.deltas;
+    if (areMany) { for await (const part of inTurns(all, DELTAS_A_TURN)) this.#changeAll(part); }
+    else this.#changeAll(all);
     this.#push(pending);
     this.#root = after.root;
     this.#extremities = after.extremities;
@@ -389,7 +396,8 @@ export class RoomBatch {
     if (extremities.length > 1) {
       this.stage(stored, auth);
       const root = await resolveRoots(this.deps, { batch: this, roots: extremities.map((end) => end.stateAfter ?? 0) });
-      this.addResolved({ ...pending, deltas: await currentDeltas(this, { root, stored }) }, { root, extremities });
+      const deltas = await currentDeltas(this, { root, stored });
+      await this.addResolved({ ...pending, deltas }, { root, extremities });
       return stored;
     }
     this.#push({ ...pending, deltas: await this.#takeCurrent(stored) });
@@ -430,13 +438,18 @@ export class RoomBatch {
   }
 
   /** Makes a state event current; returns the change. */
-  async #takeCurrent(stored: StoredEvent): Promise<StateDelta[]> {
+  async #takeCurrent(stored: StoredEvent): Promise<StateDeltas> {
     const { type, stateKey } = stored.event;
-    if (stateKey === null || stored.stateKeyNid === null) return [];
+    if (stateKey === null || stored.stateKeyNid === null) return StateDeltas.NONE;
     const key = stateKeyOf(type, stateKey);
     const before = await this.currentByKey(key);
     this.#change(key, stored);
-    return [{ stateKeyNid: stored.stateKeyNid, type, stateKey, before, after: stored }];
+    const delta = { stateKeyNid: stored.stateKeyNid, type, stateKey, before, after: stored };
+    return StateDeltas.of([delta], this.deps.signer.serverName);
+  }
+
+  #changeAll(deltas: readonly StateDelta[]): void {
+    for (const { type, stateKey, after } of deltas) this.#change(stateKeyOf(type, stateKey), after);
   }
 
   #change(key: StateKey, stored: StoredEvent | null): void {

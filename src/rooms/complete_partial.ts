@@ -2,7 +2,7 @@
  * The end of a faster join (MSC3902): with the whole state before the join, the states of all events since are computed
  * anew, each is judged again by its own, and the room's current state becomes what they add up to. One transaction.
  */
-import { inTurns } from "../lib/turn.ts";
+import { inTurns, nextTurn } from "../lib/turn.ts";
 import { domainOf } from "../protocol/auth_rules_context.ts";
 import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import { updateEventStates } from "../storage/partial_rooms.ts";
@@ -16,10 +16,10 @@ import type { RoomBatch } from "./batch.ts";
 import { currentDeltas } from "./deltas.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { parentsFirst } from "./outliers.ts";
-import type { StateDelta } from "./pending.ts";
 import { extremityChanges, writeStateChange } from "./persist.ts";
 import { checkRejection } from "./receive_checks.ts";
 import { resolveRoots } from "./resolve.ts";
+import { StateDeltas } from "./state_deltas.ts";
 import { rootOfState } from "./supplied_state.ts";
 import type { StoredEvent } from "./types.ts";
 
@@ -29,7 +29,7 @@ const EVENTS_A_TURN = 250;
 export interface StateReplaced {
   readonly roomNid: number;
   readonly position: number;
-  readonly deltas: readonly StateDelta[];
+  readonly deltas: StateDeltas;
   /** The servers that were taken to be in the room. */
   readonly servers: PartialRoom["servers"];
   /** The servers that were in the room at the join or after it, some of them perhaps no more. */
@@ -71,7 +71,7 @@ export async function completePartial(deps: EngineDeps, completion: Completion):
     const ends = endsOf(batch, updated);
     const root = await resolveRoots(deps, { batch, roots: ends.map(({ stateAfter }) => stateAfter ?? 0) });
     const [end] = ends;
-    const deltas = end === undefined ? [] : await currentDeltas(batch, { root, stored: end });
+    const deltas = end === undefined ? StateDeltas.NONE : await currentDeltas(batch, { root, stored: end });
     const joined = updated.find(({ nid }) => nid === partial.joinNid)?.stateBefore ?? 0;
     const present = await serversPresent(batch, { updated, from: rootBefore, to: joined });
     batch.addWrite((tx) => write(deps, { tx, batch, completion, updated, ends, root, deltas, present }));
@@ -147,7 +147,7 @@ async function write(
     updated: readonly StoredEvent[];
     ends: readonly StoredEvent[];
     root: number;
-    deltas: readonly StateDelta[];
+    deltas: StateDeltas;
     present: ReadonlySet<string>;
   },
 ): Promise<void> {
@@ -156,10 +156,13 @@ async function write(
   await updateEventStates(tx, updated);
   await updateForwardExtremities(tx, { roomNid, ...extremityChanges({ copy: batch.copy, extremities: ends }) });
   const position = await advanceStream(tx, "events", 1);
-  await writeStateChange(deps, { tx, roomNid, root, position, deltas });
+  await writeStateChange({ tx, roomNid, root, position, deltas });
   await completePartialRoom(tx, { roomNid, position });
   const joined = new Set<UserId>(batch.copy?.localJoined ?? []);
+  await nextTurn();
   await onReplaced(tx, { roomNid, position, deltas, servers, present, localJoined: joined });
+  // The commit of so much takes a while by itself.
+  await nextTurn();
   tx.afterCommit(() => {
     for (const stored of updated) deps.events.put(stored);
     for (const [key, resolved] of batch.resolutions) deps.resolutions.set(key, resolved);

@@ -2,26 +2,23 @@
 import { inTurns } from "../lib/turn.ts";
 import { splitStateKey } from "../protocol/event.ts";
 import type { RoomBatch } from "./batch.ts";
-import type { StateDelta } from "./pending.ts";
+import { DELTAS_A_TURN, type StateDelta, StateDeltas } from "./state_deltas.ts";
 import type { StoredEvent } from "./types.ts";
-
-/** Whoever joins a large room changes tens of thousands of keys: this many take a few milliseconds. */
-const DELTAS_A_TURN = 2_000;
 
 /** Returns the changes from the batch's current state to another one, in which the new event `stored` may be. */
 export async function currentDeltas(
   batch: RoomBatch,
   { root, stored }: { root: number; stored: StoredEvent },
-): Promise<StateDelta[]> {
+): Promise<StateDeltas> {
   const { trees, keys } = batch.deps;
   const differences = await trees.diff(batch.root, root);
-  if (differences.length === 0) return [];
-  const names = await keys.keysOf(differences.map(({ stateKeyNid }) => stateKeyNid));
-  const nids = differences.flatMap(({ before, after }) => [before, after]).filter((nid) => nid !== null);
-  const events = await batch.byNids(nids.filter((nid) => nid !== stored.nid));
-  events.set(stored.nid, stored);
+  if (differences.length === 0) return StateDeltas.NONE;
   const deltas: StateDelta[] = [];
   for await (const part of inTurns(differences, DELTAS_A_TURN)) {
+    const names = await keys.keysOf(part.map(({ stateKeyNid }) => stateKeyNid));
+    const nids = part.flatMap(({ before, after }) => [before, after]).filter((nid) => nid !== null);
+    const events = await batch.byNids(nids.filter((nid) => nid !== stored.nid));
+    events.set(stored.nid, stored);
     for (const { stateKeyNid, before, after } of part) {
       const name = names.get(stateKeyNid);
       if (name === undefined) throw new Error(`State key ${stateKeyNid} is not in the database`);
@@ -33,5 +30,5 @@ export async function currentDeltas(
       });
     }
   }
-  return deltas;
+  return await StateDeltas.ofMany(deltas, batch.deps.signer.serverName);
 }

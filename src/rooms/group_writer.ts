@@ -74,6 +74,6 @@ function isOfMessages({ copy, pending, writes }: RoomBatch): boolean {
 }
 
 function isMessage({ stored, missingPrev, wasOutlier, isBackfill, deltas }: PendingEvent): boolean {
-  return deltas.length === 0 && missingPrev.length === 0 && !wasOutlier && isBackfill !== true && !stored.isOutlier &&
+  return deltas.isEmpty && missingPrev.length === 0 && !wasOutlier && isBackfill !== true && !stored.isOutlier &&
     stored.event.redacts === null;
 }

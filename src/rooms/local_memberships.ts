@@ -70,9 +70,7 @@ export class LocalMemberships {
 
   /** The engine's handler: takes over, after the commit, how a batch changed memberships. */
   readonly onPersist = (tx: Tx, batch: PersistedBatch): Promise<void> => {
-    if (batch.events.some(({ deltas }) => deltas.some(({ type }) => type === "m.room.member"))) {
-      tx.afterCommit(() => this.#apply(batch));
-    }
+    if (batch.events.some(({ deltas }) => deltas.localMembers.length > 0)) tx.afterCommit(() => this.#apply(batch));
     return Promise.resolve();
   };
 
@@ -85,8 +83,7 @@ export class LocalMemberships {
   #apply({ room, events }: PersistedBatch): void {
     for (const { stored, deltas } of events) {
       if (stored.position === null) continue;
-      for (const { type, stateKey, after } of deltas) {
-        if (type !== "m.room.member") continue;
+      for (const { stateKey, after } of deltas.localMembers) {
         const userId = stateKey as UserId;
         if (this.#loading.has(userId)) this.#touched.add(userId);
         const held = this.#users.peek(userId);

@@ -16,6 +16,7 @@ import {
 import { selectPartialRoom } from "../storage/partial_rooms.ts";
 import { membershipIn } from "./member_content.ts";
 import type { PersistedBatch, PersistedEvent } from "./pending.ts";
+import type { StateDeltas } from "./state_deltas.ts";
 
 /** Something is to be sent to these servers. */
 export type OutboxListener = (servers: readonly string[], work: { readonly pdus: number }) => void;
@@ -71,7 +72,7 @@ export class Outbox {
     tx: Tx,
     { roomNid, deltas, position, present, localJoined }: {
       roomNid: number;
-      deltas: PersistedEvent["deltas"];
+      deltas: StateDeltas;
       position: number;
       /** The servers that were in the room at the join or after it. */
       present: ReadonlySet<string>;
@@ -79,7 +80,7 @@ export class Outbox {
     },
   ): Promise<void> {
     const before = new Set<string>(await selectRoomServers(tx, roomNid));
-    const changes = countChanges(deltas, this.#serverName);
+    const changes = memberChanges([deltas], this.#serverName);
     await updateRoomServers(tx, { roomNid, changes });
     await insertFederationCursors(tx, { destinations: [...changes.keys()], events: position });
     tx.afterCommit(() => this.#servers.delete(roomNid));
@@ -91,7 +92,7 @@ export class Outbox {
   /** The engine's handler. */
   readonly onPersist = async (tx: Tx, batch: PersistedBatch): Promise<void> => {
     const { room: { roomNid }, events } = batch;
-    const changes = memberChanges(events, this.#serverName);
+    const changes = memberChanges(events.map(({ deltas }) => deltas), this.#serverName);
     const before = this.#servers.get(roomNid) ?? new Set(await selectRoomServers(tx, roomNid));
     if (changes.size > 0) await updateRoomServers(tx, { roomNid, changes });
     const after = changes.size > 0 ? new Set(await selectRoomServers(tx, roomNid)) : before;
@@ -103,7 +104,7 @@ export class Outbox {
     if (after.size === 0 && extra.length === 0) return;
     await this.#fill(tx, { batch, after, extra, first });
     // Servers that hear of us by a join without members ask for devices by themselves, as they do of Synapse.
-    const joins = after.size > 0 ? localJoins(events, this.#serverName) : new Set<UserId>();
+    const joins = after.size > 0 ? localJoins(events) : new Set<UserId>();
     if (joins.size === 0) return;
     if (await selectPartialRoom(tx, roomNid) !== null) return;
     for (const userId of joins) await this.#joinListener(tx, userId);
@@ -168,11 +169,10 @@ export class Outbox {
 }
 
 /** The local users who were not in the room before. */
-function localJoins(events: readonly PersistedEvent[], serverName: ServerName): Set<UserId> {
+function localJoins(events: readonly PersistedEvent[]): Set<UserId> {
   const joined = new Set<UserId>();
   for (const { deltas } of events) {
-    for (const { type, stateKey, before, after } of deltas) {
-      if (type !== "m.room.member" || domainOf(stateKey) !== serverName) continue;
+    for (const { stateKey, before, after } of deltas.localMembers) {
       if (membershipIn(after) === "join" && membershipIn(before) !== "join") joined.add(stateKey as UserId);
     }
   }
@@ -180,17 +180,10 @@ function localJoins(events: readonly PersistedEvent[], serverName: ServerName): 
 }
 
 /** How the numbers of joined members of other servers change. */
-function memberChanges(events: readonly PersistedEvent[], serverName: ServerName): Map<string, number> {
-  return countChanges(events.flatMap(({ deltas }) => deltas), serverName);
-}
-
-function countChanges(deltas: PersistedEvent["deltas"], serverName: ServerName): Map<string, number> {
+function memberChanges(all: readonly StateDeltas[], serverName: ServerName): Map<string, number> {
   const changes = new Map<string, number>();
-  for (const { type, stateKey, before, after } of deltas) {
-    if (type !== "m.room.member") continue;
-    const domain = domainOf(stateKey);
-    const by = Number(membershipIn(after) === "join") - Number(membershipIn(before) === "join");
-    if (by !== 0 && domain !== null && domain !== serverName) changes.set(domain, (changes.get(domain) ?? 0) + by);
+  for (const { joins } of all) {
+    for (const [server, by] of joins) if (server !== serverName) changes.set(server, (changes.get(server) ?? 0) + by);
   }
   for (const [server, by] of changes) if (by === 0) changes.delete(server);
   return changes;

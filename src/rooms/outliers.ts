@@ -9,6 +9,7 @@ import { rankAfter, type RoomBatch } from "./batch.ts";
 import type { EngineDeps } from "./engine_deps.ts";
 import { checkAuthEvents } from "./receive_checks.ts";
 import type { ReceivedEvent } from "./receive.ts";
+import { StateDeltas } from "./state_deltas.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** Bounds how long one transaction holds up others. */
@@ -44,13 +45,13 @@ export async function addOutlier(
   if (!isComplete && (!mayLackAuth || known !== undefined)) return known ?? null;
   const refusal = isComplete ? await checkAuthEvents(batch, { event, auth }) : null;
   const stored = await makeOutlier(batch, { event, json, known, auth: isComplete ? auth : [], refusal });
-  batch.addResolved({
+  await batch.addResolved({
     ...{
       stored,
       prev: [],
       missingPrev: [],
       auth: isComplete ? auth : [],
-      deltas: [],
+      deltas: StateDeltas.NONE,
       transaction: null,
       redacts: null,
     },
@@ -121,6 +122,7 @@ function* sortBehind(
   before: (received: ReceivedEvent) => readonly EventId[],
 ): Generator<void, ReceivedEvent[]> {
   const byId = new Map(events.map((received) => [received.event.eventId, received]));
+  if (events.length > SORTED_A_TURN) yield;
   const done = new Set<EventId>();
   const ordered: ReceivedEvent[] = [];
   let seen = 0;

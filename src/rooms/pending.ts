@@ -2,18 +2,8 @@
 import type { EventId, UserId } from "../protocol/ids.ts";
 import type { Tx } from "../storage/database.ts";
 import type { RoomIdentity } from "./event_store.ts";
+import type { StateDeltas } from "./state_deltas.ts";
 import type { StoredEvent } from "./types.ts";
-
-/** How the current state changes at one key. */
-export interface StateDelta {
-  readonly stateKeyNid: number;
-  readonly type: string;
-  readonly stateKey: string;
-  /** Null when the key was not set. */
-  readonly before: StoredEvent | null;
-  /** Null when the key is gone, as resolution may decide. */
-  readonly after: StoredEvent | null;
-}
 
 /** Under which transaction id a device sends an event. */
 export interface TransactionKey {
@@ -39,7 +29,7 @@ export interface PendingEvent {
   /** Other servers have it already, though it is of one of our users. */
   readonly isSent?: boolean;
   /** The changes of the room's current state that its arrival makes. */
-  readonly deltas: readonly StateDelta[];
+  readonly deltas: StateDeltas;
   readonly transaction: TransactionKey | null;
   /** The event that this one redacts, if it is known and may be redacted by it. */
   readonly redacts: StoredEvent | null;
@@ -50,7 +40,7 @@ export interface PersistedEvent {
   readonly stored: StoredEvent;
   /** As of `PendingEvent`. */
   readonly isSent: boolean;
-  readonly deltas: readonly StateDelta[];
+  readonly deltas: StateDeltas;
   readonly transaction: TransactionKey | null;
   /** The event whose redaction this one puts in force. */
   readonly redacts: StoredEvent | null;

@@ -6,6 +6,7 @@
  * in one round trip there. The rooms' copies change after the commit only.
  */
 import type { LruCache } from "../lib/lru.ts";
+import { nextTurn } from "../lib/turn.ts";
 import { type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { ServerName, UserId } from "../protocol/ids.ts";
 import { domainOf } from "../protocol/auth_rules_context.ts";
@@ -30,11 +31,13 @@ import type { Notifier } from "../streams/notifier.ts";
 import type { RoomBatch } from "./batch.ts";
 import type { EventStore } from "./event_store.ts";
 import { BatchTx } from "./batch_tx.ts";
-import type { PendingEvent, PersistedBatch, PersistedEvent, PersistHandler, StateDelta } from "./pending.ts";
+import { membershipIn } from "./member_content.ts";
+import type { PendingEvent, PersistedBatch, PersistedEvent, PersistHandler } from "./pending.ts";
 import { relationOf } from "./relation.ts";
 import type { ResolutionFigures } from "./resolve.ts";
 import { ABSENT, makeRoomCopy, type RoomHeads } from "./room_heads.ts";
-import { type Effects, joinedAfter, membershipIn, stateEffects, writeState } from "./state_effects.ts";
+import type { StateDeltas } from "./state_deltas.ts";
+import { type Effects, joinedAfter, stateEffects, writeState } from "./state_effects.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** Another process has written to the room since its copy was loaded. */
@@ -92,7 +95,13 @@ async function writePlaced(deps: PersistDeps, { tx, placed }: { tx: Tx; placed: 
   const persisted = await writePositioned(deps, { tx, placed });
   const { batch } = placed;
   for (const write of batch.writes) await write(tx, batch.room);
-  for (const handler of deps.onPersist) await handler(tx, persisted);
+  const isLarge = persisted.events.some(({ deltas }) => deltas.areMany);
+  for (const handler of deps.onPersist) {
+    if (isLarge) await nextTurn();
+    await handler(tx, persisted);
+  }
+  // The commit of so much takes a while by itself.
+  if (isLarge) await nextTurn();
   tx.afterCommit(() => settle(deps, { batch, persisted }));
 }
 
@@ -226,7 +235,7 @@ async function writePositioned(
     redacts: event.redacts,
   }));
   const position = Math.max(first, next - 1);
-  const effects = stateEffects(deps.serverName, {
+  const effects = await stateEffects({
     roomNid: room.roomNid,
     changes: persisted.map(({ stored, deltas }) => ({ position: stored.position ?? 0, deltas })),
   });
@@ -256,16 +265,15 @@ async function writePositioned(
 
 /** Writes a change of the current state that no event makes. */
 export async function writeStateChange(
-  { serverName }: Pick<PersistDeps, "serverName">,
   { tx, roomNid, root, position, deltas }: {
     tx: Tx;
     roomNid: number;
     root: number;
     position: number;
-    deltas: readonly StateDelta[];
+    deltas: StateDeltas;
   },
 ): Promise<void> {
-  const effects = stateEffects(serverName, { roomNid, changes: [{ position, deltas }] });
+  const effects = await stateEffects({ roomNid, changes: [{ position, deltas }] });
   const head = { roomNid, stateRoot: root, lastPosition: position };
   await Promise.all([...writeState(tx, { roomNid, effects }), updateRoomHead(tx, { ...head, ...effects.counts })]);
 }
@@ -341,7 +349,7 @@ function settle(deps: PersistDeps, { batch, persisted }: { batch: RoomBatch; per
 
 /** Returns the local users to wake: those joined before or after, and those whose membership changed. */
 function updateCopy(
-  { heads, serverName }: PersistDeps,
+  { heads }: PersistDeps,
   { batch, persisted, final }: {
     batch: RoomBatch;
     persisted: PersistedBatch;
@@ -355,10 +363,17 @@ function updateCopy(
   copy.extremities = extremities;
   copy.stateRoot = head.stateRoot;
   copy.lastPosition = head.lastPosition;
-  for (const [key, stored] of batch.changes) copy.state.set(key, stored === null ? ABSENT : latest(stored));
+  const heldOf = (stored: StoredEvent | null) => stored === null ? ABSENT : latest(stored);
+  if (persisted.events.some(({ deltas }) => deltas.areMany)) {
+    // Of so many only what is held already: all the others would but push each other out.
+    for (const key of [...copy.state.keys()]) {
+      const stored = batch.changes.get(key);
+      if (stored !== undefined) copy.state.set(key, heldOf(stored));
+    }
+  } else for (const [key, stored] of batch.changes) copy.state.set(key, heldOf(stored));
   refreshRedacted(copy.state, final);
   heads.put(copy);
-  return wakeAndJoin({ copy, persisted, serverName });
+  return wakeAndJoin({ copy, persisted });
 }
 
 /** Puts redacted state events in the place of what a room's copy has of them. */
@@ -375,16 +390,14 @@ export function refreshRedacted(
 }
 
 function wakeAndJoin(
-  { copy, persisted, serverName }: {
+  { copy, persisted }: {
     copy: { localJoined: Set<UserId> };
     persisted: PersistedBatch;
-    serverName: ServerName;
   },
 ): ReadonlySet<UserId> {
   const changed = new Set<UserId>();
   for (const { deltas } of persisted.events) {
-    for (const { type, stateKey, after } of deltas) {
-      if (type !== "m.room.member" || domainOf(stateKey) !== serverName) continue;
+    for (const { stateKey, after } of deltas.localMembers) {
       const userId = stateKey as UserId;
       changed.add(userId);
       if (membershipIn(after) === "join") copy.localJoined.add(userId);

@@ -1,6 +1,5 @@
 /** Entering a room through another server: the join with the state before it, as the other server lists it. */
 import type { EventId, RoomId } from "../protocol/ids.ts";
-import { nextTurn } from "../lib/turn.ts";
 import { forbidden, MatrixError } from "../protocol/errors.ts";
 import type { RoomVersionRules } from "../protocol/room_versions.ts";
 import type { Tx } from "../storage/database.ts";
@@ -70,15 +69,12 @@ export async function placeJoin(
     batch.stage(stored, auth);
     const root = stored.stateAfter ?? before;
     const deltas = await currentDeltas(batch, { root, stored });
-    // Noting the changes of a large room takes a while, and so does what comes next.
-    await nextTurn();
-    batch.addResolved({
+    await batch.addResolved({
       ...{ stored, prev, auth, deltas, transaction: null, redacts: null },
       missingPrev: [...new Set(event.prevEvents)].filter((id) => !placed.has(id)),
       wasOutlier: known !== undefined,
       isSent: true,
     }, { root, extremities: [stored] });
-    await nextTurn();
   });
 }
 

@@ -21,6 +21,7 @@ import { mayRedact } from "./redaction_rules.ts";
 import { policyServerOf } from "./policy.ts";
 import { redactionOfUser } from "./user_redactions.ts";
 import { resolveRoots } from "./resolve.ts";
+import { StateDeltas } from "./state_deltas.ts";
 import { rootOfState } from "./supplied_state.ts";
 import type { StoredEvent } from "./types.ts";
 
@@ -242,7 +243,7 @@ async function addToRoom(
     : batch.root;
   const redactedByNid = await findRedaction(batch, stored);
   const final = redactedByNid === null ? stored : { ...stored, redactedByNid };
-  batch.addResolved({
+  await batch.addResolved({
     stored: final,
     prev: parents.prev,
     missingPrev: parents.missingPrev,
@@ -263,12 +264,12 @@ async function addToHistory({ batch, stored, parents, wasOutlier }: {
 }): Promise<void> {
   batch.stage(stored, parents.auth);
   const redactedByNid = await findRedaction(batch, stored);
-  batch.addResolved({
+  await batch.addResolved({
     stored: redactedByNid === null ? stored : { ...stored, redactedByNid },
     prev: parents.prev,
     missingPrev: parents.missingPrev,
     auth: parents.auth,
-    ...{ wasOutlier, deltas: [], transaction: null, isBackfill: true },
+    ...{ wasOutlier, deltas: StateDeltas.NONE, transaction: null, isBackfill: true },
     redacts: stored.isRejected ? null : await findRedacted(batch, stored),
   }, { root: batch.root, extremities: batch.extremities });
 }

@@ -60,8 +60,8 @@ export class RetentionPolicies {
 
   /** Follows changes of the policies. */
   readonly onPersist: PersistHandler = (tx, { room, events }) => {
-    const changes = events.flatMap(({ deltas }) => deltas)
-      .filter(({ type, stateKey }) => type === RETENTION_TYPE && stateKey === "");
+    const changes = events.flatMap(({ deltas }) => deltas.ofType(RETENTION_TYPE))
+      .filter(({ stateKey }) => stateKey === "");
     const last = changes.at(-1);
     if (last !== undefined) tx.afterCommit(() => this.#note(room.roomNid, last.after?.event.content));
     return Promise.resolve();

@@ -219,7 +219,12 @@ function append(recent: Recent, { stored, deltas }: PersistedEvent): void {
   const { nid, position, event, isRejected, isSoftFailed } = stored;
   if (position === null) return;
   if (!isRejected && !isSoftFailed) recent.rows.push({ nid, depth: event.depth, position });
-  for (const { type, stateKey, before, after } of deltas) {
+  if (deltas.all.length > KEPT_DELTAS) {
+    recent.deltas = [];
+    recent.deltasFrom = position;
+    return;
+  }
+  for (const { type, stateKey, before, after } of deltas.all) {
     const eventNid = after?.nid ?? null;
     recent.deltas.push({ position, type, stateKey, eventNid, prevEventNid: before?.nid ?? null });
   }

@@ -1,6 +1,6 @@
 /** What follows from the events of a batch for the state of their room. */
-import { domainOf } from "../protocol/auth_rules_context.ts";
-import type { ServerName, UserId } from "../protocol/ids.ts";
+import { inTurns } from "../lib/turn.ts";
+import type { UserId } from "../protocol/ids.ts";
 import type { Tx } from "../storage/database.ts";
 import {
   applyStateDeltas,
@@ -10,7 +10,8 @@ import {
   type StateDeltaRow,
   upsertLocalMemberships,
 } from "../storage/state_writes.ts";
-import type { StateDelta } from "./pending.ts";
+import { membershipIn } from "./member_content.ts";
+import { DELTAS_A_TURN, type StateDelta, type StateDeltas } from "./state_deltas.ts";
 import type { StoredEvent } from "./types.ts";
 
 /** What events do to the state of their room and to the memberships of users here. */
@@ -24,38 +25,36 @@ export interface Effects {
   readonly counts: { readonly joinedDelta: number; readonly invitedDelta: number };
 }
 
+/** The changes of one event, with its position. */
+interface Placed {
+  readonly position: number;
+  readonly deltas: StateDeltas;
+}
+
 /** Sums up what changes of the current state do. */
-export function stateEffects(
-  serverName: ServerName,
-  { roomNid, changes: all }: {
-    roomNid: number;
-    changes: readonly { readonly position: number; readonly deltas: readonly StateDelta[] }[];
-  },
-): Effects {
+export async function stateEffects(
+  { roomNid, changes }: { roomNid: number; changes: readonly Placed[] },
+): Promise<Effects> {
   const deltas: StateDeltaRow[] = [];
   const current = new Map<number, StateDeltaRow>();
   const memberships = new Map<string, LocalMembershipRow | null>();
   const counts = { joinedDelta: 0, invitedDelta: 0 };
-  for (const { position, deltas: changes } of all) {
-    for (const { stateKeyNid, type, stateKey, before, after } of changes) {
-      const membership = type === "m.room.member" ? membershipIn(after) : null;
-      const row: StateDeltaRow = {
-        roomNid,
-        position,
-        stateKeyNid,
-        type,
-        stateKey,
-        eventNid: after?.nid ?? null,
-        prevEventNid: before?.nid ?? null,
-        membership,
-      };
-      deltas.push(row);
-      current.set(stateKeyNid, row);
-      if (type !== "m.room.member") continue;
-      const was = membershipIn(before);
-      counts.joinedDelta += Number(membership === "join") - Number(was === "join");
-      counts.invitedDelta += Number(membership === "invite") - Number(was === "invite");
-      if (domainOf(stateKey) === serverName) memberships.set(stateKey, localMembership(row, after));
+  for (const { position, deltas: { all, areMany, localMembers } } of changes) {
+    const addAll = (part: readonly StateDelta[]) => {
+      for (const delta of part) {
+        const row = rowOf(delta, { roomNid, position });
+        deltas.push(row);
+        current.set(row.stateKeyNid, row);
+        if (row.type !== "m.room.member") continue;
+        const was = membershipIn(delta.before);
+        counts.joinedDelta += Number(row.membership === "join") - Number(was === "join");
+        counts.invitedDelta += Number(row.membership === "invite") - Number(was === "invite");
+      }
+    };
+    if (areMany) { for await (const part of inTurns(all, DELTAS_A_TURN)) addAll(part); }
+    else addAll(all);
+    for (const delta of localMembers) {
+      memberships.set(delta.stateKey, localMembership(rowOf(delta, { roomNid, position }), delta.after));
     }
   }
   return {
@@ -64,6 +63,22 @@ export function stateEffects(
     memberships: [...memberships.values()].filter((row) => row !== null),
     gone: [...memberships].filter(([, row]) => row === null).map(([userId]) => userId as UserId),
     counts,
+  };
+}
+
+function rowOf(
+  { stateKeyNid, type, stateKey, before, after }: StateDelta,
+  place: { roomNid: number; position: number },
+): StateDeltaRow {
+  const membership = type === "m.room.member" ? membershipIn(after) : null;
+  return {
+    ...place,
+    stateKeyNid,
+    type,
+    stateKey,
+    eventNid: after?.nid ?? null,
+    prevEventNid: before?.nid ?? null,
+    membership,
   };
 }
 
@@ -78,12 +93,6 @@ function localMembership(row: StateDeltaRow, after: StoredEvent | null): LocalMe
     position: row.position,
     strippedState: null,
   };
-}
-
-/** Returns the membership that an event says; null for none. */
-export function membershipIn(stored: StoredEvent | null): string | null {
-  const membership = stored?.event.content["membership"];
-  return typeof membership === "string" ? membership : null;
 }
 
 /** Writes the current state and its history. */

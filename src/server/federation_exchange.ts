@@ -134,7 +134,7 @@ function replacedHandler(
     tx.afterCommit(() => {
       timelines.noteReplaced(roomNid, position);
       slidingCaches.traits.drop(roomNid);
-      for (const { type, stateKey } of deltas) if (type === "m.room.member") memberships.drop(stateKey as UserId);
+      for (const { stateKey } of deltas.localMembers) memberships.drop(stateKey as UserId);
     });
   };
 }

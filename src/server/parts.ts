@@ -150,8 +150,9 @@ function persistHandler(
     await social.onPersist(tx, batch);
     await users.onPersist(tx, batch);
     await slidingCaches.onPersist(tx, batch);
-    const deltas = batch.events.flatMap((event) => event.deltas);
-    await exchange.remoteDevices.noteMoves(tx, { ...batch, roomNid: batch.room.roomNid, deltas });
+    for (const { deltas } of batch.events) {
+      await exchange.remoteDevices.noteMoves(tx, { ...batch, roomNid: batch.room.roomNid, deltas });
+    }
     await hooks?.onPersist(tx, batch);
   };
 }

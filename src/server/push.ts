@@ -58,7 +58,7 @@ export async function buildPushBase(
   });
   const accountData = new AccountDataService({ db, notifier, ignores });
   const successions = new RoomSuccessions({
-    ...{ accountData, pushRules, isLocal },
+    ...{ accountData, pushRules },
     facts: () => rooms().facts,
     memberships: () => rooms().memberships,
     localJoined: (roomId) => rooms().engine.localJoinedUsers(roomId),

@@ -119,7 +119,7 @@ function pickHooks({ decideInvite, onOutOfBand }: RoomHooks): Pick<RoomHooks, "d
 function forgetHandlers(core: Core, onForgotten: (userId: UserId) => void): PersistHandler[] {
   const options = engineOptions(core);
   if (options.forgetsOnLeave !== true) return [];
-  return [autoForget(core.config.serverName, { clock: core.clock, options, onForgotten })];
+  return [autoForget({ clock: core.clock, options, onForgotten })];
 }
 
 function relationshipsOf({ experimental }: Core["config"], deps: RelationshipsDeps): Relationships | null {

@@ -70,7 +70,7 @@ export class NotificationsService {
   constructor(deps: NotificationsDeps) {
     this.#deps = deps;
     this.#counter = new UnreadCounter(deps);
-    this.#names = new RoomNames(deps.rooms);
+    this.#names = new RoomNames();
   }
 
   /** Records what the events of a batch do. Runs in the transaction that writes them. */

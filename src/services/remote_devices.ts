@@ -11,7 +11,7 @@ import { canonicalJson } from "../protocol/canonical_json.ts";
 import { type ServerName, serverNameOf, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
 import { membershipIn } from "../rooms/member_content.ts";
-import type { StateDelta } from "../rooms/pending.ts";
+import type { StateDeltas } from "../rooms/state_deltas.ts";
 import {
   insertDeviceListChange,
   type KeyUsage,
@@ -153,15 +153,16 @@ export class RemoteDevices {
     tx: Tx,
     { roomNid, deltas, localJoined }: {
       roomNid: number;
-      deltas: readonly StateDelta[];
+      deltas: StateDeltas;
       localJoined: ReadonlySet<UserId>;
     },
   ): Promise<void> {
-    const gone = deltas.filter(({ type, before, after }) =>
-      type === "m.room.member" && membershipIn(before) === "join" && membershipIn(after) !== "join"
+    const gone = deltas.ofType("m.room.member").filter(({ before, after }) =>
+      membershipIn(before) === "join" && membershipIn(after) !== "join"
     );
+    if (gone.length === 0) return;
     await markUnsharedListsStale(tx, gone.map(({ stateKey }) => stateKey));
-    if (gone.length > 0 && localJoined.size === 0) await markUnsharedListsInRoomStale(tx, roomNid);
+    if (localJoined.size === 0) await markUnsharedListsInRoomStale(tx, roomNid);
   }
 
   /**

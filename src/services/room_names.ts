@@ -22,21 +22,15 @@ const MAX_NAME_LENGTH = 256;
 
 /** Finds members by name. */
 export class RoomNames {
-  readonly #isLocal: (userId: UserId) => boolean;
   readonly #rooms = new LruCache<number, NameIndex>({ maxBytes: MAX_CACHED_NAMES, sizeOf: (index) => index.size + 1 });
-
-  constructor({ isLocal }: { isLocal: (userId: UserId) => boolean }) {
-    this.#isLocal = isLocal;
-  }
 
   /** Notes the names that the member events of a batch bring. */
   async record(tx: Tx, { room: { roomNid }, events }: PersistedBatch): Promise<void> {
     const kept = new Map<UserId, string>();
     const gone = new Set<UserId>();
     for (const { deltas } of events) {
-      for (const { type, stateKey, before, after } of deltas) {
+      for (const { stateKey, before, after } of deltas.localMembers) {
         const userId = stateKey as UserId;
-        if (type !== "m.room.member" || !this.#isLocal(userId)) continue;
         const name = nameOf(userId, after);
         if (name !== null) kept.set(userId, name);
         else if (kept.delete(userId) || nameOf(userId, before) !== null) gone.add(userId);

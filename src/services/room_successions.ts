@@ -7,6 +7,7 @@
 import { parseRoomId, type RoomId, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject } from "../protocol/json.ts";
 import type { LocalMemberships } from "../rooms/local_memberships.ts";
+import { membershipIn } from "../rooms/member_content.ts";
 import type { PersistedBatch } from "../rooms/pending.ts";
 import type { RoomFacts } from "../rooms/room_facts.ts";
 import type { Tx } from "../storage/database.ts";
@@ -20,7 +21,6 @@ export interface RoomSuccessionsDeps {
   readonly pushRules: PushRulesService;
   readonly facts: () => Pick<RoomFacts, "content">;
   readonly memberships: () => LocalMemberships;
-  isLocal(userId: UserId): boolean;
   localJoined(roomId: RoomId): Promise<ReadonlySet<UserId>>;
   /** Starts the work after the commit. */
   onRecorded(): void;
@@ -40,14 +40,12 @@ export class RoomSuccessions {
   async record(tx: Tx, batch: PersistedBatch): Promise<void> {
     const { roomId } = batch.room;
     const found: RoomSuccession[] = [];
-    for (const { type, stateKey, before, after } of batch.events.flatMap(({ deltas }) => deltas)) {
-      if (type === "m.room.tombstone" && stateKey === "") {
-        const newRoomId = roomIdIn(after?.event.content.replacement_room);
-        if (newRoomId !== null) found.push({ oldRoomId: roomId, newRoomId, userId: null });
-      }
-      const isArrival = type === "m.room.member" && after?.event.content.membership === "join" &&
-        before?.event.content.membership !== "join" && this.#deps.isLocal(stateKey as UserId);
-      if (!isArrival) continue;
+    for (const { stateKey, after } of batch.events.flatMap(({ deltas }) => deltas.ofType("m.room.tombstone"))) {
+      const newRoomId = stateKey === "" ? roomIdIn(after?.event.content.replacement_room) : null;
+      if (newRoomId !== null) found.push({ oldRoomId: roomId, newRoomId, userId: null });
+    }
+    for (const { stateKey, before, after } of batch.events.flatMap(({ deltas }) => deltas.localMembers)) {
+      if (membershipIn(after) !== "join" || membershipIn(before) === "join") continue;
       const oldRoomId = predecessorIn(createIn(batch) ?? await this.#deps.facts().content(roomId, "m.room.create"));
       if (oldRoomId !== null) found.push({ oldRoomId, newRoomId: roomId, userId: stateKey as UserId });
     }
@@ -105,8 +103,7 @@ function withReplacement(direct: JsonObject, { from, to }: { from: RoomId; to: R
 
 /** Returns what the create event says that comes into the room's state: of a new room, or of one that is entered. */
 function createIn({ events }: PersistedBatch): Readonly<JsonObject> | null {
-  const create = events.flatMap(({ deltas }) => deltas)
-    .find(({ type, stateKey }) => type === "m.room.create" && stateKey === "");
+  const create = events.flatMap(({ deltas }) => deltas.ofType("m.room.create")).find(({ stateKey }) => stateKey === "");
   return create?.after?.event.content ?? null;
 }
 

@@ -41,8 +41,9 @@ export async function insertPendingDeviceList(tx: Tx, userId: UserId): Promise<v
 export async function takePendingDeviceLists(tx: Tx, roomNid: number): Promise<UserId[]> {
   const rows = await tx.all<{ user_id: UserId }>(sql`
     SELECT p.user_id FROM pending_device_lists p
-    JOIN current_state s ON s.room_nid = p.room_nid AND s.state_key = p.user_id AND s.type = 'm.room.member'
-    WHERE p.room_nid = ${roomNid} AND s.membership = 'join'
+    WHERE p.room_nid = ${roomNid} AND EXISTS (
+      SELECT 1 FROM current_state s
+      WHERE s.room_nid = p.room_nid AND s.type = 'm.room.member' AND s.state_key = p.user_id AND s.membership = 'join')
     ORDER BY p.user_id LIMIT ${MAX_USERS}`);
   await tx.run(sql`DELETE FROM pending_device_lists WHERE room_nid = ${roomNid}`);
   return rows.map((row) => row.user_id);

@@ -7,7 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import { LruCache } from "../lib/lru.ts";
-import { nextTurn } from "../lib/turn.ts";
+import { inTurns, nextTurn } from "../lib/turn.ts";
 import type { Db, Tx } from "./database.ts";
 import { DatabaseError } from "./database_error.ts";
 import type { IdAllocator } from "./id_blocks.ts";
@@ -32,6 +32,8 @@ import {
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
 const NODE_OVERHEAD_BYTES = 160;
 const BYTES_PER_NUMBER = 8;
+/** Encoding this many takes a few milliseconds. */
+const NODES_A_TURN = 250;
 
 /** A node to insert, with its bytes. */
 export interface NewStateNode {
@@ -108,10 +110,13 @@ export class StateTrees {
     if (after === before) return { root, nodes: [] };
     if (after.members === null && after.others === null) return { root: 0, nodes: [] };
     const numbered = numberNodes(after, await this.#ids.take(countNewNodes(after)));
-    const nodes = [...numbered.below, numbered.root].map(({ id, node }) => {
-      this.#nodes.set(id, node);
-      return { nodeId: id, data: encodeNode(node) };
-    });
+    const nodes: NewStateNode[] = [];
+    for await (const part of inTurns([...numbered.below, numbered.root], NODES_A_TURN)) {
+      for (const { id, node } of part) {
+        this.#nodes.set(id, node);
+        nodes.push({ nodeId: id, data: encodeNode(node) });
+      }
+    }
     return { root: numbered.root.id, nodes };
   }
 

@@ -54,8 +54,8 @@ export class GuestEvictions implements AsyncDisposable {
   /** Notes rooms whose guests have to leave: runs in the transaction that writes events. */
   readonly onPersist: PersistHandler = async (tx, { room, events }) => {
     const closes = events.some(({ deltas }) =>
-      deltas.some(({ type, stateKey, before, after }) =>
-        type === "m.room.guest_access" && stateKey === "" && before?.event.content["guest_access"] === "can_join" &&
+      deltas.ofType("m.room.guest_access").some(({ stateKey, before, after }) =>
+        stateKey === "" && before?.event.content["guest_access"] === "can_join" &&
         after?.event.content["guest_access"] !== "can_join"
       )
     );

@@ -59,7 +59,7 @@ export class InviteAccepter implements AsyncDisposable {
 
   /** Sees the invitations to rooms that this server is in. */
   readonly onPersist: PersistHandler = (tx, { events }) => {
-    const changes = events.flatMap(({ deltas }) => deltas).filter(({ type }) => type === "m.room.member");
+    const changes = events.flatMap(({ deltas }) => deltas.localMembers);
     const invites = changes.flatMap(({ after }) => after !== null && membershipIn(after) === "invite" ? [after] : []);
     if (invites.length > 0) tx.afterCommit(() => invites.forEach(this.note));
     return Promise.resolve();

@@ -46,8 +46,8 @@ export class PushGateways implements AsyncDisposable {
     const dispatcher = await this.#deps.proxies.dispatcherFor(target) ?? await (this.#agent ??= this.#openAgent());
     this.#assertLiteralAllowed(target);
     this.counts.requests.add(["POST"]);
-    const answer = await (await loadUndici()).request(origin + pathname + search, {
-      dispatcher,
+    const answer = await dispatcher.request({
+      ...{ origin, path: pathname + search },
       method: "POST",
       headers: { "content-type": "application/json", "user-agent": this.#deps.userAgent },
       body: JSON.stringify({ notification }),

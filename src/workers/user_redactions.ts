@@ -2,7 +2,9 @@
 import { ChoreRunner } from "../lib/chore_runner.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { inTurns } from "../lib/turn.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
+import { DELTAS_A_TURN } from "../rooms/state_deltas.ts";
 import { redactedUser } from "../rooms/user_redactions.ts";
 import type { Database } from "../storage/database.ts";
 import { insertUserRedaction, selectUserRedactions, type UserRedaction } from "../storage/user_redactions.ts";
@@ -44,10 +46,12 @@ export class UserRedactions implements AsyncDisposable {
   /** Notes kicks and bans that redact: runs in the transaction that writes events. */
   readonly onPersist: PersistHandler = async (tx, { room: { roomNid }, events }) => {
     for (const { stored: { position }, deltas } of events) {
-      for (const { after } of deltas) {
-        if (after === null || position === null || redactedUser(after.event) === null) continue;
-        await insertUserRedaction(tx, { redactionNid: after.nid, roomNid, upTo: position });
-        tx.afterCommit(() => this.wake());
+      for await (const part of inTurns(deltas.ofType("m.room.member"), DELTAS_A_TURN)) {
+        for (const { after } of part) {
+          if (after === null || position === null || redactedUser(after.event) === null) continue;
+          await insertUserRedaction(tx, { redactionNid: after.nid, roomNid, upTo: position });
+          tx.afterCommit(() => this.wake());
+        }
       }
     }
   };

@@ -15,7 +15,7 @@ export interface RoomTraits {
   readonly name: string | null;
 }
 
-const TYPES: ReadonlySet<string> = new Set(["m.room.create", "m.room.encryption", "m.room.name"]);
+const TYPES = ["m.room.create", "m.room.encryption", "m.room.name"] as const;
 const CACHED_ROOMS = 20_000;
 const CACHED_INVITES = 5_000;
 const PAGE = 500;
@@ -34,7 +34,9 @@ export class RoomTraitsReader {
 
   /** The engine's handler: forgets what a batch changed, after its commit. */
   readonly onPersist = (tx: Tx, { room, events }: PersistedBatch): Promise<void> => {
-    if (events.some(({ deltas, redacts }) => redacts !== null || deltas.some(({ type }) => TYPES.has(type)))) {
+    if (
+      events.some(({ deltas, redacts }) => redacts !== null || TYPES.some((type) => deltas.ofType(type).length > 0))
+    ) {
       tx.afterCommit(() => {
         this.#writes++;
         this.#known.delete(room.roomNid);
