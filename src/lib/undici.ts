@@ -7,17 +7,18 @@
 import type * as Undici from "undici";
 export type { Agent, buildConnector, Dispatcher, Pool } from "undici";
 
-type Client = Pick<typeof Undici, "Agent" | "Pool">;
+type Parts = Pick<typeof Undici, "Agent" | "Client" | "Pool">;
 
 /** Returns what keeps connections and makes requests. */
-export async function loadUndici(): Promise<Client> {
+export async function loadUndici(): Promise<Parts> {
   const { default: Dispatcher } = await import("undici/lib/dispatcher/dispatcher.js");
   const { default: request } = await import("undici/lib/api/api-request.js");
+  const { default: Client } = await import("undici/lib/dispatcher/client.js");
   const { default: Pool } = await import("undici/lib/dispatcher/pool.js");
   const { default: Agent } = await import("undici/lib/dispatcher/agent.js");
   // As the index does.
   Object.assign(Dispatcher.prototype, { request });
-  return { Agent, Pool } as unknown as Client;
+  return { Agent, Client, Pool } as unknown as Parts;
 }
 
 /** Returns what makes requests through a proxy. */
