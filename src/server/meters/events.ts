@@ -22,7 +22,7 @@ export function persistMeter(metrics: Metrics, serverName: ServerName): PersistH
     for (const { stored: { event, isSoftFailed, isRejected, position }, deltas } of events) {
       if (isSoftFailed) counts.softFailed++;
       if (position !== null && position > 0 && !isSoftFailed && !isRejected) counts.notified++;
-      counts.stateChanges += deltas.length;
+      counts.stateChanges += deltas.all.length;
       const origin = serverNameOf(event.sender) === serverName ? "local" : "remote";
       separate.add([typeLabel(event.type), origin]);
     }
