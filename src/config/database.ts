@@ -1,4 +1,5 @@
 /** Options of the manual's sections "Caching", "Database" and "Logging". */
+import { readPostgresArgs } from "./postgres_args.ts";
 import {
   anything,
   boolean,
@@ -59,7 +60,8 @@ export interface DatabaseConfig {
 }
 
 const database: Schema<DatabaseConfig> = mapped(object(DATABASE), (given, at) => {
-  const args = given.args ?? {};
+  const atArgs = { ...at, path: [...at.path, "args"] };
+  const args = given.name === "psycopg2" ? readPostgresArgs(given.args, atArgs) : given.args;
   const read = (name: string, fallback: number) =>
     args[name] === undefined || args[name] === null
       ? fallback

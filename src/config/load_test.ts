@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { StartupError } from "../lib/startup_error.ts";
+import { databaseOptions } from "../storage/database_options.ts";
 import { ConfigError, defaultConfig, loadConfig } from "./load.ts";
 import { listOldNames } from "./legacy.ts";
 import { listOptionNames, listOptions } from "./options.ts";
@@ -193,6 +194,23 @@ Deno.test("unknown and old names are warned about, with the name to use", async 
     ],
   );
   assert.equal(nearestName("zzzzzz", listOptionNames()), null);
+});
+
+Deno.test("the arguments for PostgreSQL are checked: a wrong one connects to nothing else", async () => {
+  const database = (args: string) => `server_name: x\ndatabase: { name: psycopg2, args: { ${args} } }\n`;
+  assert.deepEqual(await problemsOf(database("port: hello")), [
+    'hs.yaml:2:37: option "database.args.port" is the string "hello" but must be an integer of at least 1 and at most 65535',
+  ]);
+  assert.match(String(await problemsOf(database("sslmode: verfy-full"))), /"verfy-full" but must be "disable",/);
+  assert.match(String(await problemsOf(database("password: [hush]"))), /args\.password" is a list of 1 but must be/);
+  assert.deepEqual(await warningsOf(database("hots: db, keepalives_idle: 10, sslrootcert: /x")), [
+    'hs.yaml:2:37: option "database.args.hots" is not an option; did you mean "host"?',
+    'hs.yaml:2:68: option "database.args.sslrootcert" has no effect here',
+  ]);
+  const args = { host: "db", port: "5433", password: 1234, dbname: "synapse" };
+  const options = databaseOptions(defaultConfig("x", { database: { name: "psycopg2", args } }).database);
+  assert.ok("postgres" in options);
+  assert.deepEqual(options.postgres.server, { host: "db", port: 5433, password: "1234", database: "synapse" });
 });
 
 Deno.test("old names take effect, and the present name wins", () => {

@@ -9,6 +9,8 @@ import { DatabaseSync } from "node:sqlite";
 import { DatabaseStartupError } from "./database_error.ts";
 import { SqliteConnection, type SqliteConnectionOptions } from "./sqlite_connection.ts";
 
+const FILE_MODE = 0o640;
+
 /** The right to use a file, held until `release`. */
 export interface SqliteClaim {
   open(options: SqliteConnectionOptions): SqliteConnection;
@@ -41,6 +43,8 @@ export function claimSqliteFile(path: string, { waitMs = 0 }: { waitMs?: number 
 function takeLock(path: string, waitMs: number): DatabaseSync {
   try {
     Deno.openSync(`${path}.lock`, { create: true, write: true, mode: 0o600 }).close();
+    // With the hashes of passwords in it: SQLite would let everybody read a new file, and gives its log the same mode.
+    Deno.openSync(path, { create: true, write: true, mode: FILE_MODE }).close();
     const lock = new DatabaseSync(`${path}.lock`, { timeout: waitMs });
     lock.exec("BEGIN EXCLUSIVE");
     return lock;

@@ -82,6 +82,22 @@ testSqlite("a statement that writes is refused outside a transaction, also betwe
   deepEqual(await selectKeys(db), [2]);
 });
 
+Deno.test(
+  "a new database and its log are not for everybody to read",
+  { ignore: Deno.build.os === "windows" },
+  async () => {
+    const folder = await Deno.makeTempDir({ prefix: "synapse-ts-db-" });
+    try {
+      await using _db = await openDatabase({ sqlite: { path: `${folder}/homeserver.db` } });
+      for await (const { name } of Deno.readDir(folder)) {
+        equal(((await Deno.stat(`${folder}/${name}`)).mode ?? 0) & 0o007, 0, name);
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+);
+
 Deno.test("a database in memory is refused", async () => {
   await rejects(() => openDatabase({ sqlite: { path: ":memory:" } }), DatabaseStartupError);
 });
