@@ -101,7 +101,13 @@ export const CACHING_OPTIONS = {
 
 /** The table of the section "Database". */
 export const DATABASE_OPTIONS = {
-  database: option(database, {}, works("The database: SQLite (`sqlite3`) or PostgreSQL (`psycopg2`).")),
+  database: option(
+    database,
+    {},
+    works(
+      "The database: SQLite (`sqlite3`) or PostgreSQL (`psycopg2`). `args.password_path` names a file with the password.",
+    ),
+  ),
   databases: option(
     record(anything),
     {},

@@ -71,7 +71,11 @@ export const MEDIA_OPTIONS = {
     works("The most media ids a user may have reserved without uploading."),
   ),
   unused_expiration_time: option(duration, "24h", works("How long a reserved media id waits for its upload.")),
-  media_storage_providers: option(list(object(STORAGE_PROVIDER)), [], works("Further stores, such as S3.")),
+  media_storage_providers: option(
+    list(object(STORAGE_PROVIDER)),
+    [],
+    works("Further stores, such as S3. `config.secret_access_key_path` names a file with the secret of S3."),
+  ),
   max_upload_size: option(size, "50M", works("The largest upload.")),
   media_upload_limits: option(list(object(UPLOAD_LIMIT)), [], works("How much a user may upload in a time.")),
   max_image_pixels: option(size, "32M", works("The most pixels of an image that gets thumbnails.")),

@@ -18,53 +18,59 @@ const SECRETS = [
 ];
 
 /** Secrets within other options, or within each item of a list. Sorted. */
-const INNER_SECRETS: readonly (readonly [string, string])[] = [
+const INNER_SECRETS: readonly (readonly string[])[] = [
   ["acme", "eab_hmac_key"],
+  ["database", "args", "password"],
   ["email", "smtp_pass"],
   ["jwt_config", "secret"],
   ["matrix_authentication_service", "secret"],
+  ["media_storage_providers", "config", "secret_access_key"],
   ["oidc_providers", "client_secret"],
   ["password_config", "pepper"],
   ["redis", "password"],
 ];
 
+interface SecretContext {
+  readonly report: Report;
+  readonly mayBeMissing: boolean;
+}
+
 /** Returns the configuration with secrets read from their files. A secret given both ways is a problem. */
 export async function resolveSecretFiles(
   raw: Readonly<Record<string, unknown>>,
-  context: { readonly report: Report; readonly mayBeMissing: boolean },
+  context: SecretContext,
 ): Promise<Record<string, unknown>> {
   const result: Record<string, unknown> = { ...raw };
   for (const name of SECRETS) await resolve(result, { name, within: [], ...context });
-  for (const [parent, name] of INNER_SECRETS) {
-    const options = result[parent];
-    if (Array.isArray(options)) {
-      result[parent] = await Promise.all(options.map((item) => resolveInner(item, { name, parent, ...context })));
-    } else {
-      result[parent] = await resolveInner(options, { name, parent, ...context });
-    }
-    if (result[parent] === undefined) delete result[parent];
+  for (const path of INNER_SECRETS) {
+    const [parent = ""] = path;
+    if (result[parent] === undefined) continue;
+    result[parent] = await resolveInner(result[parent], { path, depth: 1, ...context });
   }
   return result;
 }
 
+/** Copies what is `depth` steps down the path, with the secret at the path's end read from its file. */
 async function resolveInner(
   options: unknown,
-  { parent, ...context }: { name: string; parent: string; readonly report: Report; readonly mayBeMissing: boolean },
+  { path, depth, ...context }: { path: readonly string[]; depth: number } & SecretContext,
 ): Promise<unknown> {
+  if (Array.isArray(options)) {
+    return await Promise.all(options.map((item) => resolveInner(item, { path, depth, ...context })));
+  }
   if (!isMap(options)) return options;
   const copy = { ...options };
-  await resolve(copy, { within: [parent], ...context });
+  const name = path[depth] ?? "";
+  if (depth === path.length - 1) await resolve(copy, { name, within: path.slice(0, depth), ...context });
+  else if (copy[name] !== undefined) {
+    copy[name] = await resolveInner(copy[name], { path, depth: depth + 1, ...context });
+  }
   return copy;
 }
 
 async function resolve(
   options: Record<string, unknown>,
-  { name, within, report, mayBeMissing }: {
-    name: string;
-    within: readonly string[];
-    report: Report;
-    mayBeMissing: boolean;
-  },
+  { name, within, report, mayBeMissing }: { name: string; within: readonly string[] } & SecretContext,
 ): Promise<void> {
   const path = options[`${name}_path`];
   if (typeof path !== "string") return;

@@ -92,9 +92,20 @@ Deno.test("secrets are read from files within maps and lists, and not from two p
 email: { notif_from: "a@example.org", smtp_pass_path: pass }
 oidc_providers:
   - { idp_id: one, idp_name: One, issuer: "https://a.example/", client_id: x, client_secret_path: oidc }
+database: { name: psycopg2, args: { host: localhost, password_path: database } }
+media_storage_providers:
+  - { module: s3_storage_provider.S3StorageProviderBackend, config: { bucket: b, secret_access_key_path: s3 } }
 `;
+  await folder.write("database", "database-secret\n");
+  await folder.write("s3", "s3-secret\n");
   await folder.write("hs.yaml", text);
-  for (const [key, value] of [["email.smtp_pass", "mail-secret"], ["oidc_providers.0.client_secret", "oidc-secret"]]) {
+  const secrets = [
+    ["email.smtp_pass", "mail-secret"],
+    ["oidc_providers.0.client_secret", "oidc-secret"],
+    ["database.args.password", "database-secret"],
+    ["media_storage_providers.0.config.secret_access_key", "s3-secret"],
+  ];
+  for (const [key, value] of secrets) {
     const { stdout, stderr } = await folder.run(["config", "read", String(key), "-c", "hs.yaml"]);
     assert.match(stdout, new RegExp(`\n${key}: ${value}\n$`), stderr);
   }
