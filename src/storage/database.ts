@@ -43,8 +43,9 @@ export interface Database extends Db, AsyncDisposable {
   /**
    * Runs `work` in a write transaction and resolves with its result once that is committed.
    *
-   * SQLite: transactions run one after another, several sharing one commit (group commit). PostgreSQL: READ COMMITTED,
-   * and `work` runs again after a serialization failure or a deadlock, so it must have no effect but through `tx`.
+   * SQLite: transactions run one after another, several sharing one commit (group commit). PostgreSQL: READ COMMITTED.
+   * `work` runs again where it has to: there after a serialization failure or a deadlock, on SQLite when another one that
+   * shares the commit throws. So it must have no effect but through `tx`.
    */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
 }

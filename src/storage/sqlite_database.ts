@@ -3,13 +3,16 @@
  * mode.
  *
  * Group commit. Write transactions queue. All that have gathered run inside one BEGIN IMMEDIATE … COMMIT, and their
- * callers hear of it after that COMMIT, which is the only point where the disk is waited for. Each but the first has a
- * SAVEPOINT: a transaction that throws is rolled back and fails alone; a COMMIT that fails fails everyone in it. Before
- * the BEGIN the event loop gets one turn, so that requests which arrived while the last commit waited for the disk take
- * part in this one. That costs a lone writer up to 100 µs, so while it brings nobody it is tried only now and then.
+ * callers hear of it after that COMMIT, which is the only point where the disk is waited for. A transaction that throws
+ * fails alone, a COMMIT that fails fails everyone in it.
+ *
+ * Few throw, and a SAVEPOINT makes SQLite keep a copy of each page that a transaction changes. So a batch does without:
+ * where one throws, all of the batch is rolled back and runs again, each behind a SAVEPOINT, as do the next batches.
+ *
+ * Before the BEGIN the event loop gets one turn, so that requests which arrived while the last commit waited for the disk
+ * take part in this one. That costs a lone writer up to 100 µs, so while it brings nobody it is tried only now and then.
  */
-import { setImmediate } from "node:timers";
-import { inTurns } from "../lib/turn.ts";
+import { nextTurn } from "../lib/turn.ts";
 import type { Database, Tx } from "./database.ts";
 import { DatabaseError, sqliteError } from "./database_error.ts";
 import type { Sql } from "./sql.ts";
@@ -23,6 +26,8 @@ const MAX_BATCH = 200;
 /** After so many turns of the event loop that brought nobody, only every `PROBE_INTERVAL`th batch waits for one. */
 const MAX_FRUITLESS_TURNS = 4;
 const PROBE_INTERVAL = 8;
+/** So many batches after one that ran twice have savepoints: whoever fails on purpose has little run twice. */
+const GUARDED_BATCHES = 64;
 /** Some milliseconds of work. */
 const STATEMENTS_A_TURN = 500;
 
@@ -74,6 +79,8 @@ export class SqliteDatabase implements Database {
   /** Turns of the event loop since one brought another transaction. */
   #fruitlessTurns = 0;
   #batches = 0;
+  /** How many batches to come have savepoints. */
+  #guarded = 0;
 
   constructor({ writer, reader, claim }: { writer: SqliteConnection; reader: SqliteConnection; claim: SqliteClaim }) {
     this.#writer = writer;
@@ -134,20 +141,23 @@ export class SqliteDatabase implements Database {
       for (const job of this.#queue.splice(0)) job.reject(error);
       return;
     }
+    const isGuarded = this.#guarded > 0;
+    if (isGuarded) this.#guarded--;
     const done: Done[] = [];
-    let failure: DatabaseError | null = null;
-    while (failure === null && done.length < MAX_BATCH) {
+    while (done.length < MAX_BATCH) {
       const job = this.#queue.shift();
       if (job === undefined) break;
-      failure = await this.#runJob(job, done);
+      const failure = await this.#runJob(job, { done, isGuarded });
+      if (failure !== null) return this.#settle(done, failure);
+      if (!this.#writer.inTransaction) return;
     }
-    this.#settle(done, failure ?? this.#commit());
+    this.#settle(done, this.#commit());
   }
 
   /** Gives the event loop a turn, while no transaction is open: what reads in it has the writer's cached pages. */
   async #gather(): Promise<void> {
     const waiting = this.#queue.length;
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await nextTurn();
     this.#fruitlessTurns = this.#queue.length > waiting ? 0 : this.#fruitlessTurns + 1;
   }
 
@@ -156,33 +166,48 @@ export class SqliteDatabase implements Database {
     return this.#fruitlessTurns < MAX_FRUITLESS_TURNS || this.#batches % PROBE_INTERVAL === 0;
   }
 
-  /**
-   * Runs one transaction of the batch. Returns an error only when the whole batch is lost. What is first has nothing
-   * before it to keep, so a transaction that is alone is spared the two statements, and SQLite the copies of all pages
-   * that they make it take.
-   */
-  async #runJob(job: Job, done: Done[]): Promise<DatabaseError | null> {
+  /** Runs one transaction of the batch. Returns an error only when the whole batch is lost. */
+  async #runJob(
+    job: Job,
+    { done, isGuarded }: { done: Done[]; isGuarded: boolean },
+  ): Promise<DatabaseError | null> {
     const tx = new SqliteTx(this.#writer);
+    // What is first has nothing before it to keep.
     const isFirst = done.length === 0;
+    const hasSavepoint = isGuarded && !isFirst;
     try {
-      if (!isFirst) this.#writer.command("SAVEPOINT job");
+      if (hasSavepoint) this.#writer.command("SAVEPOINT job");
       const value = await job.work(tx);
       tx.end();
-      if (!isFirst) this.#writer.command("RELEASE job");
+      if (hasSavepoint) this.#writer.command("RELEASE job");
       done.push({ job, value, callbacks: tx.callbacks });
       return null;
     } catch (error) {
       tx.end();
-      job.reject(error);
-      if (!this.#writer.inTransaction) return sqliteError(error);
+      const isLost = !this.#writer.inTransaction;
+      if (isLost || isFirst || hasSavepoint) job.reject(error);
+      if (isLost) return sqliteError(error);
       try {
-        this.#writer.command(isFirst ? "ROLLBACK" : "ROLLBACK TO job");
-        this.#writer.command(isFirst ? "BEGIN IMMEDIATE" : "RELEASE job");
+        if (hasSavepoint) {
+          this.#writer.command("ROLLBACK TO job");
+          this.#writer.command("RELEASE job");
+        } else {
+          this.#writer.command("ROLLBACK");
+          if (isFirst) this.#writer.command("BEGIN IMMEDIATE");
+          else this.#runAgain([...done.map(({ job }) => job), job]);
+        }
         return null;
       } catch (rollbackError) {
+        job.reject(error);
         return sqliteError(rollbackError);
       }
     }
+  }
+
+  /** Puts the transactions of a batch that was rolled back in front of all others. */
+  #runAgain(jobs: readonly Job[]): void {
+    this.#queue.unshift(...jobs);
+    this.#guarded = GUARDED_BATCHES;
   }
 
   #commit(): DatabaseError | null {
@@ -245,10 +270,12 @@ class SqliteTx implements Tx {
   }
 
   async runMany(queries: readonly Sql[]): Promise<void> {
-    for await (const part of inTurns(queries, STATEMENTS_A_TURN)) {
+    for (let start = 0; start < queries.length; start += STATEMENTS_A_TURN) {
+      if (start > 0) await nextTurn();
       // Another write of the transaction may have failed meanwhile and ended it.
       const connection = this.#open();
-      for (const query of part) connection.run(query);
+      const end = Math.min(queries.length, start + STATEMENTS_A_TURN);
+      for (let index = start; index < end; index++) connection.run(queries[index] as Sql);
     }
   }
 

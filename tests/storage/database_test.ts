@@ -88,6 +88,28 @@ testEachDatabase(
   },
 );
 
+testEachDatabase("what runs again because another transaction throws has its effects once", async (db) => {
+  await db.transaction((tx) => tx.run(sql`CREATE TABLE t (n BIGINT NOT NULL)`));
+  await db.transaction((tx) => tx.run(sql`INSERT INTO t VALUES (0)`));
+  let committed = 0;
+  const add = async (count: number, failing: readonly number[]) => {
+    const results = await Promise.allSettled(Array.from({ length: count }, (_, place) =>
+      db.transaction(async (tx) => {
+        tx.afterCommit(() => committed++);
+        await tx.run(sql`UPDATE t SET n = n + 1`);
+        if (failing.includes(place)) throw new Error("no");
+      })));
+    deepEqual(results.flatMap(({ status }, place) => status === "rejected" ? [place] : []), failing);
+  };
+  await add(5, [3]);
+  // Those after it, some of which fail as well.
+  for (let round = 0; round < 70; round++) await add(3, round % 10 === 0 ? [0, 2] : []);
+  await add(6, [1, 4]);
+  const written = 4 + 70 * 3 - 7 * 2 + 4;
+  equal((await db.get<{ n: number }>(sql`SELECT n FROM t`))?.n, written);
+  equal(committed, written);
+});
+
 testEachDatabase("reads see what a resolved transaction wrote, and not what an open one writes", async (db) => {
   await db.transaction((tx) => tx.run(sql`CREATE TABLE t (a BIGINT)`));
   const written = Promise.withResolvers<void>();
