@@ -12,11 +12,11 @@ const COPIED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     event_id: "'$' || :round || substr(event_id, 2)",
     position: "position + :positions",
     depth: "depth + :positions",
+    txn_id: ":round || '-' || txn_id",
   },
   event_json: { event_nid: "event_nid + :nids" },
   event_prev: { event_nid: "event_nid + :nids", prev_nid: "prev_nid + :nids" },
   event_auth: { event_nid: "event_nid + :nids", auth_nid: "auth_nid + :nids" },
-  event_transactions: { event_nid: "event_nid + :nids", txn_id: ":round || '-' || txn_id" },
 };
 /** Where the copy of a table has what the original has not: the marks of the index that is made anew. */
 const REBUILT: ReadonlySet<string> = new Set(["consumer_cursors", "schema_migrations"]);

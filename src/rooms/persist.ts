@@ -16,7 +16,6 @@ import {
   insertEventBodies,
   insertEventRelations,
   insertEvents,
-  insertEventTransactions,
   insertRedactions,
   type NewEvent,
   resolveMissingParents,
@@ -177,12 +176,6 @@ async function writeBodies({ tx, batch }: Work): Promise<void> {
     writes.push(insertEdgesOfOutliers(tx, pending.filter(({ wasOutlier }) => wasOutlier).map(bodyOf)));
   }
   if (batch.nodes.length > 0) writes.push(insertStateNodes(tx, { roomNid: room.roomNid, nodes: batch.nodes }));
-  const transactions = pending.flatMap(({ stored, transaction }) =>
-    transaction === null
-      ? []
-      : [{ ...transaction, eventNid: stored.nid, roomNid: room.roomNid, createdTs: stored.receivedTs }]
-  );
-  if (transactions.length > 0) writes.push(insertEventTransactions(tx, transactions));
   const redactions = news.flatMap(({ stored }) =>
     stored.event.redacts === null ? [] : [{ redactionNid: stored.nid, redactsEventId: stored.event.redacts }]
   );
@@ -240,7 +233,7 @@ async function writePositioned(
     changes: persisted.map(({ stored, deltas }) => ({ position: stored.position ?? 0, deltas })),
   });
   const isWasOutlier = new Set(pending.filter(({ wasOutlier }) => wasOutlier).map(({ stored }) => stored.nid));
-  const rows = persisted.map(({ stored }) => toNewEvent(stored));
+  const rows = persisted.map(toNewEvent);
   // From here to the end nothing is waited for: all goes out together.
   const waitedFor = await waitedParents(deps, { tx, pending });
   const writes = [insertEvents(tx, rows.filter(({ nid }) => !isWasOutlier.has(nid)))];
@@ -309,7 +302,7 @@ async function waitedParents(
     .map(({ stored }) => ({ nid: stored.nid, eventId: stored.event.eventId }));
 }
 
-function toNewEvent(stored: StoredEvent): NewEvent {
+function toNewEvent({ stored, transaction }: PersistedEvent): NewEvent {
   const { event } = stored;
   return {
     nid: stored.nid,
@@ -329,6 +322,7 @@ function toNewEvent(stored: StoredEvent): NewEvent {
     stateAfter: stored.stateAfter,
     authRank: stored.authRank,
     redactedByNid: stored.redactedByNid,
+    transaction,
   };
 }
 

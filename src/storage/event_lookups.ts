@@ -20,9 +20,9 @@ export async function selectEventOfTransaction(
   },
 ): Promise<EventId | null> {
   const row = await db.get<{ event_id: EventId }>(sql`
-    SELECT e.event_id FROM event_transactions t JOIN events e ON e.event_nid = t.event_nid
-    WHERE t.user_id = ${userId} AND t.device_id = ${deviceId} AND t.room_nid = ${roomNid} AND t.txn_id = ${txnId}
-      AND t.type = ${type}`);
+    SELECT event_id FROM events
+    WHERE sender = ${userId} AND device_id = ${deviceId} AND room_nid = ${roomNid} AND txn_id = ${txnId}
+      AND type = ${type}`);
   return row === null ? null : row.event_id;
 }
 

@@ -28,6 +28,8 @@ export interface NewEvent {
   readonly stateAfter: number | null;
   readonly authRank: number;
   readonly redactedByNid: number | null;
+  /** Under which transaction which device sent it. */
+  readonly transaction: { readonly deviceId: string; readonly txnId: string } | null;
 }
 
 /** The parts of an event that are stored beside its row. */
@@ -104,15 +106,17 @@ const EVENTS: RowWriter<NewEvent> = {
   each: (event) =>
     sql`
       INSERT INTO events (event_nid, event_id, room_nid, type, state_key_nid, sender, depth, position, origin_server_ts,
-        received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid)
+        received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid,
+        device_id, txn_id)
       VALUES (${event.nid}, ${event.eventId}, ${event.roomNid}, ${event.type}, ${event.stateKeyNid}, ${event.sender},
         ${event.depth}, ${event.position}, ${event.originServerTs}, ${event.receivedTs}, ${event.isOutlier},
         ${event.isRejected}, ${event.isSoftFailed}, ${event.stateBefore}, ${event.stateAfter}, ${event.authRank},
-        ${event.redactedByNid})`,
+        ${event.redactedByNid}, ${event.transaction?.deviceId ?? null}, ${event.transaction?.txnId ?? null})`,
   many: (rows) =>
     sql`
       INSERT INTO events (event_nid, event_id, room_nid, type, state_key_nid, sender, depth, position, origin_server_ts,
-        received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid)
+        received_ts, is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank, redacted_by_nid,
+        device_id, txn_id)
       SELECT * FROM unnest(${bigints(rows.map(({ nid }) => nid))}, ${texts(rows.map(({ eventId }) => eventId))},
         ${bigints(rows.map(({ roomNid }) => roomNid))}, ${texts(rows.map(({ type }) => type))},
         ${bigints(rows.map(({ stateKeyNid }) => stateKeyNid))}, ${texts(rows.map(({ sender }) => sender))},
@@ -123,7 +127,9 @@ const EVENTS: RowWriter<NewEvent> = {
       booleans(rows.map(({ isSoftFailed }) => isSoftFailed))
     },
         ${bigints(rows.map(({ stateBefore }) => stateBefore))}, ${bigints(rows.map(({ stateAfter }) => stateAfter))},
-        ${bigints(rows.map(({ authRank }) => authRank))}, ${bigints(rows.map(({ redactedByNid }) => redactedByNid))})`,
+        ${bigints(rows.map(({ authRank }) => authRank))}, ${bigints(rows.map(({ redactedByNid }) => redactedByNid))},
+        ${texts(rows.map(({ transaction }) => transaction?.deviceId ?? null))},
+        ${texts(rows.map(({ transaction }) => transaction?.txnId ?? null))})`,
 };
 
 /** Gives events stored as outliers their place in the graph. */
@@ -151,37 +157,6 @@ export async function resolveMissingParents(
     sql`DELETE FROM event_prev_missing WHERE missing_event_id = ${eventId}`,
   ]));
 }
-
-/** Under which transaction a device sent an event. */
-export interface NewEventTransaction {
-  readonly eventNid: number;
-  readonly userId: UserId;
-  readonly deviceId: string;
-  readonly roomNid: number;
-  readonly type: string;
-  readonly txnId: string;
-  readonly createdTs: number;
-}
-
-/** Remembers under which transaction a device sent an event. */
-export async function insertEventTransactions(tx: Tx, rows: readonly NewEventTransaction[]): Promise<void> {
-  await tx.writeTogether(TRANSACTIONS, rows);
-}
-
-const TRANSACTIONS: RowWriter<NewEventTransaction> = {
-  each: (row) =>
-    sql`
-    INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
-    VALUES (${row.eventNid}, ${row.userId}, ${row.deviceId}, ${row.roomNid}, ${row.type}, ${row.txnId},
-      ${row.createdTs})`,
-  many: (rows) =>
-    sql`
-    INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
-    SELECT * FROM unnest(${bigints(rows.map(({ eventNid }) => eventNid))}, ${texts(rows.map(({ userId }) => userId))},
-      ${texts(rows.map(({ deviceId }) => deviceId))}, ${bigints(rows.map(({ roomNid }) => roomNid))},
-      ${texts(rows.map(({ type }) => type))}, ${texts(rows.map(({ txnId }) => txnId))},
-      ${bigints(rows.map(({ createdTs }) => createdTs))})`,
-};
 
 /** What an event relates to. */
 export interface NewEventRelation {

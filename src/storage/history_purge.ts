@@ -10,7 +10,7 @@ export interface OldEvent {
   readonly eventId: EventId;
   readonly sender: UserId;
   readonly position: number;
-  /** By what the events are ordered: a time, or a depth. */
+  /** By what the events are ordered: a time, or their position. */
   readonly at: number;
 }
 
@@ -45,7 +45,7 @@ export async function selectOldEvents(
   db: Db,
   { roomNid, which, after, limit }: { roomNid: number; which: OldEvents; after: OldEventPlace | null; limit: number },
 ): Promise<OldEvent[]> {
-  const column = "depthBelow" in which ? sql`e.depth` : sql`e.origin_server_ts`;
+  const column = "depthBelow" in which ? sql`e.position` : sql`e.origin_server_ts`;
   const from = after === null ? sql`` : sql`AND (${column}, e.event_nid) > (${after.at}, ${after.nid})`;
   const rows = await db.all<Row>(sql`
     SELECT e.event_nid, e.event_id, e.sender, e.position, ${column} AS at FROM events e
@@ -97,6 +97,8 @@ export async function deleteOldEvents(
     WHERE ${inList(sql`p.prev_nid`, nids)} AND NOT ${inList(sql`p.event_nid`, nids)}
     ON CONFLICT (missing_event_id, event_nid) DO NOTHING`);
   await tx.run(sql`DELETE FROM event_prev WHERE ${inList(sql`prev_nid`, nids)}`);
+  const kept = await selectParents(tx, nids);
+  await tx.run(sql`DELETE FROM event_prev WHERE ${inList(sql`prev_nid`, kept)} AND ${inList(sql`event_nid`, nids)}`);
   await tx.run(sql`DELETE FROM event_prev_missing WHERE room_nid = ${roomNid} AND ${inList(sql`event_nid`, nids)}`);
   await tx.run(sql`DELETE FROM federation_outbox_extra WHERE ${inList(sql`position`, positions)}`);
   await tx.run(sql`DELETE FROM federation_outbox WHERE ${inList(sql`position`, positions)}`);
@@ -105,6 +107,22 @@ export async function deleteOldEvents(
   await tx.run(sql`DELETE FROM redactions WHERE ${inList(sql`redaction_nid`, nids)}`);
   for (const table of BY_EVENT) await tx.run(sql`DELETE FROM ${raw(table)} WHERE ${inList(sql`event_nid`, nids)}`);
   await tx.run(sql`DELETE FROM events WHERE ${inList(sql`event_nid`, nids)}`);
+}
+
+/** Returns the parents of some events, by what the events say. */
+async function selectParents(tx: Tx, nids: readonly number[]): Promise<number[]> {
+  const texts = await tx.all<{ json: string }>(sql`SELECT json FROM event_json WHERE ${inList(sql`event_nid`, nids)}`);
+  const ids = new Set(texts.flatMap(({ json }) => prevEventsOf(JSON.parse(json))));
+  const rows = await tx.all<{ event_nid: number }>(sql`
+    SELECT event_nid FROM events WHERE ${inList(sql`event_id`, [...ids])}`);
+  return rows.map((row) => row.event_nid);
+}
+
+/** Each with its hash, in the first room versions. */
+function prevEventsOf(
+  { prev_events: references }: { prev_events: readonly (EventId | [EventId, unknown])[] },
+): EventId[] {
+  return references.map((reference) => typeof reference === "string" ? reference : reference[0]);
 }
 
 /** A room with its numeric id. */

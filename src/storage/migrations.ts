@@ -42,6 +42,7 @@ import mediaQuarantine from "../../migrations/0047_media_quarantine.sql" with { 
 import userOverrides from "../../migrations/0048_user_overrides.sql" with { type: "text" };
 import profileChanges from "../../migrations/0049_profile_changes.sql" with { type: "text" };
 import phoneValidations from "../../migrations/0050_phone_validations.sql" with { type: "text" };
+import leanEvents from "../../migrations/0051_lean_events.sql" with { type: "text" };
 import exclusiveTasks from "../../migrations/0056_exclusive_tasks.sql" with { type: "text" };
 import type { Dialect } from "./sql.ts";
 
@@ -90,5 +91,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "0048_user_overrides", text: userOverrides },
   { name: "0049_profile_changes", text: profileChanges },
   { name: "0050_phone_validations", text: phoneValidations },
+  { name: "0051_lean_events", text: leanEvents },
   { name: "0056_exclusive_tasks", text: exclusiveTasks },
 ];

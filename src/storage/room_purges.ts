@@ -39,9 +39,7 @@ export const BY_EVENT = [
   "event_children_told",
   "event_json",
   "event_parents",
-  "event_prev",
   "event_relations",
-  "event_transactions",
 ] as const;
 
 const MAX_USERS = 100_000;
@@ -115,6 +113,8 @@ export async function purgeEvents(
   // First, so that who writes of an event at this moment is waited for.
   await tx.run(sql`DELETE FROM events WHERE ${inList(sql`event_nid`, nids)}`);
   await deleteSearchDocuments(tx, rows.flatMap(({ position }) => position ?? []));
+  // Each has its parents in the room: it goes with the last of them.
+  await tx.run(sql`DELETE FROM event_prev WHERE ${inList(sql`prev_nid`, nids)}`);
   for (const table of BY_EVENT) {
     await tx.run(sql`DELETE FROM ${raw(table)} WHERE ${inList(sql`event_nid`, nids)}`);
   }

@@ -175,6 +175,12 @@ export async function updateForwardExtremities(
   tx: Tx,
   { roomNid, removed, added }: { roomNid: number; removed: readonly number[]; added: readonly number[] },
 ): Promise<void> {
+  const [from, ...others] = removed;
+  const [to, ...more] = added;
+  // One event behind the only end.
+  if (from !== undefined && to !== undefined && others.length + more.length === 0) {
+    return await tx.writeTogether(MOVED_ENDS, [{ roomNid, from, to }]);
+  }
   await Promise.all([
     tx.writeTogether(GONE_ENDS, removed.map((nid) => ({ roomNid, nid }))),
     tx.writeTogether(NEW_ENDS, added.map((nid) => ({ roomNid, nid }))),
@@ -197,6 +203,23 @@ const GONE_ENDS: RowWriter<EndRow> = {
 const NEW_ENDS: RowWriter<EndRow> = {
   each: ({ roomNid, nid }) => sql`INSERT INTO forward_extremities (room_nid, event_nid) VALUES (${roomNid}, ${nid})`,
   many: (rows) => sql`INSERT INTO forward_extremities (room_nid, event_nid) SELECT * FROM ${endTable(rows)}`,
+};
+
+interface MovedEnd {
+  readonly roomNid: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+const MOVED_ENDS: RowWriter<MovedEnd> = {
+  each: ({ roomNid, from, to }) =>
+    sql`UPDATE forward_extremities SET event_nid = ${to} WHERE room_nid = ${roomNid} AND event_nid = ${from}`,
+  many: (rows) =>
+    sql`
+    UPDATE forward_extremities SET event_nid = moved.later
+    FROM unnest(${bigints(rows.map(({ roomNid }) => roomNid))}, ${bigints(rows.map(({ from }) => from))},
+      ${bigints(rows.map(({ to }) => to))}) AS moved (room, earlier, later)
+    WHERE room_nid = moved.room AND event_nid = moved.earlier`,
 };
 
 function endTable(rows: readonly EndRow[]): Sql {

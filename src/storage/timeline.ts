@@ -260,7 +260,7 @@ export async function selectTransactionsOf(
 ): Promise<TransactionRow[]> {
   if (eventNids.length === 0) return [];
   const rows = await db.all<{ event_nid: number; device_id: string; txn_id: string }>(sql`
-    SELECT event_nid, device_id, txn_id FROM event_transactions
-    WHERE ${inList(sql`event_nid`, eventNids)} AND user_id = ${userId}`);
+    SELECT event_nid, device_id, txn_id FROM events
+    WHERE ${inList(sql`event_nid`, eventNids)} AND sender = ${userId} AND txn_id IS NOT NULL`);
   return rows.map((row) => ({ eventNid: row.event_nid, deviceId: row.device_id, txnId: row.txn_id }));
 }

@@ -44,7 +44,6 @@ async function dangling(hs: TestServer): Promise<Record<string, number>> {
     ["event_prev", "prev_nid"],
     ["event_prev_missing", "event_nid"],
     ["event_relations", "event_nid"],
-    ["event_transactions", "event_nid"],
     ["federation_outbox", "event_nid"],
     ["forward_extremities", "event_nid"],
     ["redactions", "redaction_nid"],

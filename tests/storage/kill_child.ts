@@ -47,6 +47,7 @@ async function writeEvent(nid: number): Promise<void> {
       stateAfter: 0,
       authRank: 1,
       redactedByNid: null,
+      transaction: null,
     }]);
   });
 }

@@ -41,9 +41,10 @@ async function checkInside(tx: Tx, acknowledged: ReadonlySet<number>): Promise<v
   const rows = await tx.all<{ event_nid: number; position: number; json: string | null; prevs: number; auths: number }>(
     sql`
     SELECT e.event_nid, e.position, j.json,
-      (SELECT COUNT(*) FROM event_prev p WHERE p.event_nid = e.event_nid) AS prevs,
-      (SELECT COUNT(*) FROM event_auth a WHERE a.event_nid = e.event_nid) AS auths
-    FROM events e LEFT JOIN event_json j ON j.event_nid = e.event_nid ORDER BY e.position`,
+      (SELECT COUNT(*) FROM event_auth a WHERE a.event_nid = e.event_nid) AS auths, COALESCE(p.prevs, 0) AS prevs
+    FROM events e LEFT JOIN event_json j ON j.event_nid = e.event_nid
+    LEFT JOIN (SELECT event_nid, COUNT(*) AS prevs FROM event_prev GROUP BY event_nid) p ON p.event_nid = e.event_nid
+    ORDER BY e.position`,
   );
   const found = new Set(rows.map(({ event_nid }) => event_nid));
   deepEqual([...acknowledged].filter((nid) => !found.has(nid)), [], "acknowledged and gone");

@@ -1,14 +1,17 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import type { UserId } from "../../src/protocol/ids.ts";
 import type { Database } from "../../src/storage/database.ts";
 import { DatabaseStartupError } from "../../src/storage/database_error.ts";
+import { selectEventOfTransaction } from "../../src/storage/event_lookups.ts";
 import { migrate } from "../../src/storage/migrate.ts";
 import { MIGRATIONS } from "../../src/storage/migrations.ts";
 import { type DatabaseOptions, openDatabase } from "../../src/storage/open_database.ts";
 import { PostgresConnection } from "../../src/storage/postgres_connection.ts";
 import { openSqlite } from "../../src/storage/sqlite_database.ts";
 import { splitStatements } from "../../src/storage/split_statements.ts";
-import { perDialect, sql } from "../../src/storage/sql.ts";
+import { perDialect, Sql, sql } from "../../src/storage/sql.ts";
+import { selectTransactionsOf } from "../../src/storage/timeline.ts";
 import { createEmptyDatabase, createTestDatabase, DIALECTS, testEachDatabase } from "../harness/databases.ts";
 
 interface Column {
@@ -113,6 +116,43 @@ testEachDatabase("a step that fails leaves nothing behind", async (db) => {
   await rejects(() => db.all(sql`SELECT a FROM half`));
   await migrate(db, [...MIGRATIONS, { ...broken, text: "CREATE TABLE half (a BIGINT)" }]);
   deepEqual(await db.all(sql`SELECT a FROM half`), []);
+});
+
+/** The schema before 0051_lean_events, as far as that changes it, with two events: one sent here, one behind it. */
+const BEFORE_LEAN_EVENTS = `
+  DROP INDEX events_transaction;
+  ALTER TABLE events DROP COLUMN device_id;
+  ALTER TABLE events DROP COLUMN txn_id;
+  CREATE INDEX events_room_depth ON events (room_nid, depth, position) WHERE position IS NOT NULL;
+  CREATE TABLE event_transactions (
+    event_nid BIGINT NOT NULL, user_id TEXT NOT NULL, device_id TEXT NOT NULL, room_nid BIGINT NOT NULL,
+    type TEXT NOT NULL, txn_id TEXT NOT NULL, created_ts BIGINT NOT NULL
+  );
+  DROP TABLE event_prev;
+  CREATE TABLE event_prev (event_nid BIGINT NOT NULL, prev_nid BIGINT NOT NULL, PRIMARY KEY (event_nid, prev_nid));
+  CREATE INDEX event_prev_prev ON event_prev (prev_nid);
+  INSERT INTO events (event_nid, event_id, room_nid, type, sender, depth, position, origin_server_ts, received_ts,
+    is_outlier, is_rejected, is_soft_failed, state_before, state_after, auth_rank)
+  VALUES (1, '$one', 7, 'm.room.message', '@a:x', 1, 1, 5, 5, FALSE, FALSE, FALSE, 0, 0, 1),
+    (2, '$two', 7, 'm.room.message', '@b:y', 2, 2, 6, 6, FALSE, FALSE, FALSE, 0, 0, 1);
+  INSERT INTO event_prev (event_nid, prev_nid) VALUES (2, 1);
+  INSERT INTO event_transactions (event_nid, user_id, device_id, room_nid, type, txn_id, created_ts)
+  VALUES (1, '@a:x', 'DEVICE', 7, 'm.room.message', 't1', 5);
+  DELETE FROM schema_migrations WHERE name = '0051_lean_events'`;
+
+testEachDatabase("transaction ids and parents of events are kept where both are stored otherwise", async (db) => {
+  await db.transaction(async (tx) => {
+    for (const statement of splitStatements(BEFORE_LEAN_EVENTS)) await tx.run(new Sql([statement], []));
+  });
+  await migrate(db);
+  const repeated = { userId: "@a:x" as UserId, deviceId: "DEVICE", roomNid: 7, type: "m.room.message", txnId: "t1" };
+  equal(await selectEventOfTransaction(db, repeated), "$one");
+  equal(await selectEventOfTransaction(db, { ...repeated, deviceId: "OTHER" }), null);
+  const shown = await selectTransactionsOf(db, { userId: "@a:x", eventNids: [1, 2] });
+  deepEqual(shown, [{ eventNid: 1, deviceId: "DEVICE", txnId: "t1" }]);
+  deepEqual(await selectTransactionsOf(db, { userId: "@b:y", eventNids: [1, 2] }), []);
+  const edges = await db.all<{ event_nid: number; prev_nid: number }>(sql`SELECT event_nid, prev_nid FROM event_prev`);
+  deepEqual(edges.map((edge) => ({ ...edge })), [{ event_nid: 2, prev_nid: 1 }]);
 });
 
 testEachDatabase("a database belongs to one server name", async (db, test) => {
