@@ -50,6 +50,8 @@ export interface PersistedEvent {
 export interface PersistedBatch {
   readonly room: RoomIdentity;
   readonly events: readonly PersistedEvent[];
+  /** How many users, of all servers, were joined to the room before the batch. */
+  readonly joinedBefore: number;
   /** Local users joined to the room after the batch. */
   readonly localJoined: ReadonlySet<UserId>;
   /** The ends of the room's graph before and after. */

@@ -63,7 +63,7 @@ export async function persistBatch(deps: PersistDeps, batch: RoomBatch): Promise
   await deps.db.transaction(async (tx) => {
     const isLocked = lockUnchanged({ tx, batch });
     if (batch.pending.length > 0) {
-      for (const placed of await takePlaces(tx, { batches: [batch], isLocked })) {
+      for (const placed of await takePlaces(tx, { batches: [batch], isLocked: isLocked.then((joined) => [joined]) })) {
         await writePlaced(deps, { tx, placed });
       }
       return;
@@ -109,15 +109,24 @@ interface Work {
   readonly batch: RoomBatch;
 }
 
-/** Keeps other writers out. Throws `RoomChangedError` where one was there since the room's copy was loaded. */
-async function lockUnchanged({ tx, batch: { room, copy } }: Work): Promise<void> {
-  if (copy !== null && await lockRoom(tx, room.roomNid) !== copy.lastPosition) throw new RoomChangedError();
+/**
+ * Keeps other writers out; returns how many are joined to the room. Throws `RoomChangedError` where another writer was
+ * there since the room's copy was loaded.
+ */
+async function lockUnchanged({ tx, batch: { room, copy } }: Work): Promise<number> {
+  if (copy === null) return 0;
+  const before = await lockRoom(tx, room.roomNid);
+  if (before?.lastPosition !== copy.lastPosition) throw new RoomChangedError();
+  return before.joinedMembers;
 }
 
-async function lockAllUnchanged(tx: Tx, batches: readonly RoomBatch[]): Promise<void> {
-  const positions = await lockFreeRooms(tx, batches.map(({ room }) => room.roomNid));
-  const isUnchanged = batches.every(({ room, copy }) => positions.get(room.roomNid) === copy?.lastPosition);
-  if (!isUnchanged) throw new RoomChangedError();
+async function lockAllUnchanged(tx: Tx, batches: readonly RoomBatch[]): Promise<number[]> {
+  const rooms = await lockFreeRooms(tx, batches.map(({ room }) => room.roomNid));
+  return batches.map(({ room, copy }) => {
+    const before = rooms.get(room.roomNid);
+    if (before === undefined || before.lastPosition !== copy?.lastPosition) throw new RoomChangedError();
+    return before.joinedMembers;
+  });
 }
 
 /** A batch and its first positions. */
@@ -126,6 +135,8 @@ interface PlacedBatch {
   readonly first: number;
   /** Of its history; 0 where it has none. */
   readonly firstPast: number;
+  /** How many were joined to the room before. */
+  readonly joinedBefore: number;
 }
 
 /**
@@ -134,7 +145,7 @@ interface PlacedBatch {
  */
 async function takePlaces(
   tx: Tx,
-  { batches, isLocked }: { batches: readonly RoomBatch[]; isLocked: Promise<void> },
+  { batches, isLocked }: { batches: readonly RoomBatch[]; isLocked: Promise<readonly number[]> },
 ): Promise<PlacedBatch[]> {
   const counts = batches.map((batch) => ({
     batch,
@@ -151,8 +162,9 @@ async function takePlaces(
   // The first that failed is why: on PostgreSQL it takes those after it along.
   for (const step of await Promise.allSettled(steps)) if (step.status === "rejected") throw step.reason;
   let [first, firstPast] = [await steps[2], await steps[3]];
-  return counts.map(({ batch, placed, past }) => {
-    const place = { batch, first, firstPast };
+  const joined = await isLocked;
+  return counts.map(({ batch, placed, past }, index) => {
+    const place = { batch, first, firstPast, joinedBefore: joined[index] ?? 0 };
     first += placed;
     firstPast += past;
     return place;
@@ -210,7 +222,7 @@ export function extremityChanges(
 /** Gives positions to all events and writes what holds them. */
 async function writePositioned(
   deps: PersistDeps,
-  { tx, placed: { batch, first, firstPast } }: { tx: Tx; placed: PlacedBatch },
+  { tx, placed: { batch, first, firstPast, joinedBefore } }: { tx: Tx; placed: PlacedBatch },
 ): Promise<PersistedBatch> {
   const { room, pending, copy } = batch;
   let next = first;
@@ -253,7 +265,7 @@ async function writePositioned(
   else await tx.inOrder(isWritten);
   const localJoined = joinedAfter(copy?.localJoined ?? new Set(), effects);
   const ends = { before: copy?.extremities ?? [], after: batch.extremities };
-  return { room, events: persisted, localJoined, ends, position };
+  return { room, events: persisted, joinedBefore, localJoined, ends, position };
 }
 
 /** Writes a change of the current state that no event makes. */

@@ -4,7 +4,6 @@ import type { EventId, RoomId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { getRequiredLevel, getUserLevel, type PowerLevelSource } from "../protocol/power_levels.ts";
 import type { Db } from "../storage/database.ts";
-import { selectRoomByNid } from "../storage/rooms.ts";
 import type { EventStore } from "./event_store.ts";
 import type { LocalMemberships } from "./local_memberships.ts";
 import { relationOf } from "./relation.ts";
@@ -69,11 +68,6 @@ export class RoomFacts {
       stored = await this.#deps.events.getById(relation.relatesToId as EventId);
     }
     return threadId === MAIN_TIMELINE || stored?.event.eventId === threadId;
-  }
-
-  /** Returns the number of joined members. */
-  async memberCount(roomNid: number): Promise<number> {
-    return (await selectRoomByNid(this.#deps.db, roomNid))?.joinedMembers ?? 0;
   }
 
   /** Tells whether anybody may read a room. */

@@ -88,7 +88,6 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
   const accounts: AccountParts = buildAccounts(core, accountHooks(core, { ...later, ...known }));
   const userData: UserDataParts = buildUserData(core, {
     ...{ rooms, accountData, notifications },
-    devices: accounts.devices,
     services: aliasServices(() => ({ accounts, users })),
     others: otherServers(() => exchange),
   });

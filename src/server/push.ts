@@ -50,7 +50,6 @@ export async function buildPushBase(
     isEnabled: config.push.push.enabled,
     rooms: {
       isLocal,
-      memberCount: (roomNid) => rooms().facts.memberCount(roomNid),
       powerLevels: (roomId, sender) => rooms().facts.powerLevels(roomId, sender),
       displayName: (roomId, userId) => rooms().facts.displayName(roomId, userId),
       event: async (eventId) => (await rooms().events.getById(eventId))?.event ?? null,

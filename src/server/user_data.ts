@@ -15,7 +15,6 @@ import { ReceiptsService } from "../services/receipts.ts";
 import { RoomSummaries } from "../services/room_summaries.ts";
 import { ToDeviceService } from "../services/to_device.ts";
 import { TypingService } from "../services/typing.ts";
-import { Devices } from "../services/devices.ts";
 import type { Core } from "./core.ts";
 import type { RoomParts } from "./rooms.ts";
 
@@ -35,11 +34,10 @@ export interface OtherServers {
 // deno-lint-ignore explicit-module-boundary-types -- the type is what is built
 export function buildUserData(
   core: Core,
-  { rooms, accountData, notifications, devices, services, others }: {
+  { rooms, accountData, notifications, services, others }: {
     rooms: RoomParts;
     accountData: AccountDataService;
     notifications: NotificationsService;
-    devices: Devices;
     services: DirectoryServices;
     others: OtherServers;
   },
@@ -74,7 +72,6 @@ export function buildUserData(
     toDevice: new ToDeviceService({
       ...{ db, clock, notifier, isLocal },
       sendRemote: others.sendToDevice,
-      deviceIds: (userId) => devices.ids(userId),
     }),
     deviceKeys: new DeviceKeysService({ db, clock, notifier, deviceLists, isLocal }),
     crossSigning: new CrossSigningService({ db, deviceLists }),

@@ -28,8 +28,6 @@ import { type UnreadBatchQuery, UnreadCounter, type UnreadCounts, type UnreadQue
 
 /** The room as far as rules ask about it. */
 export interface NotificationRooms {
-  /** Returns the number of joined members. */
-  memberCount(roomNid: number): Promise<number>;
   /** Returns the content of the power levels in force, empty without any, and the sender's level. */
   powerLevels(roomId: RoomId, sender: UserId): Promise<{ content: Readonly<JsonObject>; senderLevel: number }>;
   displayName(roomId: RoomId, userId: UserId): Promise<string | null>;
@@ -77,15 +75,12 @@ export class NotificationsService {
   async record(tx: Tx, batch: PersistedBatch): Promise<void> {
     if (!this.#deps.isEnabled) return;
     await this.#names.record(tx, batch);
-    // What the room had before the batch, for all of its events.
-    let asked: Promise<number> | null = null;
-    const memberCount = () => asked ??= this.#deps.rooms.memberCount(batch.room.roomNid);
     for (const { stored, redacts } of batch.events) {
       const { event, position, isSoftFailed, isRejected, redactedByNid } = stored;
       if (redacts !== null) await this.takeBack(tx, redacts);
       if (position === null || position < 0 || isSoftFailed || isRejected || redactedByNid !== null) continue;
       if (!mayNotify(event)) continue;
-      await this.#recordEvent(tx, { batch, event, position, memberCount });
+      await this.#recordEvent(tx, { batch, event, position });
     }
   }
 
@@ -136,12 +131,7 @@ export class NotificationsService {
 
   async #recordEvent(
     tx: Tx,
-    { batch, event, position, memberCount }: {
-      batch: PersistedBatch;
-      event: RoomEvent;
-      position: number;
-      memberCount: () => Promise<number>;
-    },
+    { batch, event, position }: { batch: PersistedBatch; event: RoomEvent; position: number },
   ): Promise<void> {
     const { rooms, pushRules, ignores } = this.#deps;
     const { roomNid } = batch.room;
@@ -154,7 +144,8 @@ export class NotificationsService {
     special.delete(event.sender);
     if (special.size === 0 && batch.localJoined.size <= (batch.localJoined.has(event.sender) ? 1 : 0)) return;
     const { content: powerLevels, senderLevel } = await rooms.powerLevels(event.roomId, event.sender);
-    const room = { memberCount: await memberCount(), senderPowerLevel: senderLevel, powerLevels };
+    // What the room had before the batch, for all of its events.
+    const room = { memberCount: batch.joinedBefore, senderPowerLevel: senderLevel, powerLevels };
     const evaluator = new PushEvaluator({ event, ...room });
     const followsThread = followers === null ? null : false;
     const general = evaluator.evaluate(pushRules.predefined, { userId: NOBODY, displayName: null, followsThread });

@@ -10,6 +10,7 @@ import type { DeviceId, UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Requester } from "../rooms/types.ts";
 import type { Database, Tx } from "../storage/database.ts";
+import { selectDeviceIds } from "../storage/devices.ts";
 import { advanceStream } from "../storage/streams.ts";
 import {
   deleteToDeviceMessages,
@@ -24,8 +25,6 @@ export interface ToDeviceDeps {
   readonly db: Database;
   readonly clock: Clock;
   readonly notifier: Notifier;
-  /** Returns the ids of a local user's devices; empty for an unknown user. */
-  readonly deviceIds: (userId: UserId) => Promise<readonly DeviceId[]>;
   readonly isLocal: (userId: UserId) => boolean;
   /** Hands over what is for users of other servers, to be sent once the transaction is committed. */
   readonly sendRemote?: (
@@ -54,8 +53,7 @@ export class ToDeviceService {
     requester: Requester,
     { type, txnId, messages }: { type: string; txnId: string; messages: ToDeviceContents },
   ): Promise<void> {
-    const recipients = await this.#recipients(requester.userId, { type, messages });
-    if (recipients.length > MAX_RECIPIENTS) throw tooLarge("Too many devices in one request");
+    const texts = this.#texts(requester.userId, { type, messages });
     await this.#deps.db.transaction(async (tx) => {
       const isNew = await insertToDeviceTransaction(tx, {
         userId: requester.userId,
@@ -65,6 +63,8 @@ export class ToDeviceService {
         createdTs: this.#deps.clock.now(),
       });
       if (!isNew) return;
+      const recipients = await recipientsOf(tx, texts);
+      if (recipients.length > MAX_RECIPIENTS) throw tooLarge("Too many devices in one request");
       await this.deliver(tx, recipients);
       const remote = new Map([...messages].filter(([userId]) => !this.#deps.isLocal(userId)));
       if (remote.size > 0) await this.#deps.sendRemote?.(tx, { sender: requester.userId, type, messages: remote });
@@ -76,7 +76,7 @@ export class ToDeviceService {
     tx: Tx,
     { sender, type, messages }: { sender: UserId; type: string; messages: ToDeviceContents },
   ): Promise<void> {
-    await this.deliver(tx, await this.#recipients(sender, { type, messages }));
+    await this.deliver(tx, await recipientsOf(tx, this.#texts(sender, { type, messages })));
   }
 
   /** Puts events into inboxes of local devices within a transaction. */
@@ -110,22 +110,42 @@ export class ToDeviceService {
     if (waiting.length > 0) await this.#deps.db.transaction((tx) => deleteToDeviceMessages(tx, range));
   }
 
-  async #recipients(
-    sender: UserId,
-    { type, messages }: { type: string; messages: ToDeviceContents },
-  ): Promise<{ userId: UserId; deviceId: DeviceId; json: string }[]> {
-    const recipients: { userId: UserId; deviceId: DeviceId; json: string }[] = [];
+  /** Returns the event for each device, or all devices, of a local user that is addressed. */
+  #texts(sender: UserId, { type, messages }: { type: string; messages: ToDeviceContents }): AddressedText[] {
+    const texts: AddressedText[] = [];
     for (const [userId, byDevice] of messages) {
       if (!this.#deps.isLocal(userId)) continue;
-      const devices = await this.#deps.deviceIds(userId);
       for (const [target, content] of byDevice) {
         const json = JSON.stringify({ type, sender, content });
         if (json.length > MAX_MESSAGE_LENGTH) throw tooLarge("A message to a device is too large");
-        for (const deviceId of devices) {
-          if (target === "*" || target === deviceId) recipients.push({ userId, deviceId, json });
-        }
+        texts.push({ userId, target, json });
       }
     }
-    return recipients;
+    return texts;
   }
+}
+
+/** A message to a device, or to all devices. */
+interface AddressedText {
+  readonly userId: UserId;
+  readonly target: string;
+  readonly json: string;
+}
+
+/**
+ * Returns whom messages go to: those of the devices that are there. Asked within the transaction, where it also costs
+ * least: SQLite keeps what the connection that writes has read.
+ */
+async function recipientsOf(
+  tx: Tx,
+  texts: readonly AddressedText[],
+): Promise<{ userId: UserId; deviceId: DeviceId; json: string }[]> {
+  const devices = new Map<UserId, readonly DeviceId[]>();
+  const recipients: { userId: UserId; deviceId: DeviceId; json: string }[] = [];
+  for (const { userId, target, json } of texts) {
+    const ids = devices.get(userId) ?? await selectDeviceIds(tx, userId);
+    devices.set(userId, ids);
+    for (const deviceId of ids) if (target === "*" || target === deviceId) recipients.push({ userId, deviceId, json });
+  }
+  return recipients;
 }

@@ -54,19 +54,30 @@ export async function selectRoomByNid(db: Db, roomNid: number): Promise<RoomRow 
   return row === null ? null : toRoomRow(row);
 }
 
-/** Locks the room against other writers until the transaction ends; returns its `last_position`, null if it is gone. */
-export async function lockRoom(tx: Tx, roomNid: number): Promise<number | null> {
-  const row = await tx.get<{ last_position: number }>(
-    sql`SELECT last_position FROM rooms WHERE room_nid = ${roomNid} ${lockRow()}`,
+/** What a writer who has locked a room wants to know of it. */
+export type LockedRoom = Pick<RoomRow, "lastPosition" | "joinedMembers">;
+
+type LockedRow = Pick<Row, "room_nid" | "last_position" | "joined_members">;
+
+function toLockedRoom(row: LockedRow): LockedRoom {
+  return { lastPosition: row.last_position, joinedMembers: row.joined_members };
+}
+
+/** Locks the room against other writers until the transaction ends; returns null if it is gone. */
+export async function lockRoom(tx: Tx, roomNid: number): Promise<LockedRoom | null> {
+  const row = await tx.get<LockedRow>(
+    sql`SELECT room_nid, last_position, joined_members FROM rooms WHERE room_nid = ${roomNid} ${lockRow()}`,
   );
-  return row === null ? null : row.last_position;
+  return row === null ? null : toLockedRoom(row);
 }
 
 /** As `lockRoom` for several rooms, by their numeric ids. Waits for nobody: a room that another one has locked is left out. */
-export async function lockFreeRooms(tx: Tx, roomNids: readonly number[]): Promise<Map<number, number>> {
-  const rows = await tx.all<{ room_nid: number; last_position: number }>(sql`
-    SELECT room_nid, last_position FROM rooms WHERE ${inList(sql`room_nid`, roomNids)} ${lockFreeRows()}`);
-  return new Map(rows.map((row) => [row.room_nid, row.last_position]));
+export async function lockFreeRooms(tx: Tx, roomNids: readonly number[]): Promise<Map<number, LockedRoom>> {
+  const rows = await tx.all<LockedRow>(sql`
+    SELECT room_nid, last_position, joined_members FROM rooms WHERE ${
+    inList(sql`room_nid`, roomNids)
+  } ${lockFreeRows()}`);
+  return new Map(rows.map((row) => [row.room_nid, toLockedRoom(row)]));
 }
 
 /** Adds a room. The id must be new. */
