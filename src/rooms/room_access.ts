@@ -59,7 +59,7 @@ export class RoomReaders {
     const entry = (await memberships.forUser(userId)).all.get(room.roomNid);
     if (entry?.membership === "join") return { room, kind: "joined", root, upTo: null };
     if (entry !== undefined && !entry.forgotten && (entry.membership === "leave" || entry.membership === "ban")) {
-      const left = await this.#lastStay(userId, entry.eventNid);
+      const left = await this.lastStay(userId, entry.eventNid);
       if (left !== null) return { room, kind: "left", ...left };
     }
     const setting = await visibility.settingAt(root);
@@ -99,8 +99,8 @@ export class RoomReaders {
     };
   }
 
-  /** As `stay`, for who was banned, invited or the like since they left. */
-  async #lastStay(userId: UserId, eventNid: number): Promise<{ root: number; upTo: number } | null> {
+  /** As `stay`, also for who was banned, invited or the like since they left. */
+  async lastStay(userId: UserId, eventNid: number): Promise<{ root: number; upTo: number } | null> {
     const { events, state } = this.#deps;
     let nid: number | null = eventNid;
     for (let step = 0; nid !== null && step < MAX_CHANGES_SINCE_STAY; step++) {

@@ -145,6 +145,15 @@ testEachServer("leaving is told once, being put out stays in the list", async (d
   const fresh = await new SlidingClient(alice).sync({ ...body, conn_id: "fresh" });
   assert.deepEqual(Object.keys(fresh.rooms), [kicked]);
   assert.ok(!JSON.stringify(fresh.rooms[kicked]).includes("after"));
+  // As Synapse has it, a ban after that changes nothing but the membership.
+  await bob.post(path`/rooms/${kicked}/ban`, { user_id: alice.userId });
+  await bob.sendText(kicked, "after");
+  const banned = await sliding.sync(body);
+  assert.deepEqual(banned.lists.all.ops[0].room_ids, [kicked]);
+  const other = await new SlidingClient(alice).sync({ ...body, conn_id: "other" });
+  assert.deepEqual([Object.keys(other.rooms), other.rooms[kicked].membership], [[kicked], "ban"]);
+  const ids = (room: Json) => room.timeline.map(({ event_id }: Json) => event_id);
+  assert.deepEqual(ids(other.rooms[kicked]), ids(fresh.rooms[kicked]));
   await alice.join(left);
   const back = (await sliding.sync(body)).rooms[left];
   assert.deepEqual([back.membership, back.initial], ["join", true]);

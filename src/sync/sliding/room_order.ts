@@ -96,7 +96,7 @@ export class RoomOrder {
   async #wasJoined(userId: UserId, { eventNid }: LocalMembership): Promise<boolean> {
     const known = this.#stays.get(eventNid);
     if (known !== undefined) return known;
-    const wasJoined = await this.#deps.readers.stay(userId, eventNid) !== null;
+    const wasJoined = await this.#deps.readers.lastStay(userId, eventNid) !== null;
     this.#stays.set(eventNid, wasJoined);
     return wasJoined;
   }

@@ -71,7 +71,7 @@ export async function roomResult(
   if (!mayHaveNews(deps, { view, room, known })) return null;
   if (membership === "join") return await insideResult(deps, { view, room, known, stay: null });
   const isOut = membership === "leave" || membership === "ban";
-  const stay = isOut ? await deps.readers.stay(view.request.requester.userId, eventNid) : null;
+  const stay = isOut ? await deps.readers.lastStay(view.request.requester.userId, eventNid) : null;
   if (stay === null) return await strippedResult(deps, { view, room, known });
   return await insideResult(deps, { view, room, known, stay });
 }
