@@ -19,6 +19,7 @@ import { deleteSearchDocuments } from "../storage/search.ts";
 import { Filters } from "../sync/filters.ts";
 import type { SlidingProviders } from "../sync/sliding/providers.ts";
 import type { SlidingSyncService } from "../sync/sliding/sliding_sync.ts";
+import { SharedEnds } from "../sync/shared_ends.ts";
 import { Summaries } from "../sync/summaries.ts";
 import { TimelineGaps } from "../sync/timeline_gaps.ts";
 import { SyncService } from "../sync/sync.ts";
@@ -213,14 +214,15 @@ function buildSync(
   const summaries = new Summaries({ db, state: rooms.state });
   const gaps = new TimelineGaps({ db, isLocal: core.isLocal });
   const { bundle } = social.aggregations;
+  const ends = new SharedEnds({ ...rooms, clock, gaps });
   const sync = new SyncService({
     ...rooms,
-    ...{ db, clock, notifier, providers, summaries, bundle, decideInvite, stopping, gaps, measure },
+    ...{ db, clock, notifier, providers, summaries, bundle, decideInvite, stopping, gaps, ends, measure },
     sentMembers: new SentMembers(),
     excludedRooms: new Set(config.rooms.excludeRoomsFromSync),
   });
   const slidingSync = buildSlidingSync(core, {
-    ...{ rooms, providers, summaries, gaps, bundle, decideInvite, stopping },
+    ...{ rooms, providers, summaries, gaps, ends, bundle, decideInvite, stopping },
     caches: slidingCaches,
   });
   return { sync, slidingSync, filters: new Filters({ db, maxTimeline: config.server.filterTimelineLimit }) };

@@ -11,6 +11,7 @@ import { RoomOrder } from "../sync/sliding/room_order.ts";
 import { RoomTraitsReader } from "../sync/sliding/room_traits.ts";
 import { SlidingSyncService } from "../sync/sliding/sliding_sync.ts";
 import { UserFacts } from "../sync/sliding/user_facts.ts";
+import type { SharedEnds } from "../sync/shared_ends.ts";
 import type { Summaries } from "../sync/summaries.ts";
 import type { TimelineGaps } from "../sync/timeline_gaps.ts";
 import type { Core } from "./core.ts";
@@ -40,12 +41,13 @@ export function buildSlidingCaches({ db }: Core): SlidingCaches {
 /** Builds sliding sync. */
 export function buildSlidingSync(
   { db, clock, notifier, config, meters: { measure } }: Core,
-  { rooms, caches, providers, summaries, gaps, bundle, decideInvite, stopping }: {
+  { rooms, caches, providers, summaries, gaps, ends, bundle, decideInvite, stopping }: {
     rooms: RoomParts;
     caches: SlidingCaches;
     providers: SlidingProviders;
     summaries: Summaries;
     gaps: TimelineGaps;
+    ends: SharedEnds;
     bundle: Bundler;
     decideInvite: DecideInvite;
     stopping: AbortSignal;
@@ -56,7 +58,7 @@ export function buildSlidingSync(
   const excludedRooms = new Set(config.rooms.excludeRoomsFromSync);
   return new SlidingSyncService({
     ...rooms,
-    ...{ db, clock, notifier, providers, summaries, gaps, bundle, decideInvite, stopping, userFacts, bumpStamps },
+    ...{ db, clock, notifier, providers, summaries, gaps, ends, bundle, decideInvite, stopping, userFacts, bumpStamps },
     measure,
     notifications: providers.notifications,
     connections: new SlidingConnections({ db, clock }),

@@ -11,10 +11,18 @@ import type { Viewer } from "../rooms/visibility.ts";
 import type { StateDelta } from "../storage/timeline.ts";
 import { formatRoomToken, type RoomToken } from "../streams/tokens.ts";
 import type { UnreadCount, UnreadCounts } from "./providers.ts";
-import { endRootOf, readState, type RoomStatesDeps } from "./room_states.ts";
+import {
+  endRootOf,
+  readEndState,
+  readOwnMembers,
+  readState,
+  type RoomStatesDeps,
+  type StateQuery,
+} from "./room_states.ts";
+import type { RoomEnd, SharedEnds, SharedEvents } from "./shared_ends.ts";
 import type { SharedText } from "./shared_news.ts";
 import { type Summaries, summaryText } from "./summaries.ts";
-import { readTimeline, type Timeline, type TimelineDeps } from "./timelines.ts";
+import { readTimeline, type Timeline, type TimelineDeps, timelineLimit } from "./timelines.ts";
 import { renderViewOf, type RoomPart, type SyncView } from "./types.ts";
 
 /** What room entries are built from. */
@@ -24,6 +32,7 @@ export interface RoomEntryDeps extends RoomStatesDeps, TimelineDeps {
   readonly summaries: Summaries;
   readonly bundle?: Bundler;
   readonly stickyEvents: StickyEvents;
+  readonly ends: SharedEnds;
   /** Counts what is unread of a room. */
   readonly unread: (view: SyncView, part: RoomPart) => Promise<UnreadCounts>;
 }
@@ -42,6 +51,8 @@ const NO_TIMELINE: Omit<Timeline, "prev"> = { events: [], limited: false, isWhol
 export interface JoinedRoom {
   readonly view: SyncView;
   readonly part: RoomPart;
+  /** The user's membership. */
+  readonly entry: LocalMembership | undefined;
   readonly extras: RoomExtras;
 }
 
@@ -69,23 +80,56 @@ function joinedText(
 /** Returns the entry of a joined room, or null when there is nothing to tell. */
 export async function joinedEntry(
   deps: RoomEntryDeps,
-  { view, part, extras }: JoinedRoom,
+  { view, part, entry, extras }: JoinedRoom,
 ): Promise<string | null> {
   const viewer = { userId: view.requester.userId, isMember: true, upTo: null, ignored: view.ignored };
-  const { timeline, deltas } = await readPart(deps, { view, part, viewer });
+  const end = await sharedEnd(deps, { view, part, entry });
+  const { timeline, deltas } = end === null
+    ? await readPart(deps, { view, part, viewer })
+    : { timeline: end.timeline, deltas: [] };
   const isNew = part.after === null || view.fullState;
   const wantsSummary = isNew || deps.summaries.isAffectedBy(deltas);
   const summary = wantsSummary
     ? await deps.summaries.of({ roomNid: part.roomNid, root: await endRootOf(deps, part) }, view.requester.userId)
     : null;
-  const state = await readState(deps, { view, part, timeline, deltas, heroes: summary?.heroes ?? [] });
+  const query = { view, part, timeline, deltas, heroes: summary?.heroes ?? [] };
+  const endState = end === null ? null : await sharedState(deps, { query, end });
+  const state = endState === null
+    ? await readState(deps, query)
+    : await readOwnMembers(deps, { ...query, shared: endState.events });
   const sticky = await readSticky(deps, { view, part, timeline });
   const hasNews = isNew || sticky.length > 0 || summary !== null || state.length > 0 || timeline.events.length > 0 ||
     timeline.limited || hasExtras(extras);
   if (!hasNews) return null;
-  const body = await eventsText(deps, { view, timeline, state }) + await stickyText(deps, { view, sticky });
+  const body = await eventsText(deps, { view, timeline, state, end, endState }) +
+    await stickyText(deps, { view, sticky });
   const summaryPart = summary === null ? "" : `,"summary":${summaryText(summary)}`;
   return joinedText(part, { body, extras, rest: unreadText(view, await deps.unread(view, part)) + summaryPart });
+}
+
+/** Returns the end of a room that is the same for all who ask in this way; null to answer the reader alone. */
+async function sharedEnd(
+  { ends }: RoomEntryDeps,
+  { view, part, entry }: Pick<JoinedRoom, "view" | "part" | "entry">,
+): Promise<RoomEnd | null> {
+  const { filter, requester: { userId }, ignored } = view;
+  const { timeline } = filter.room;
+  const isShared = part.after === null && !view.fullState && timeline.matchesAll && filter.eventFields === null &&
+    filter.eventFormat === "client" && matchesRoom(timeline, part.roomId);
+  return isShared ? await ends.of({ part, limit: timelineLimit(timeline), reader: { userId, entry, ignored } }) : null;
+}
+
+/** Returns the state that goes with a shared end, but for members who are the reader's own business; null as above. */
+async function sharedState(
+  deps: RoomEntryDeps,
+  { query, end }: { query: StateQuery; end: RoomEnd },
+): Promise<SharedEvents | null> {
+  const { view: { filter, stateAfter }, part } = query;
+  const { state } = filter.room;
+  // All members of a room are too much to be kept for each state that it had.
+  if (!state.lazyLoadMembers || !state.matchesAll || !matchesRoom(state, part.roomId)) return null;
+  const key = stateAfter === null ? "before" : "after";
+  return await deps.ends.state(end, { key, read: () => readEndState(deps, query) });
 }
 
 /** Returns the sticky events (MSC4354) that are new to the client and not in the timeline. */
@@ -118,7 +162,7 @@ export async function leftEntry(
   const viewer = { userId: view.requester.userId, isMember: true, upTo: part.upTo, ignored: view.ignored };
   const { timeline, deltas } = await readPart(deps, { view, part, viewer });
   const state = await readState(deps, { view, part, timeline, deltas, heroes: [] });
-  const body = await eventsText(deps, { view, timeline, state });
+  const body = await eventsText(deps, { view, timeline, state, end: null, endState: null });
   return `${JSON.stringify(part.roomId)}:{${body},"account_data":{"events":[${accountData.join(",")}]}}`;
 }
 
@@ -153,23 +197,27 @@ async function readPart(
 }
 
 async function eventsText(
-  { renderer, bundle }: RoomEntryDeps,
-  { view, timeline, state }: {
+  { renderer, bundle, ends }: RoomEntryDeps,
+  { view, timeline, state, end, endState }: {
     view: SyncView;
     timeline: Timeline;
-    state: Awaited<ReturnType<typeof readState>>;
+    /** Beside that of `endState`. */
+    state: readonly StoredEvent[];
+    end: RoomEnd | null;
+    endState: SharedEvents | null;
   },
 ): Promise<string> {
   const renderView = renderViewOf(view);
   const shown = timeline.events.map(({ stored }) => stored);
   const userId: UserId = view.requester.userId;
   const relations = timeline.limited ? await bundle?.(shown, userId) : undefined;
-  const events = await renderer.render(shown, {
-    ...renderView,
-    memberships: membershipsOf(timeline.events),
-    ...(relations && { relations }),
-  });
-  const stateTexts = await renderer.render(state, { ...renderView, previous: false });
+  const timelineView = { ...renderView, memberships: membershipsOf(timeline.events) };
+  const events = end !== null && (relations?.size ?? 0) === 0
+    ? await ends.texts(end.shown, timelineView)
+    : await renderer.render(shown, { ...timelineView, ...(relations && { relations }) });
+  const stateView = { ...renderView, previous: false };
+  const stateTexts = endState === null ? [] : await ends.texts(endState, stateView);
+  stateTexts.push(...await renderer.render(state, stateView));
   const prevBatch = formatRoomToken(timeline.prev);
   return `"timeline":{"events":[${events.join(",")}],"limited":${timeline.limited},"prev_batch":"${prevBatch}"},` +
     `"${view.stateAfter ?? "state"}":{"events":[${stateTexts.join(",")}]}`;

@@ -78,6 +78,31 @@ export async function readSharedState(
   return { changed: changed.filter(isShown), senders };
 }
 
+/** Returns what `readState` goes by under lazy loading, of a room that is new to the client, but for `readOwnMembers`. */
+export async function readEndState(
+  deps: RoomStatesDeps,
+  query: Omit<StateQuery, "heroes">,
+): Promise<readonly StoredEvent[]> {
+  const ofAll = { ...query, heroes: [] };
+  const events = await deps.state.entries(await startRootOf(deps, query), "others");
+  return events.concat(await membersOfSenders(deps, { query: ofAll, events }));
+}
+
+/** Returns the reader and the heroes of a room that is new to the client, as far as they are not among `shared`. */
+export async function readOwnMembers(
+  deps: RoomStatesDeps,
+  query: StateQuery & { readonly shared: readonly StoredEvent[] },
+): Promise<StoredEvent[]> {
+  const { view: { requester }, timeline, heroes, shared } = query;
+  const known = shared.filter(isMember);
+  const wanted = new Set<UserId>([requester.userId, ...heroes]);
+  for (const { event } of known) wanted.delete(event.stateKey as UserId);
+  const found = await deps.members.at(await startRootOf(deps, query), wanted);
+  const shown = timeline.events.map(({ stored }) => stored).filter(isMember);
+  deps.sentMembers.note(requester, [...known, ...found, ...shown]);
+  return found;
+}
+
 /** Returns those of the members who are to be shown to a device, and notes that it has them. */
 export function takeUnsent(
   deps: Pick<RoomStatesDeps, "sentMembers">,
@@ -121,11 +146,20 @@ function isMember({ event }: StoredEvent): boolean {
   return event.type === "m.room.member";
 }
 
-async function fullState(deps: RoomStatesDeps, { view, part, timeline, heroes }: StateQuery): Promise<StoredEvent[]> {
+/** Returns the root of the state that a client is told in full. */
+async function startRootOf(
+  deps: RoomStatesDeps,
+  { view, part, timeline }: Pick<StateQuery, "view" | "part" | "timeline">,
+): Promise<number> {
+  const before = view.stateAfter === null ? timeline.events[0]?.stored.stateBefore : undefined;
+  return before ?? await endRootOf(deps, part);
+}
+
+async function fullState(deps: RoomStatesDeps, query: StateQuery): Promise<StoredEvent[]> {
+  const { view, part, timeline, heroes } = query;
   const lazy = view.filter.room.state.lazyLoadMembers;
   const endRoot = await endRootOf(deps, part);
-  const first = timeline.events[0];
-  const root = view.stateAfter !== null || first === undefined ? endRoot : first.stored.stateBefore ?? endRoot;
+  const root = await startRootOf(deps, query);
   let events = await deps.state.entries(root, lazy ? "others" : undefined);
   if (lazy) events = events.concat(await deps.members.at(root, new Set([view.requester.userId, ...heroes])));
   if (root === endRoot || timeline.isWhole) return events;

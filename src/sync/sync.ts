@@ -225,8 +225,8 @@ export class SyncService {
       accountData: accountData.get(part.roomId) ?? NO_TEXTS,
       isTouched: ephemeral.length > 0,
     };
-    const room = { view, part, extras };
     const entry = rooms.all.get(part.roomNid);
+    const room = { view, part, entry, extras };
     const found = this.#shared.of(view, part, entry);
     const shared = found instanceof Promise ? await found : found;
     if (shared === null) return await joinedEntry(this.#entryDeps, room);
@@ -259,12 +259,14 @@ export class SyncService {
     const deps = this.#entryDeps;
     const dataOf = (roomId: RoomId) => extras.accountData.get(roomId) ?? [];
     if (section === "join") {
-      await this.#prepareUnread(view, plan);
+      const { all } = await this.#deps.memberships.forUser(view.requester.userId);
+      await this.#prepareUnread(view, { plan, all });
       for (const part of plan.joined.values()) {
         const ephemeral = extras.ephemeral.get(part.roomNid) ?? [];
         const entry = await joinedEntry(deps, {
           view,
           part,
+          entry: all.get(part.roomNid),
           extras: { ephemeral, accountData: dataOf(part.roomId), isTouched: ephemeral.length > 0 },
         });
         if (entry !== null) yield entry;
@@ -283,11 +285,13 @@ export class SyncService {
     }
   }
 
-  async #prepareUnread({ requester: { userId }, now }: SyncView, { joined }: RoomPlan): Promise<void> {
-    const { memberships, joinPositions, providers: { notifications } } = this.#deps;
-    const { all } = await memberships.forUser(userId);
+  async #prepareUnread(
+    { requester: { userId }, now }: SyncView,
+    { plan, all }: { plan: RoomPlan; all: UserRooms["all"] },
+  ): Promise<void> {
+    const { joinPositions, providers: { notifications } } = this.#deps;
     const entries: LocalMembership[] = [];
-    for (const roomNid of joined.keys()) {
+    for (const roomNid of plan.joined.keys()) {
       const entry = all.get(roomNid);
       if (entry !== undefined) entries.push(entry);
     }

@@ -37,12 +37,17 @@ const MAX_LIMIT = 100;
 const MAX_ROUNDS = 5;
 const FILTERED_CHUNK = 100;
 
+/** Returns how many events of a room's timeline a filter asks for. */
+export function timelineLimit(filter: EventFilter): number {
+  return filter.matchesNone ? 0 : Math.min(filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+}
+
 /** Reads a room's timeline. */
 export async function readTimeline(
   deps: TimelineDeps,
   { part, filter, viewer }: { part: RoomPart; filter: EventFilter; viewer: Viewer },
 ): Promise<Timeline> {
-  const limit = filter.matchesNone ? 0 : Math.min(filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+  const limit = timelineLimit(filter);
   const chunk = filter.matchesAll ? limit : Math.max(limit, FILTERED_CHUNK);
   const found: VisibleEvent[] = [];
   const cursor = new TailCursor(deps.timelines, part);

@@ -11,6 +11,7 @@ import type { StoredEvent } from "../../rooms/types.ts";
 import type { StateDelta } from "../../storage/timeline.ts";
 import { formatRoomToken } from "../../streams/tokens.ts";
 import type { NotificationsProvider } from "../providers.ts";
+import type { RoomEnd, SharedEnds, SharedEvents } from "../shared_ends.ts";
 import { endRootOf, type RoomStatesDeps } from "../room_states.ts";
 import type { Summaries } from "../summaries.ts";
 import { readTimeline, type Timeline, type TimelineDeps } from "../timelines.ts";
@@ -18,7 +19,7 @@ import type { RoomPart } from "../types.ts";
 import { countUnread, peekUnread } from "../unread.ts";
 import type { BumpStamps } from "./bump_stamps.ts";
 import { LIVE, NEVER, type RoomRecord } from "./connections.ts";
-import { readRequiredState, type RequiredState } from "./required_state.ts";
+import { readRequiredState, type RequiredState, type RequiredStateQuery } from "./required_state.ts";
 import { type StrippedDeps, strippedResult } from "./stripped_result.ts";
 import type { WantedRoom } from "./types.ts";
 import type { SlidingView } from "./view.ts";
@@ -31,6 +32,7 @@ export interface RoomResultDeps extends StrippedDeps, TimelineDeps, Omit<RoomSta
   readonly bumpStamps: BumpStamps;
   readonly joinPositions: JoinPositions;
   readonly notifications: NotificationsProvider;
+  readonly ends: SharedEnds;
   readonly bundle?: Bundler;
 }
 
@@ -111,6 +113,9 @@ interface Inside {
   readonly deltas: readonly StateDelta[];
   readonly root: number;
   readonly state: RequiredState;
+  /** What is told is the same for all who ask in this way, as far as it is not null. */
+  readonly end: RoomEnd | null;
+  readonly endState: SharedEvents | null;
 }
 
 async function insideResult(
@@ -126,19 +131,21 @@ async function insideResult(
   const part = { roomNid, roomId, after, upTo, endRoot: stay?.root ?? null, newlyJoined: false };
   const limit = Math.min(room.timelineLimit, MAX_TIMELINE_LIMIT);
   const isExpanded = record !== null && limit > record.timelineLimit;
-  const viewer = { userId: view.request.requester.userId, isMember: true, upTo: stay?.upTo ?? null };
-  const timeline = await readTimeline(deps, {
+  const { userId } = view.request.requester;
+  const reader = { userId, entry: room.entry, ignored: view.ignored };
+  const end = record === null ? await deps.ends.of({ part, limit, reader }) : null;
+  const timeline = end?.timeline ?? await readTimeline(deps, {
     part: isExpanded ? { ...part, after: null } : part,
     filter: limitFilter(limit),
-    viewer: { ...viewer, ignored: view.ignored },
+    viewer: { userId, isMember: true, upTo: stay?.upTo ?? null, ignored: view.ignored },
   });
   const deltas = after === null ? [] : await deps.timelines.deltas({ roomNid, after, upTo });
-  const root = await endRootOf(deps, part);
+  const root = end?.root ?? await endRootOf(deps, part);
   const sentMembers = isNew ? NO_MEMBERS : view.connection.sentMembers.get(roomNid) ?? NO_MEMBERS;
-  const state = await readRequiredState(deps, {
-    ...{ selection: room.state, record, root, deltas, timeline, sentMembers },
-  });
-  const inside = { view, room, record, part, limit, timeline, isExpanded, deltas, root, state };
+  const query = { selection: room.state, record, root, deltas, timeline, sentMembers };
+  const endState = end === null ? null : await sharedState(deps, { end, query });
+  const state = endState === null ? await readRequiredState(deps, query) : { events: endState.events, gone: [] };
+  const inside = { view, room, record, part, limit, timeline, isExpanded, deltas, root, state, end, endState };
   const isDm = view.direct.has(roomId);
   const hasNews = record === null || timeline.events.length > 0 || timeline.limited || deltas.length > 0 ||
     state.events.length > 0 || record.isDm !== isDm || record.shown !== shown;
@@ -160,6 +167,14 @@ async function insideResult(
     eventIds: timeline.events.map(({ stored }) => stored.event.eventId),
     speakers: view.request.extensions.profiles === null ? new Set() : await speakersOf(deps, inside),
   };
+}
+
+async function sharedState(
+  deps: RoomResultDeps,
+  { end, query }: { end: RoomEnd; query: RequiredStateQuery },
+): Promise<SharedEvents | null> {
+  const read = async () => (await readRequiredState(deps, query)).events;
+  return await deps.ends.state(end, { key: query.selection.text, read });
 }
 
 /** Returns who sent or joined what is shown, the members shown, and those that give the room its name. */
@@ -259,23 +274,26 @@ function textOf(stored: StoredEvent | undefined, key: string): string | null {
   return typeof value === "string" && value !== "" && stored.redactedByNid === null ? value : null;
 }
 
-async function stateText({ renderer }: RoomResultDeps, { view, state, record }: Inside): Promise<string> {
-  const texts = await renderer.render(state.events, renderView(view, false));
+async function stateText(
+  { renderer, ends }: RoomResultDeps,
+  { view, state, record, endState }: Inside,
+): Promise<string> {
+  const asked = renderView(view, false);
+  const texts = endState === null ? await renderer.render(state.events, asked) : await ends.texts(endState, asked);
   if (view.request.stateStubs) {
     for (const { type, stateKey } of state.gone) texts.push(JSON.stringify({ type, state_key: stateKey }));
   }
   return texts.length === 0 && record !== null ? "" : `,"required_state":[${texts.join(",")}]`;
 }
 
-async function timelineText(deps: RoomResultDeps, { view, timeline, record }: Inside): Promise<string> {
+async function timelineText(deps: RoomResultDeps, { view, timeline, record, end }: Inside): Promise<string> {
   const { userId } = view.request.requester;
   const shown = timeline.events.map(({ stored }) => stored);
   const relations = timeline.limited ? await deps.bundle?.(shown, userId) : undefined;
-  const texts = await deps.renderer.render(shown, {
-    ...renderView(view, true),
-    memberships: membershipsOf(timeline.events),
-    ...(relations && { relations }),
-  });
+  const asked = { ...renderView(view, true), memberships: membershipsOf(timeline.events) };
+  const texts = end !== null && (relations?.size ?? 0) === 0
+    ? await deps.ends.texts(end.shown, asked)
+    : await deps.renderer.render(shown, { ...asked, ...(relations && { relations }) });
   if (texts.length === 0 && !timeline.limited && record !== null) return "";
   const since = view.since?.events ?? Infinity;
   const live = shown.filter(({ position }) => (position ?? 0) > since).length;
