@@ -9,6 +9,7 @@ import { isIP } from "node:net";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { GatheredBytes } from "../lib/gathered_bytes.ts";
 import { LruCache } from "../lib/lru.ts";
+import { Semaphore } from "../lib/semaphore.ts";
 import { type buildConnector, type Dispatcher, loadUndici, type Pool } from "../lib/undici.ts";
 import type { Dns } from "./dns.ts";
 import { orderTargets, type RouteTarget, routeTo, type ServerRoute } from "./discovery.ts";
@@ -53,6 +54,10 @@ const KEEP_ALIVE_MS = 30_000;
 const MAX_CONNECTIONS = 16;
 const MAX_POOLS = 2_000;
 const MAX_ADDRESSES = 8;
+/** This many TLS handshakes at once keep a processor busy; a thousand would all take longer, and more memory. */
+const MAX_HANDSHAKES = 32;
+/** Who takes longer than this waits for something else than our processor, and holds up nobody. */
+const HANDSHAKE_TURN_MS = 250;
 
 /** A connection that is not allowed, as opposed to one that failed. */
 export class ConnectionDenied extends Error {
@@ -63,6 +68,7 @@ export class ConnectionDenied extends Error {
 export class Connections implements AsyncDisposable {
   readonly #deps: ConnectionsDeps;
   readonly #pools: LruCache<string, Pool>;
+  readonly #handshakes = new Semaphore(MAX_HANDSHAKES);
   #isClosed = false;
 
   constructor(deps: ConnectionsDeps) {
@@ -172,7 +178,16 @@ export class Connections implements AsyncDisposable {
     throw failure;
   }
 
-  #secure(socket: Socket, certName: string): Promise<TLSSocket> {
+  async #secure(socket: Socket, certName: string): Promise<TLSSocket> {
+    const { handshake } = await this.#handshakes.run(async () => {
+      const begun = this.#shakeHands(socket, certName);
+      await settled(begun, HANDSHAKE_TURN_MS);
+      return { handshake: begun };
+    });
+    return await handshake;
+  }
+
+  #shakeHands(socket: Socket, certName: string): Promise<TLSSocket> {
     const { verify, isExempt, authorities, minVersion } = this.#deps.tls;
     const options: ConnectionOptions = {
       socket,
@@ -207,6 +222,18 @@ export class Connections implements AsyncDisposable {
       if (socket.destroyed) onClose();
     });
   }
+}
+
+/** Resolves when the work has come to its end, in whatever way, or after so much time. */
+function settled(work: Promise<unknown>, timeoutMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, timeoutMs);
+    const end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    work.then(end, end);
+  });
 }
 
 /** Stands in where an error has been dealt with or will be noticed otherwise: an error that nobody hears ends the process. */

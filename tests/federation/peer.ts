@@ -2,7 +2,7 @@
 import { createServer } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { makeCertificate } from "./certificates.ts";
+import { makeCertificate, type TestCertificate } from "./certificates.ts";
 
 /** A request as the peer saw it. */
 export interface SeenRequest {
@@ -44,14 +44,19 @@ export interface PeerOptions {
   readonly maxTlsVersion?: "TLSv1.2" | "TLSv1.3";
   /** Where it listens; 127.0.0.1 unless given. */
   readonly address?: string;
+  /** A free one unless given. */
+  readonly port?: number;
+  /** In place of one of its own. */
+  readonly certificate?: TestCertificate;
 }
 
 /** Starts a peer on a port that the system chooses. */
 export async function startPeer(
-  { names = ["DNS:peer.test"], handler, maxTlsVersion, address = "127.0.0.1" }: PeerOptions = {},
+  { names = ["DNS:peer.test"], handler, maxTlsVersion, address = "127.0.0.1", port = 0, certificate }: PeerOptions = {},
 ): Promise<Peer> {
   const requests: SeenRequest[] = [];
-  const options = { ...(await makeCertificate(...names)), ...(maxTlsVersion ? { maxVersion: maxTlsVersion } : {}) };
+  const own = certificate ?? await makeCertificate(...names);
+  const options = { ...own, ...(maxTlsVersion ? { maxVersion: maxTlsVersion } : {}) };
   const server = createServer(options, (request, response) => void serve(request, response));
   const peer: Peer = {
     port: 0,
@@ -75,7 +80,7 @@ export async function startPeer(
     response.end(answer.text ?? JSON.stringify(answer.json ?? {}));
   }
 
-  await new Promise<void>((resolve) => server.listen(0, address, () => resolve()));
+  await new Promise<void>((resolve) => server.listen(port, address, () => resolve()));
   return Object.assign(peer, { port: (server.address() as AddressInfo).port });
 }
 
