@@ -166,7 +166,10 @@ export class Pagination {
       const limit = Math.min(Math.max(request.limit - found.length, MIN_CHUNK), MAX_CHUNK);
       // One more than wanted tells whether anything lies beyond.
       const select = backward ? selectHistoryBackward : selectHistoryForward;
-      const rows = await select(this.#deps.db, { ...range, limit: limit + 1 });
+      const rows = await select(this.#deps.db, {
+        ...{ ...range, limit: limit + 1 },
+        withSoftFailed: viewer.showsSoftFailed === true,
+      });
       const chunk = rows.slice(0, limit);
       const taken = await this.#take(chunk, { viewer, request, found });
       scanned += chunk.length;

@@ -268,6 +268,8 @@ function afterAge(
   const membership = view.memberships?.get(stored.nid);
   if (membership !== undefined) unsigned += `,"membership":"${membership}"`;
   if (stickyEnd !== null && stickyEnd > now) unsigned += `,"msc4354_sticky_duration_ttl_ms":${stickyEnd - now}`;
+  // Synapse's word, for administrators who asked for such events; nobody else gets them.
+  if (stored.isSoftFailed) unsigned += ',"io.element.synapse.soft_failed":true';
   if (txnId !== undefined) unsigned += `,"transaction_id":${JSON.stringify(txnId)}`;
   if (view.previous && previous !== null) unsigned += previous;
   const relations = view.relations?.get(stored.nid);

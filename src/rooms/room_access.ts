@@ -22,9 +22,14 @@ export interface RoomAccess {
   readonly seesAll?: boolean;
 }
 
+/** Who reads, and whether that is an administrator. */
+export interface Reader extends Sender {
+  readonly isAdmin?: boolean;
+}
+
 /** A user's reading of a room. */
 export interface Reading {
-  readonly requester: Sender;
+  readonly requester: Reader;
   readonly access: RoomAccess;
 }
 
@@ -36,6 +41,8 @@ export interface RoomAccessDeps {
   readonly memberships: LocalMemberships;
   /** Returns the users whom a user ignores. */
   readonly ignoredUsers: (userId: UserId) => ReadonlySet<string>;
+  /** Tells whether a reader is shown soft-failed events too. */
+  readonly showsSoftFailed?: (reader: Reader) => boolean;
 }
 
 /** Who was put out, banned, let in again and so on more often since they were in the room reads nothing any more. */
@@ -76,7 +83,7 @@ export class RoomReaders {
   }
 
   /** As `require`, with who asks. */
-  async reading(requester: Sender, roomId: RoomId): Promise<Reading> {
+  async reading(requester: Reader, roomId: RoomId): Promise<Reading> {
     return { requester, access: await this.require(requester.userId, roomId) };
   }
 
@@ -89,13 +96,15 @@ export class RoomReaders {
   }
 
   /** Returns the filter for a user's reading. */
-  viewer({ requester: { userId }, access }: Reading): Viewer {
+  viewer({ requester, access }: Reading): Viewer {
+    const { userId } = requester;
     if (access.seesAll === true) return { userId, isMember: true, upTo: null, ignored: new Set(), seesAll: true };
     return {
       userId,
       isMember: access.kind !== "peeking",
       upTo: access.upTo,
       ignored: this.#deps.ignoredUsers(userId),
+      showsSoftFailed: this.#deps.showsSoftFailed?.(requester) ?? false,
     };
   }
 

@@ -109,7 +109,12 @@ export class RoomTimelines {
   }
 
   /** Returns the last `limit` events of a range, newest first. */
-  async tail({ roomNid, after, upTo }: StreamRange, limit: number): Promise<TimelineRow[]> {
+  async tail(
+    { roomNid, after, upTo, withSoftFailed = false }: StreamRange & { readonly withSoftFailed?: boolean },
+    limit: number,
+  ): Promise<TimelineRow[]> {
+    // Memory has what everybody is shown.
+    if (withSoftFailed) return await selectTimelineTail(this.#db, { roomNid, after, upTo, limit, withSoftFailed });
     const recent = this.#recent.get(roomNid);
     if (recent !== undefined && upTo >= recent.rowsFrom) {
       const found = newestRows(recent.rows, { after, upTo, limit });
@@ -122,14 +127,16 @@ export class RoomTimelines {
 
   /** Returns events of the room in the order of its graph, from a place back, the latest first. */
   async history(
-    { roomNid, from, maxPosition }: {
+    { roomNid, from, maxPosition, withSoftFailed = false }: {
       roomNid: number;
       from: { readonly depth: number; readonly position: number };
       maxPosition: number;
+      withSoftFailed?: boolean;
     },
     limit: number,
   ): Promise<TimelineRow[]> {
-    return await selectHistoryBackward(this.#db, { ...WHOLE_ROOM, roomNid, from, to: FIRST, maxPosition, limit });
+    const range = { ...WHOLE_ROOM, roomNid, from, to: FIRST, maxPosition, limit, withSoftFailed };
+    return await selectHistoryBackward(this.#db, range);
   }
 
   /** Returns how the room's current state changed in a range, oldest first. */

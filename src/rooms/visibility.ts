@@ -51,6 +51,8 @@ export interface Viewer {
   readonly ignored: ReadonlySet<string>;
   /** An administrator, who may see whatever has its place in a room. */
   readonly seesAll?: boolean;
+  /** An administrator who asked for events that the room's state at their arrival did not allow. */
+  readonly showsSoftFailed?: boolean;
 }
 
 /** An event that may be shown, with what the viewer was at that event (`unsigned.membership`). */
@@ -151,9 +153,8 @@ export class Visibility {
   /** Returns the viewer's membership at the event, or null when the event is hidden. */
   async #check(stored: StoredEvent, viewer: Viewer): Promise<Membership | null> {
     const { event, position, stateBefore } = stored;
-    if (stored.isRejected || stored.isSoftFailed || stored.isOutlier || position === null || stateBefore === null) {
-      return null;
-    }
+    if (stored.isRejected || stored.isOutlier || position === null || stateBefore === null) return null;
+    if (stored.isSoftFailed && viewer.showsSoftFailed !== true) return null;
     if (viewer.seesAll === true && viewer.userId !== null) return await this.#memo(stateBefore, viewer.userId);
     if (viewer.upTo !== null && position > viewer.upTo) return null;
     if (event.stateKey === null && viewer.ignored.has(event.sender)) return null;

@@ -80,6 +80,7 @@ export async function buildParts(core: Core, { dns }: { dns?: Dns } = {}): Promi
     profileOf: (userId) => profileOf(core, { userId, accounts }),
     isErased: (userId) => erased.has(userId),
     ignoredUsers: (userId) => accountData.ignoredUsers(userId),
+    showsSoftFailed: (reader) => accountData.showsSoftFailed(reader),
     onPersist: persistHandler(core, () => ({ pushBase, userData, social, users, slidingCaches, exchange })),
     bundle: (events, userId) => social.aggregations.bundle(events, userId),
   });

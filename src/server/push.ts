@@ -7,6 +7,7 @@ import { WebProxies } from "../federation/web_proxies.ts";
 import { getLogger } from "../lib/log.ts";
 import type { PersistHandler } from "../rooms/pending.ts";
 import { AccountDataService } from "../services/account_data.ts";
+import { AdminClientConfigs } from "../services/admin_client_config.ts";
 import { Badges } from "../services/badges.ts";
 import { Ignores } from "../services/ignores.ts";
 import { NotificationsService } from "../services/notifications.ts";
@@ -55,7 +56,8 @@ export async function buildPushBase(
       event: async (eventId) => (await rooms().events.getById(eventId))?.event ?? null,
     },
   });
-  const accountData = new AccountDataService({ db, notifier, ignores });
+  const adminConfigs = await AdminClientConfigs.load(db);
+  const accountData = new AccountDataService({ db, notifier, ignores, adminConfigs });
   const successions = new RoomSuccessions({
     ...{ accountData, pushRules },
     facts: () => rooms().facts,

@@ -23,7 +23,7 @@ import { PolicySigner } from "../rooms/policy.ts";
 import { Relationships, type RelationshipsDeps } from "../rooms/relationships.ts";
 import { prejoinStateOf } from "../rooms/prejoin_state.ts";
 import { EventRenderer } from "../rooms/renderer.ts";
-import { RoomReaders } from "../rooms/room_access.ts";
+import { type RoomAccessDeps, RoomReaders } from "../rooms/room_access.ts";
 import { RetentionPolicies } from "../rooms/retention_policies.ts";
 import { RoomFacts } from "../rooms/room_facts.ts";
 import { RoomHeads } from "../rooms/room_heads.ts";
@@ -48,6 +48,7 @@ export interface RoomHooks {
   /** Tells whether a user's messages are hidden from newcomers. */
   readonly isErased: (userId: UserId) => boolean;
   readonly ignoredUsers: (userId: UserId) => ReadonlySet<string>;
+  readonly showsSoftFailed?: RoomAccessDeps["showsSoftFailed"];
   /** Run in the transaction that writes events, after the engine's own. */
   readonly onPersist: PersistHandler;
   readonly bundle?: Bundler;
@@ -66,7 +67,7 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
   const stores = buildStores(core, hooks);
   const { events, heads, trees, keys, state, timelines, memberships, transactions, allocator } = stores;
   const { retention, visibility, partials } = stores;
-  const readers = new RoomReaders({ events, state, visibility, memberships, ignoredUsers: hooks.ignoredUsers });
+  const readers = new RoomReaders({ events, state, visibility, memberships, ...pickReaders(hooks) });
   const renderer = new EventRenderer({ events, state, transactions, clock });
   const members = new MemberLoader({ state });
   const bundle = hooks.bundle === undefined ? {} : { bundle: hooks.bundle };
@@ -110,6 +111,13 @@ export function buildRooms(core: Core, hooks: RoomHooks) {
     moves: new MembershipMoves({ partials, memberships, timelines, events, state }),
     joinPositions: new JoinPositions({ events, state }),
   };
+}
+
+function pickReaders({ ignoredUsers, showsSoftFailed = () => false }: RoomHooks): Pick<
+  RoomAccessDeps,
+  "ignoredUsers" | "showsSoftFailed"
+> {
+  return { ignoredUsers, showsSoftFailed };
 }
 
 function pickHooks({ decideInvite, onOutOfBand }: RoomHooks): Pick<RoomHooks, "decideInvite" | "onOutOfBand"> {

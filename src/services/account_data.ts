@@ -18,6 +18,7 @@ import {
 import type { Database, Tx } from "../storage/database.ts";
 import { advanceStream } from "../storage/streams.ts";
 import type { Notifier } from "../streams/notifier.ts";
+import { ADMIN_CLIENT_CONFIG, type AdminClientConfigs } from "./admin_client_config.ts";
 import type { Ignores } from "./ignores.ts";
 
 /** What the service is built from. */
@@ -25,6 +26,7 @@ export interface AccountDataDeps {
   readonly db: Database;
   readonly notifier: Notifier;
   readonly ignores: Ignores;
+  readonly adminConfigs: AdminClientConfigs;
 }
 
 /** Types that have endpoints of their own. */
@@ -40,11 +42,13 @@ export class AccountDataService {
   readonly #db: Database;
   readonly #notifier: Notifier;
   readonly #ignores: Ignores;
+  readonly #adminConfigs: AdminClientConfigs;
 
-  constructor({ db, notifier, ignores }: AccountDataDeps) {
+  constructor({ db, notifier, ignores, adminConfigs }: AccountDataDeps) {
     this.#db = db;
     this.#notifier = notifier;
     this.#ignores = ignores;
+    this.#adminConfigs = adminConfigs;
   }
 
   /** Stores a piece sent by a client. Throws 405 `M_BAD_JSON` for a type that the server manages. */
@@ -85,7 +89,10 @@ export class AccountDataService {
   /** Removes all account data of a user, within a transaction. */
   async deleteAll(tx: Tx, userId: UserId): Promise<void> {
     await deleteAccountDataOfUser(tx, userId);
-    tx.afterCommit(() => this.#ignores.note(userId, {}));
+    tx.afterCommit(() => {
+      this.#ignores.note(userId, {});
+      this.#adminConfigs.note(userId, {});
+    });
   }
 
   /** Returns a piece parsed, or null. */
@@ -112,6 +119,11 @@ export class AccountDataService {
   /** Returns what changed in `(after, upTo]` of the account data stream. */
   between(range: { userId: UserId; after: number; upTo: number }): Promise<AccountDataRow[]> {
     return selectAccountDataBetween(this.#db, range);
+  }
+
+  /** Tells whether somebody who reads a room is shown its soft-failed events too. */
+  showsSoftFailed({ userId, isAdmin = false }: { readonly userId: UserId; readonly isAdmin?: boolean }): boolean {
+    return isAdmin && this.#adminConfigs.wantsSoftFailed(userId);
   }
 
   /** Returns the users whom this user ignores. Spec: "Ignoring Users". */
@@ -164,6 +176,7 @@ export class AccountDataService {
     await upsertAccountData(tx, { userId, roomId, type, content: JSON.stringify(content), position });
     tx.afterCommit(() => {
       if (type === IGNORED_USERS && roomId === "") this.#ignores.note(userId, content);
+      if (type === ADMIN_CLIENT_CONFIG && roomId === "") this.#adminConfigs.note(userId, content);
       this.#notifier.publish("account_data", position, [userId]);
     });
   }

@@ -96,3 +96,10 @@ export async function selectIgnoreLists(db: Db): Promise<{ userId: UserId; conte
     SELECT user_id, content FROM account_data WHERE type = 'm.ignored_user_list' AND room_id = '' LIMIT 10000000`);
   return rows.map((row) => ({ userId: row.user_id, content: row.content }));
 }
+
+/** Returns the account data of one type, outside of rooms, of all users. */
+export async function selectAccountDataOfAll(db: Db, type: string): Promise<{ userId: UserId; content: string }[]> {
+  const rows = await db.all<{ user_id: UserId; content: string }>(sql`
+    SELECT user_id, content FROM account_data WHERE type = ${type} AND room_id = '' LIMIT 10000000`);
+  return rows.map((row) => ({ userId: row.user_id, content: row.content }));
+}

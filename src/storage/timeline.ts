@@ -24,6 +24,7 @@ export const MIN_POSITION = Number.MIN_SAFE_INTEGER;
 export const MAX_POSITION = Number.MAX_SAFE_INTEGER;
 
 const SHOWN: Sql = sql`NOT is_rejected AND NOT is_soft_failed`;
+const NOT_REJECTED: Sql = sql`NOT is_rejected`;
 const DEPTH_SAMPLE = 500;
 
 function toTimelineRow(row: Row): TimelineRow {
@@ -33,11 +34,18 @@ function toTimelineRow(row: Row): TimelineRow {
 /** Returns the last `limit` events in `(after, upTo]` of the stream, newest first. */
 export async function selectTimelineTail(
   db: Db,
-  { roomNid, after, upTo, limit }: { roomNid: number; after: number; upTo: number; limit: number },
+  { roomNid, after, upTo, limit, withSoftFailed = false }: {
+    roomNid: number;
+    after: number;
+    upTo: number;
+    limit: number;
+    withSoftFailed?: boolean;
+  },
 ): Promise<TimelineRow[]> {
   const rows = await db.all<Row>(sql`
     SELECT event_nid, depth, position FROM events
-    WHERE room_nid = ${roomNid} AND position > ${after} AND position <= ${upTo} AND ${SHOWN}
+    WHERE room_nid = ${roomNid} AND position > ${after} AND position <= ${upTo}
+      AND ${withSoftFailed ? NOT_REJECTED : SHOWN}
     ORDER BY position DESC
     LIMIT ${limit}`);
   return rows.map(toTimelineRow);
@@ -53,6 +61,7 @@ export interface HistoryRange {
   readonly minPosition: number;
   readonly maxPosition: number;
   readonly limit: number;
+  readonly withSoftFailed?: boolean;
 }
 
 /** Before all places in a graph. */
@@ -70,7 +79,8 @@ export async function selectHistoryBackward(db: Db, range: HistoryRange): Promis
     WHERE room_nid = ${range.roomNid} AND position IS NOT NULL
       AND (depth, position) <= (${range.from.depth}, ${range.from.position})
       AND (depth, position) >= (${range.to.depth}, ${range.to.position})
-      AND position >= ${range.minPosition} AND position <= ${range.maxPosition} AND ${SHOWN}
+      AND position >= ${range.minPosition} AND position <= ${range.maxPosition}
+      AND ${range.withSoftFailed ? NOT_REJECTED : SHOWN}
     ORDER BY depth DESC, position DESC
     LIMIT ${range.limit}`);
   return rows.map(toTimelineRow);
@@ -83,7 +93,8 @@ export async function selectHistoryForward(db: Db, range: HistoryRange): Promise
     WHERE room_nid = ${range.roomNid} AND position IS NOT NULL
       AND (depth, position) >= (${range.from.depth}, ${range.from.position})
       AND (depth, position) <= (${range.to.depth}, ${range.to.position})
-      AND position >= ${range.minPosition} AND position <= ${range.maxPosition} AND ${SHOWN}
+      AND position >= ${range.minPosition} AND position <= ${range.maxPosition}
+      AND ${range.withSoftFailed ? NOT_REJECTED : SHOWN}
     ORDER BY depth, position
     LIMIT ${range.limit}`);
   return rows.map(toTimelineRow);

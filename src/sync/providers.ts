@@ -17,6 +17,8 @@ export interface Range {
 export interface AccountDataProvider {
   between(range: Range & { userId: UserId }): Promise<readonly { roomId: string; type: string; content: string }[]>;
   ignoredUsers(userId: UserId): ReadonlySet<string>;
+  /** Tells whether a reader is shown soft-failed events too. */
+  showsSoftFailed(reader: { readonly userId: UserId; readonly isAdmin?: boolean }): boolean;
 }
 
 /** Met by `PushRulesService`: the rules are shown as account data of type `m.push_rules`. */

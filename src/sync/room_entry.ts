@@ -77,12 +77,19 @@ function joinedText(
     `"ephemeral":{"events":[${extras.ephemeral.join(",")}]}${rest}}`;
 }
 
+function viewerOf(
+  { requester: { userId }, ignored, showsSoftFailed }: SyncView,
+  upTo: number | null,
+): Viewer {
+  return { userId, isMember: true, upTo, ignored, showsSoftFailed };
+}
+
 /** Returns the entry of a joined room, or null when there is nothing to tell. */
 export async function joinedEntry(
   deps: RoomEntryDeps,
   { view, part, entry, extras }: JoinedRoom,
 ): Promise<string | null> {
-  const viewer = { userId: view.requester.userId, isMember: true, upTo: null, ignored: view.ignored };
+  const viewer = viewerOf(view, null);
   const end = await sharedEnd(deps, { view, part, entry });
   const { timeline, deltas } = end === null
     ? await readPart(deps, { view, part, viewer })
@@ -114,7 +121,8 @@ async function sharedEnd(
 ): Promise<RoomEnd | null> {
   const { filter, requester: { userId }, ignored } = view;
   const { timeline } = filter.room;
-  const isShared = part.after === null && !view.fullState && timeline.matchesAll && filter.eventFields === null &&
+  const isShared = part.after === null && !view.fullState && !view.showsSoftFailed && timeline.matchesAll &&
+    filter.eventFields === null &&
     filter.eventFormat === "client" && matchesRoom(timeline, part.roomId);
   return isShared ? await ends.of({ part, limit: timelineLimit(timeline), reader: { userId, entry, ignored } }) : null;
 }
@@ -159,7 +167,7 @@ export async function leftEntry(
   deps: RoomEntryDeps,
   { view, part, accountData }: { view: SyncView; part: RoomPart; accountData: readonly string[] },
 ): Promise<string> {
-  const viewer = { userId: view.requester.userId, isMember: true, upTo: part.upTo, ignored: view.ignored };
+  const viewer = viewerOf(view, part.upTo);
   const { timeline, deltas } = await readPart(deps, { view, part, viewer });
   const state = await readState(deps, { view, part, timeline, deltas, heroes: [] });
   const body = await eventsText(deps, { view, timeline, state, end: null, endState: null });

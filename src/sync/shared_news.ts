@@ -73,7 +73,8 @@ export class SharedNews {
     entry: LocalMembership | undefined,
   ): SharedText | null | Promise<SharedText | null> {
     const { stickyEvents } = this.#deps;
-    const isSimple = part.after !== null && part.endRoot === null && !part.newlyJoined && !view.fullState &&
+    const isSimple = !view.showsSoftFailed && part.after !== null && part.endRoot === null && !part.newlyJoined &&
+      !view.fullState &&
       view.filter.eventFields === null && view.filter.eventFormat === "client" && stickyEvents.hasNoneIn(part.roomNid);
     if (!isSimple || entry?.membership !== "join" || entry.position > (part.after ?? 0)) return null;
     const key = this.#keyOf(view, part);

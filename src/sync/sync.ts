@@ -148,7 +148,10 @@ export class SyncService {
     const rooms = memberships.peek(userId) ?? await memberships.forUser(userId);
     // From here to the plan nothing waits, so that rooms and positions are of the same moment.
     const now = notLess(notifier.currentPositions(), request.since);
-    const view: SyncView = { ...request, now, ignored: providers.accountData.ignoredUsers(userId) };
+    const view: SyncView = {
+      ...{ ...request, now, ignored: providers.accountData.ignoredUsers(userId) },
+      showsSoftFailed: providers.accountData.showsSoftFailed(request.requester),
+    };
     const plan = await planRooms(this.#deps, { view, rooms });
     const fresh = new Set<number>();
     for (const part of plan.joined.values()) if (part.newlyJoined) fresh.add(part.roomNid);

@@ -50,7 +50,7 @@ export async function readTimeline(
   const limit = timelineLimit(filter);
   const chunk = filter.matchesAll ? limit : Math.max(limit, FILTERED_CHUNK);
   const found: VisibleEvent[] = [];
-  const cursor = new TailCursor(deps.timelines, part);
+  const cursor = new TailCursor(deps.timelines, { part, withSoftFailed: viewer.showsSoftFailed === true });
   let more = true;
   let isWhole = true;
   for (let round = 0; more && found.length < limit && round < MAX_ROUNDS; round++) {
@@ -87,13 +87,18 @@ export async function readTimeline(
 class TailCursor {
   readonly #timelines: RoomTimelines;
   readonly #part: RoomPart;
+  readonly #withSoftFailed: boolean;
   #upTo: number;
   /** Where to go on in the graph; null while the order of the stream holds. */
   #place: { readonly depth: number; readonly position: number } | null = null;
 
-  constructor(timelines: RoomTimelines, part: RoomPart) {
+  constructor(
+    timelines: RoomTimelines,
+    { part, withSoftFailed }: { part: RoomPart; withSoftFailed: boolean },
+  ) {
     this.#timelines = timelines;
     this.#part = part;
+    this.#withSoftFailed = withSoftFailed;
     this.#upTo = part.upTo;
   }
 
@@ -105,12 +110,19 @@ class TailCursor {
   async next(limit: number): Promise<TimelineRow[]> {
     const { roomNid, after, upTo } = this.#part;
     const position = this.#upTo;
+    const withSoftFailed = this.#withSoftFailed;
     if (this.#place === null) {
-      const rows = await this.#timelines.tail({ roomNid, after: after ?? MIN_POSITION, upTo: position }, limit);
+      const rows = await this.#timelines.tail(
+        { roomNid, after: after ?? MIN_POSITION, upTo: position, withSoftFailed },
+        limit,
+      );
       if (after !== null || position !== upTo || isInGraphOrder(rows)) return rows;
       this.#place = LAST;
     }
-    return await this.#timelines.history({ roomNid, from: this.#place, maxPosition: upTo }, limit);
+    return await this.#timelines.history(
+      { roomNid, from: this.#place, maxPosition: upTo, withSoftFailed },
+      limit,
+    );
   }
 
   /** Goes on before a row. */

@@ -2,7 +2,7 @@
 import type { SyncFilter } from "../protocol/filter.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import type { RenderView } from "../rooms/renderer.ts";
-import type { Sender } from "../rooms/transaction_ids.ts";
+import type { Reader } from "../rooms/room_access.ts";
 import type { StreamPositions } from "../streams/notifier.ts";
 
 /** The name under which state at the end of the timeline is returned (MSC4222 before and after it was stable). */
@@ -10,7 +10,7 @@ export type StateAfterKey = "state_after" | "org.matrix.msc4222.state_after";
 
 /** A request of `/sync`, checked. */
 export interface SyncRequest {
-  readonly requester: Sender;
+  readonly requester: Reader;
   /** Null for an initial sync. */
   readonly since: StreamPositions | null;
   readonly filter: SyncFilter;
@@ -27,6 +27,8 @@ export interface SyncView extends SyncRequest {
   readonly now: StreamPositions;
   /** Whom the user ignores. */
   readonly ignored: ReadonlySet<string>;
+  /** Soft-failed events are shown too. */
+  readonly showsSoftFailed: boolean;
 }
 
 /** A room to be shown, with the part of its stream. */

@@ -91,10 +91,10 @@ function historyRoutes(app: App, { auth, readers, pagination, context }: RoomRea
     .get("/rooms/:roomId/event/:eventId", auth.guestOk(), async (c) => {
       const { roomId, eventId } = pathIds(c, { roomId: parseRoomId, eventId: parseEventId });
       const unredacted = query(c, EventQuery)[UNREDACTED] ?? false;
-      const { userId, deviceId, isAdmin } = requester(c);
+      const { userId, isAdmin } = requester(c);
       const access = await readers.find(userId, roomId);
       if (access === null) throw notFound("Event not found");
-      const reading = { requester: { userId, deviceId }, access };
+      const reading = { requester: requester(c), access };
       if (unredacted && !isAdmin && !await context.mayReadRedacted(reading)) {
         throw forbidden("You do not have the power level to see what was redacted in the room");
       }
@@ -140,6 +140,5 @@ function stateRoutes(app: App, { auth, readers, roomState, whole }: RoomReadRout
 
 async function readingOf(c: Ctx, readers: RoomReaders): Promise<Reading> {
   const { roomId } = pathIds(c, { roomId: parseRoomId });
-  const { userId, deviceId } = requester(c);
-  return await readers.reading({ userId, deviceId }, roomId);
+  return await readers.reading(requester(c), roomId);
 }

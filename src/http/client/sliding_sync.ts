@@ -140,9 +140,9 @@ export function slidingSyncRoutes(app: App, { auth, slidingSync, isOnFor }: Slid
 async function readRequest(c: Ctx, stateStubs: boolean): Promise<SlidingRequest> {
   const params = query(c, SlidingQuery);
   const body = await readJson(c, Body);
-  const { userId, deviceId } = requester(c);
+  const { userId, deviceId, isAdmin } = requester(c);
   return {
-    requester: { userId, deviceId },
+    requester: { userId, deviceId, isAdmin },
     connId: body.conn_id ?? "",
     pos: posOf(params.pos ?? body.pos ?? ""),
     timeoutMs: params.timeout ?? body.timeout ?? 0,

@@ -45,9 +45,9 @@ export function syncRoutes(app: App, { auth, sync, filters }: SyncRoutesDeps): v
   client(app)
     .get("/sync", auth.syncer({ guests: true }), async (c) => {
       const params = query(c, SyncQuery);
-      const { userId, deviceId } = requester(c);
+      const { userId, deviceId, isAdmin } = requester(c);
       const body = await sync.sync({
-        requester: { userId, deviceId },
+        requester: { userId, deviceId, isAdmin },
         since: sinceOf(params.since),
         filter: await filters.resolve(userId, params.filter ?? null),
         fullState: params.full_state ?? false,

@@ -7,6 +7,7 @@ import type { JoinPositions } from "../../rooms/join_positions.ts";
 import { type Bundler, membershipsOf } from "../../rooms/pagination.ts";
 import type { EventRenderer, RenderView } from "../../rooms/renderer.ts";
 import type { RoomReaders } from "../../rooms/room_access.ts";
+import type { Viewer } from "../../rooms/visibility.ts";
 import type { StoredEvent } from "../../rooms/types.ts";
 import type { StateDelta } from "../../storage/timeline.ts";
 import { formatRoomToken } from "../../streams/tokens.ts";
@@ -118,6 +119,13 @@ interface Inside {
   readonly endState: SharedEvents | null;
 }
 
+function viewerOf(
+  { request: { requester: { userId } }, ignored, showsSoftFailed }: SlidingView,
+  upTo: number | null,
+): Viewer {
+  return { userId, isMember: true, upTo, ignored, showsSoftFailed };
+}
+
 async function insideResult(
   deps: RoomResultDeps,
   { view, room, known, stay }: Query & { stay: { root: number; upTo: number } | null },
@@ -133,11 +141,11 @@ async function insideResult(
   const isExpanded = record !== null && limit > record.timelineLimit;
   const { userId } = view.request.requester;
   const reader = { userId, entry: room.entry, ignored: view.ignored };
-  const end = record === null ? await deps.ends.of({ part, limit, reader }) : null;
+  const end = record === null && !view.showsSoftFailed ? await deps.ends.of({ part, limit, reader }) : null;
   const timeline = end?.timeline ?? await readTimeline(deps, {
     part: isExpanded ? { ...part, after: null } : part,
     filter: limitFilter(limit),
-    viewer: { userId, isMember: true, upTo: stay?.upTo ?? null, ignored: view.ignored },
+    viewer: viewerOf(view, stay?.upTo ?? null),
   });
   const deltas = after === null ? [] : await deps.timelines.deltas({ roomNid, after, upTo });
   const root = end?.root ?? await endRootOf(deps, part);

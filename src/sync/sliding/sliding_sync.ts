@@ -132,8 +132,9 @@ export class SlidingSyncService {
     const now = notLess(notifier.currentPositions(), since);
     const ordered = await order.of(userId, { rooms, at: now.events });
     const ignored = providers.accountData.ignoredUsers(userId);
+    const showsSoftFailed = providers.accountData.showsSoftFailed(request.requester);
     const direct = await userFacts.directRooms(userId, now.account_data);
-    const view: SlidingView = { request, connection, rooms, since, now, direct, ignored };
+    const view: SlidingView = { request, connection, rooms, since, now, direct, ignored, showsSoftFailed };
     const listed = await this.#listed(view, ordered);
     const matches = await matcher.match(request, { ordered: listed, rooms, accountDataAt: now.account_data });
     const results = await this.#results(view, matches.wanted);

@@ -1,7 +1,7 @@
 /** What the parts of sliding sync hand to each other. */
 import type { RoomId } from "../../protocol/ids.ts";
 import type { LocalMembership } from "../../rooms/local_memberships.ts";
-import type { Sender } from "../../rooms/transaction_ids.ts";
+import type { Reader } from "../../rooms/room_access.ts";
 import type { SlidingPos } from "../../streams/tokens.ts";
 import type { StateClause, StateSelection } from "./state_selection.ts";
 
@@ -60,7 +60,7 @@ export interface ExtensionRequests {
 
 /** A request, checked. */
 export interface SlidingRequest {
-  readonly requester: Sender;
+  readonly requester: Reader;
   /** Empty when the client gave none. */
   readonly connId: string;
   /** Null for the first request of a connection; `text` is what the client sent. */

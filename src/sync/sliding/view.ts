@@ -18,4 +18,6 @@ export interface SlidingView {
   readonly direct: ReadonlySet<string>;
   /** Whom the user ignores. */
   readonly ignored: ReadonlySet<string>;
+  /** Soft-failed events are shown too. */
+  readonly showsSoftFailed: boolean;
 }
