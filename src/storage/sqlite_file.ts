@@ -6,6 +6,7 @@
  * lock too, as an exclusive transaction: Deno's own `tryLock` came after the oldest version that this runs on.
  */
 import { DatabaseSync } from "node:sqlite";
+import { reasonOf } from "../lib/reason.ts";
 import { DatabaseStartupError } from "./database_error.ts";
 import { SqliteConnection, type SqliteConnectionOptions } from "./sqlite_connection.ts";
 
@@ -64,5 +65,5 @@ function reason(path: string, error: unknown): string {
   if (/not a database/.test(message)) return `The file ${path} is not an SQLite database`;
   if (/readonly|read-only/i.test(message)) return `The database ${path} cannot be written: it is read-only`;
   if (/locked/.test(message)) return `The database ${path} is in use by another process`;
-  return `The database ${path} cannot be opened: ${message}`;
+  return `The database ${path} cannot be opened: ${reasonOf(error)}`;
 }

@@ -189,6 +189,11 @@ Deno.test("an SQLite file is refused in one sentence when it cannot be served", 
     () => Promise.resolve().then(() => openSqlite({ path: `${folder}/none/a.db` })),
     isStartupError(/The folder of the database .* does not exist/),
   );
+  await Deno.mkdir(`${folder}/b.db`);
+  await rejects(
+    () => openDatabase({ sqlite: { path: `${folder}/b.db` } }),
+    isStartupError(/b\.db cannot be opened: it is a folder$/),
+  );
   await Deno.remove(folder, { recursive: true });
 });
 
