@@ -5,7 +5,7 @@
  * the fault of one of them: then each is written by itself. The room's copy is dropped. When another process wrote to the room meanwhile, the copy is loaded again and the batch built anew:
  * a task may therefore run more than once and must have no effect but through its batch.
  */
-import { Gathering } from "../lib/gathering.ts";
+import { nextTurn } from "../lib/turn.ts";
 import { forbidden } from "../protocol/errors.ts";
 import type { BuiltEvent } from "../protocol/event_builder.ts";
 import type { RoomId } from "../protocol/ids.ts";
@@ -44,7 +44,6 @@ export class RoomQueues {
   readonly #deps: BatchDeps & PersistDeps & { readonly policySigner: PolicySigner };
   readonly #writer: GroupWriter;
   readonly #queues = new Map<RoomId, Job[]>();
-  readonly #gathering = new Gathering();
 
   constructor(deps: BatchDeps & PersistDeps & { readonly policySigner: PolicySigner }) {
     this.#deps = deps;
@@ -86,9 +85,8 @@ export class RoomQueues {
     const job: Job = { task, signed, isAlone, resolve: (value) => resolve(value as T), reject };
     const queue = this.#queues.get(roomId);
     if (queue === undefined) {
-      const jobs = [job];
-      this.#queues.set(roomId, jobs);
-      this.#drain(roomId, jobs);
+      this.#queues.set(roomId, [job]);
+      this.#drain(roomId);
     } else {
       queue.push(job);
     }
@@ -96,11 +94,16 @@ export class RoomQueues {
   }
 
   /** Never rejects: every job is settled. */
-  async #drain(roomId: RoomId, queue: Job[]): Promise<void> {
-    // What is asked for at once is taken together in any case.
-    await Promise.resolve();
-    while (queue.length > 0) {
-      if (this.#gathering.isWorthIt()) await this.#gathering.wait(() => queue.length);
+  async #drain(roomId: RoomId): Promise<void> {
+    for (;;) {
+      // One turn of the event loop, in which requests that have already arrived reach the queue.
+      await nextTurn();
+      const queue = this.#queues.get(roomId);
+      if (queue === undefined) return;
+      if (queue.length === 0) {
+        this.#queues.delete(roomId);
+        return;
+      }
       const jobs = queue.splice(0, batchSize(queue));
       try {
         await this.#runBatch(roomId, jobs);
@@ -109,7 +112,6 @@ export class RoomQueues {
         for (const { reject } of jobs) reject(error);
       }
     }
-    this.#queues.delete(roomId);
   }
 
   async #runBatch(roomId: RoomId, jobs: readonly Job[]): Promise<void> {
