@@ -64,6 +64,21 @@ testScene("a request is signed, and sent to the name it is for", {}, async ({ ou
   assert(verifyText(text, { signature: credential?.signature ?? "", key }));
 });
 
+testScene("requests to one server wait for a connection in their order", {}, async ({ out, peer, name }) => {
+  const seen = new Set<string>();
+  const all = Promise.withResolvers<void>();
+  // Nobody gets an answer before as many as may go out at once have come: the others wait in the queue of the server.
+  peer.handler = async ({ url }) => {
+    if (seen.add(url).size === 16) all.resolve();
+    await all.promise;
+    return { json: { url } };
+  };
+  const paths = Array.from({ length: 60 }, (_, index) => `/_matrix/federation/v1/event/$${index}`);
+  const answers = await Promise.all(paths.map((path) => out.client.request({ server: name, method: "GET", path })));
+  assert.deepEqual(answers, paths.map((url) => ({ url })));
+  assert.deepEqual(new Set(peer.requests.map(({ url }) => url)), new Set(paths));
+});
+
 testScene("a literal needs a certificate for the address", { names: ["IP:127.0.0.1"] }, async ({ out, peer }) => {
   await out.client.request({ server: server(`127.0.0.1:${peer.port}`), ...VERSION });
   assert.equal(peer.requests[0]?.sni, null, "no SNI for an address");

@@ -79,7 +79,8 @@ testEachServer("servers of federation_metrics_domains have metrics of their own"
     const { text } = await hs.parts.core.meters.metrics.render();
     const found = text.split("\n").filter((line) => line.startsWith(`${name}{`));
     assert(found.length <= 1, "no series for a server that nothing was exchanged with");
-    return found[0]?.startsWith(`${name}{${label}="${serverName}"} `) ? Number(found[0].split(" ").at(-1)) : null;
+    const labels = `${label}="${serverName}",server_name="hs.test"`;
+    return found[0]?.startsWith(`${name}{${labels}} `) ? Number(found[0].split(" ").at(-1)) : null;
   };
   const message = await make(resident, { roomId, content: { body: "received" } });
   await send(resident, { pdus: [wire(message)] });
@@ -102,5 +103,5 @@ testEachServer("without the option no server has", async (database) => {
   assert.deepEqual(results, { [message.eventId]: {} });
   const { text } = await resident.hs.parts.core.meters.metrics.render();
   assert(!text.includes("last_received_pdu_time{"));
-  assert(text.includes("synapse_federation_server_received_pdus_total 1\n"));
+  assert(text.includes('synapse_federation_server_received_pdus_total{server_name="hs.test"} 1\n'));
 });
