@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast bench bench-federation bench-growth bench-port bench-search bench-small build docs fmt lint \
 	check ok complement register \
-	test-executable deb test-deb docker release interop
+	test-executable deb test-deb docker release interop rust-client
 
 # The Deno that package-lock.json pins. `make build DENO=PATH` compiles with another one.
 PINNED := ./node_modules/deno/deno
@@ -94,3 +94,6 @@ complement: $(SETUP) ## Run Complement (COMPLEMENT_DIR) and update tests/complem
 
 interop: $(SETUP) ## Federate with a real Synapse (SYNAPSE_VENV, else installed with pip)
 	@exec $(TOOL) tests/interop/run.ts $(INTEROP)
+
+rust-client: $(SETUP) ## Chat with the SDK of Element X, built with cargo (ten minutes the first time)
+	@exec $(TOOL) tests/interop/rust_sdk/run.ts
