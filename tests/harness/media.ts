@@ -37,6 +37,9 @@ const NO_LIMIT_OF_USERS = {
 /** The name of the server in tests. */
 export const MEDIA_SERVER = "media.test" as ServerName;
 
+/** Longer than by default: a slow machine that tests much at once may take a while to start a child. */
+const JOB_TIMEOUT_MS = 300_000;
+
 /** How a test's server differs from the defaults. */
 export interface MediaServerOptions {
   /** Options of the section "Media Store" as in the configuration file. */
@@ -131,6 +134,7 @@ export class MediaServer implements AsyncDisposable {
       settings,
       baseFolder: folder,
       remote,
+      jobTimeoutMs: JOB_TIMEOUT_MS,
       ...rest,
     });
     const lifetimes = {
