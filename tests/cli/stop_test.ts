@@ -84,7 +84,7 @@ async function untilSomebodyWaits(port: number): Promise<void> {
   const end = performance.now() + GRACE_MS;
   for (;;) {
     const text = await (await fetch(`http://127.0.0.1:${port}/_synapse/metrics`)).text();
-    if (/^synapse_notifier_listeners 1$/m.test(text)) return;
+    if (/^synapse_notifier_listeners\{server_name="hs\.test"\} 1$/m.test(text)) return;
     assert.ok(performance.now() < end, text);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
