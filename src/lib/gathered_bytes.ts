@@ -1,11 +1,10 @@
-/** Bytes that arrive in pieces. */
+/** Bytes that arrive in pieces, however small. */
 
-/** A peer may send byte by byte, and each piece takes some hundred bytes of its own. */
-const MAX_PIECES = 256;
+const NOTHING = new Uint8Array(0);
 
-/** Gathers pieces. */
+/** Gathers pieces: each byte is copied a few times at most. */
 export class GatheredBytes {
-  #pieces: Uint8Array[] = [];
+  #room: Uint8Array = NOTHING;
   #length = 0;
 
   get length(): number {
@@ -13,27 +12,21 @@ export class GatheredBytes {
   }
 
   add(piece: Uint8Array): void {
-    this.#pieces.push(piece);
-    this.#length += piece.byteLength;
-    if (this.#pieces.length >= MAX_PIECES) this.#pieces = [this.#join()];
+    const length = this.#length + piece.byteLength;
+    if (length > this.#room.byteLength) {
+      const larger = new Uint8Array(Math.max(length, 2 * this.#room.byteLength));
+      larger.set(this.#room.subarray(0, this.#length));
+      this.#room = larger;
+    }
+    this.#room.set(piece, this.#length);
+    this.#length = length;
   }
 
   /** Returns what was gathered, and begins anew. */
   take(): Uint8Array {
-    const [only] = this.#pieces;
-    const taken = only !== undefined && this.#pieces.length === 1 ? only : this.#join();
-    this.#pieces = [];
+    const taken = this.#room.subarray(0, this.#length);
+    this.#room = NOTHING;
     this.#length = 0;
     return taken;
-  }
-
-  #join(): Uint8Array {
-    const whole = new Uint8Array(this.#length);
-    let offset = 0;
-    for (const piece of this.#pieces) {
-      whole.set(piece, offset);
-      offset += piece.byteLength;
-    }
-    return whole;
   }
 }

@@ -9,16 +9,6 @@ import type { Spread } from "./tally.ts";
 /** Values of the labels of one measurement. */
 export type Labels = Readonly<Record<string, string>>;
 
-/** Something that is counted up. */
-export interface Counter {
-  inc(labels?: Labels, by?: number): void;
-}
-
-/** Something whose sizes are sorted into ranges. */
-export interface Histogram {
-  observe(value: number, labels?: Labels): void;
-}
-
 /** A measurement that is taken when somebody asks for it: one number, or one for each set of labels. */
 export type Reading = number | readonly (readonly [Labels, number])[];
 
@@ -34,8 +24,6 @@ export interface Definition {
 /** Where measurements go. */
 export interface Metrics {
   readonly isEnabled: boolean;
-  counter(definition: Definition): Counter;
-  histogram(definition: Definition & { readonly buckets: readonly number[] }): Histogram;
   /** Adds a gauge that is read at each scrape; what `read` throws leaves the gauge out of that scrape. */
   gauge(definition: Definition, read: () => Reading | Promise<Reading>): void;
   /** Adds a counter that is counted elsewhere and read at each scrape. */
@@ -51,8 +39,6 @@ export interface Metrics {
 /** Measures nothing. */
 export const NO_METRICS: Metrics = {
   isEnabled: false,
-  counter: () => ({ inc: () => {} }),
-  histogram: () => ({ observe: () => {} }),
   gauge: () => {},
   counted: () => {},
   spread: () => {},
@@ -129,27 +115,6 @@ function samplesOfSpread(name: string, { labels, spread }: { labels: Labels; spr
   ];
 }
 
-type Prometheus = typeof import("prom-client");
-
-/** The parts of `Metrics` that keep their values in the package. */
-function kept({ Counter, Histogram }: Prometheus, registry: Registry): Pick<Metrics, "counter" | "histogram"> {
-  const own = ({ name, help, labels = [] }: Definition) => ({
-    ...{ name, help },
-    labelNames: [...labels],
-    registers: [registry],
-  });
-  return {
-    counter(definition) {
-      const counter = new Counter(own(definition));
-      return { inc: (labels = {}, by = 1) => counter.inc(labels, by) };
-    },
-    histogram({ buckets, ...definition }) {
-      const histogram = new Histogram({ ...own(definition), buckets: [...buckets] });
-      return { observe: (value, labels = {}) => histogram.observe(labels, value) };
-    },
-  };
-}
-
 /** Adds a histogram of what is now: its count and sum are gauges, with names of their own. */
 function addGaugeSpread(
   registry: Registry,
@@ -177,7 +142,6 @@ export async function loadMetrics(shared: Labels = {}): Promise<Metrics> {
   registry.setDefaultLabels(shared);
   return {
     isEnabled: true,
-    ...kept(prometheus, registry),
     gauge(definition, read) {
       // What cannot be read now leaves the rest of the scrape alone.
       const tried = () => Promise.resolve().then(read).catch(() => null);

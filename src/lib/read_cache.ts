@@ -6,8 +6,8 @@ export class ReadCache<K, V> {
   readonly #kept: LruCache<K, V>;
   #changes = 0;
 
-  constructor({ maxEntries, name }: { maxEntries: number; name?: string }) {
-    this.#kept = new LruCache(name === undefined ? { maxEntries } : { maxEntries, name });
+  constructor(options: { readonly maxEntries: number; readonly name?: string }) {
+    this.#kept = new LruCache(options);
   }
 
   /** Returns the kept value, if there is one. */

@@ -42,6 +42,13 @@ export class Tally<L extends string> {
   }
 }
 
+/** Synapse's ranges for numbers of things. */
+export const NUMBER_RANGES = [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500] as const;
+/** Ranges for the seconds that work in this process takes. */
+export const WORK_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
+/** Ranges for the seconds that others wait for this process. */
+export const WAIT_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const;
+
 /** How sizes or times are spread over ranges. */
 export class Spread {
   readonly bounds: readonly number[];

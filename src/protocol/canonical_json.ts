@@ -153,7 +153,7 @@ function hasFewBrackets(text: string, limit: number): boolean {
 }
 
 /** Returns where the string that starts at a quotation mark ends: at the next one, or at the end of the text. */
-export function endOfString(text: string, start: number): number {
+function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let backslashes = 0;
     while (text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes++;

@@ -7,6 +7,7 @@
  */
 import type { LruCache } from "../lib/lru.ts";
 import { nextTurn } from "../lib/turn.ts";
+import { waitForAll } from "../lib/wait_for_all.ts";
 import { type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { ServerName, UserId } from "../protocol/ids.ts";
 import { domainOf } from "../protocol/auth_rules_context.ts";
@@ -81,10 +82,8 @@ export async function persistTogether(deps: PersistDeps, batches: readonly RoomB
   await deps.db.transaction(async (tx) => {
     const all = await takePlaces(tx, { batches, isLocked: lockAllUnchanged(tx, batches) });
     const parts = all.map((placed) => ({ tx: new BatchTx(tx), placed }));
-    // Waits for all, since nobody must go on with the transaction when it has ended.
-    for (const result of await Promise.allSettled(parts.map((part) => writePlaced(deps, part)))) {
-      if (result.status === "rejected") throw result.reason;
-    }
+    // Nobody must go on with the transaction when it has ended.
+    await waitForAll(parts.map((part) => writePlaced(deps, part)));
     // In the order of the positions, whichever batch was done first.
     for (const part of parts) part.tx.passCallbacks();
   });
@@ -160,7 +159,7 @@ async function takePlaces(
     past === 0 ? 0 : advanceBackfill(tx, past),
   ] as const;
   // The first that failed is why: on PostgreSQL it takes those after it along.
-  for (const step of await Promise.allSettled(steps)) if (step.status === "rejected") throw step.reason;
+  await waitForAll(steps);
   let [first, firstPast] = [await steps[2], await steps[3]];
   const joined = await isLocked;
   return counts.map(({ batch, placed, past }, index) => {

@@ -10,7 +10,6 @@ import type { Clock } from "../lib/clock.ts";
 import { LruCache } from "../lib/lru.ts";
 import { nextTurn } from "../lib/turn.ts";
 import { pickFields } from "../protocol/filter.ts";
-import type { UserId } from "../protocol/ids.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import { redactContent, redactPdu } from "../protocol/redaction.ts";
 import { STICKY_KEY, stickyEndOf } from "../protocol/sticky.ts";
@@ -227,13 +226,6 @@ export class EventRenderer {
       return fields ? pickText(text, fields) : text;
     });
   }
-}
-
-/** Returns an event's sender as long as it names one; used to tell whose member events a reader needs. */
-export function sendersOf(events: readonly StoredEvent[]): Set<UserId> {
-  const senders = new Set<UserId>();
-  for (const { event } of events) senders.add(event.sender);
-  return senders;
 }
 
 function pickText(text: string, fields: readonly (readonly string[])[]): string {

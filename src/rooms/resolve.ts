@@ -5,7 +5,7 @@
  * by the roots it came from.
  */
 import { LruCache } from "../lib/lru.ts";
-import { Spread } from "../lib/tally.ts";
+import { NUMBER_RANGES, Spread, WORK_SECONDS } from "../lib/tally.ts";
 import { nextTurn } from "../lib/turn.ts";
 import { splitStateKey, type StateKey, stateKeyOf } from "../protocol/event.ts";
 import type { EventId } from "../protocol/ids.ts";
@@ -21,8 +21,8 @@ import type { StoredEvent } from "./types.ts";
 /** What was resolved so far. */
 export class ResolutionFigures {
   /** How many states differed. */
-  readonly states = new Spread([1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500]);
-  readonly seconds = new Spread([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]);
+  readonly states = new Spread(NUMBER_RANGES);
+  readonly seconds = new Spread(WORK_SECONDS);
 }
 
 /** What resolving takes. */

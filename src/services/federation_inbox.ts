@@ -8,7 +8,7 @@ import { insertReceivedTransaction, selectReceivedTransaction } from "../storage
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { KeyedMutex } from "../lib/mutex.ts";
-import { Spread } from "../lib/tally.ts";
+import { Spread, WAIT_SECONDS } from "../lib/tally.ts";
 import { badJson, invalidParam } from "../protocol/errors.ts";
 import { parseRoomId, parseUserId, type RoomId, type ServerName, type UserId } from "../protocol/ids.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../protocol/json.ts";
@@ -60,7 +60,7 @@ export class FederationInbox {
   /** Transactions that have come and are not done, with the time when they came. */
   readonly #staged = new Set<{ readonly pdus: number; readonly cameAt: number }>();
   /** How long events take from their coming to their being stored or refused, in seconds. */
-  readonly times = new Spread([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]);
+  readonly times = new Spread(WAIT_SECONDS);
 
   constructor(deps: FederationInboxDeps) {
     this.#deps = deps;
@@ -88,7 +88,7 @@ export class FederationInbox {
     } finally {
       this.#staged.delete(staged);
       const seconds = (this.#deps.clock.monotonic() - staged.cameAt) / 1_000;
-      for (let i = 0; i < staged.pdus; i++) this.times.observe(seconds);
+      this.times.observe(seconds, staged.pdus);
     }
   }
 

@@ -325,7 +325,7 @@ export class PresenceService implements AsyncDisposable {
         });
         if (this.#stop.signal.aborted) return;
         // Who begins to wait from here on reads the change by itself.
-        const users = notifier.waiting === 0 ? [] : await selectLocalUsersSharingRoom(db, {
+        const users = notifier.users === 0 ? [] : await selectLocalUsersSharingRoom(db, {
           userIds: changed.map(([userId]) => userId),
           except: settings.excludedRooms,
         });

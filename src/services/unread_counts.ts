@@ -10,6 +10,7 @@
  */
 import { LruCache } from "../lib/lru.ts";
 import { ReadCache } from "../lib/read_cache.ts";
+import { inTurns } from "../lib/turn.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { Db } from "../storage/database.ts";
 import { countNotifications, type ThreadCount } from "../storage/notifications.ts";
@@ -139,7 +140,7 @@ export class UnreadCounter {
   /** Counts in many rooms of a user at once, so that counting in each of them finds all in memory. */
   async prepare({ userId, upTo, rooms }: UnreadBatchQuery): Promise<void> {
     const joinedAt = new Map(rooms.map((room) => [room.roomNid, room.joinedAt]));
-    for (const roomNids of chunksOf([...joinedAt.keys()], ROOMS_AT_ONCE)) {
+    for await (const roomNids of inTurns([...joinedAt.keys()], ROOMS_AT_ONCE)) {
       await this.#prepareReads(userId, roomNids);
       const generations = new Map<number, number>();
       const unread = new Map<number, ReadPositions>();
@@ -246,10 +247,6 @@ export class UnreadCounter {
     }
     return counts;
   }
-}
-
-function* chunksOf<T>(items: readonly T[], size: number): Generator<readonly T[]> {
-  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);
 }
 
 function keyOf({ userId, roomNid }: { userId: UserId; roomNid: number }): string {

@@ -3,6 +3,7 @@
  * stays locked meanwhile: so BEGIN goes out in front of the first statement, rows that are written at the same time go
  * together, and COMMIT follows the last writes without waiting for their answers.
  */
+import { waitForAll } from "../lib/wait_for_all.ts";
 import type { Tx } from "./database.ts";
 import { DatabaseError } from "./database_error.ts";
 import { bindStatement, type PostgresConnection } from "./postgres_connection.ts";
@@ -70,7 +71,7 @@ class PostgresTx implements Tx {
   }
 
   async runMany(queries: readonly Sql[]): Promise<void> {
-    await settled(queries.map((query) => this.#query(query)));
+    await waitForAll(queries.map((query) => this.#query(query)));
   }
 
   writeTogether<Row>(writer: RowWriter<Row>, rows: readonly Row[]): Promise<void> {
@@ -102,7 +103,7 @@ class PostgresTx implements Tx {
     this.end();
     if (this.#unsent !== null) throw this.#unsent.error;
     const tag = this.#begin === null ? Promise.resolve("COMMIT") : this.#connection.command("COMMIT");
-    await settled([...this.#unanswered, tag]);
+    await waitForAll([...this.#unanswered, tag]);
     if (await tag !== "COMMIT") throw new DatabaseError("driver", "The transaction failed before its end");
   }
 
@@ -145,12 +146,5 @@ class PostgresTx implements Tx {
 
   #assertOpen(): void {
     if (this.#hasEnded) throw new DatabaseError("driver", "The transaction has ended");
-  }
-}
-
-/** Waits for all, so that nothing of them is under way any more; throws what the first that failed threw. */
-async function settled(promises: readonly Promise<unknown>[]): Promise<void> {
-  for (const result of await Promise.allSettled(promises)) {
-    if (result.status === "rejected") throw result.reason;
   }
 }

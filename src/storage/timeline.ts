@@ -237,26 +237,6 @@ export async function selectStateDeltas(
   }
 }
 
-/** Returns how one piece of a room's state changed in `(after, upTo]`, oldest first. */
-export async function selectDeltasOfKey(
-  db: Db,
-  { roomNid, type, stateKey, after, upTo }: {
-    roomNid: number;
-    type: string;
-    stateKey: string;
-    after: number;
-    upTo: number;
-  },
-): Promise<StateDelta[]> {
-  const rows = await db.all<DeltaRow>(sql`
-    SELECT position, type, state_key, event_nid, prev_event_nid FROM state_deltas
-    WHERE room_nid = ${roomNid} AND position > ${after} AND position <= ${upTo}
-      AND type = ${type} AND state_key = ${stateKey}
-    ORDER BY position
-    LIMIT ${DELTA_PAGE}`);
-  return rows.map(toStateDelta);
-}
-
 /** Which device sent an event, and under which transaction id. */
 export interface TransactionRow {
   readonly eventNid: number;

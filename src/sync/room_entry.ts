@@ -1,9 +1,8 @@
 /** One room of a sync response, as text. */
 import { type EventFilter, matchesRoom } from "../protocol/filter.ts";
-import type { UserId } from "../protocol/ids.ts";
 import type { EventStore } from "../rooms/event_store.ts";
 import type { LocalMembership } from "../rooms/local_memberships.ts";
-import { type Bundler, membershipsOf } from "../rooms/pagination.ts";
+import type { Bundler } from "../rooms/pagination.ts";
 import type { EventRenderer } from "../rooms/renderer.ts";
 import type { StickyEvents } from "../rooms/sticky_events.ts";
 import type { StoredEvent } from "../rooms/types.ts";
@@ -22,6 +21,7 @@ import {
 import type { RoomEnd, SharedEnds, SharedEvents } from "./shared_ends.ts";
 import type { SharedText } from "./shared_news.ts";
 import { type Summaries, summaryText } from "./summaries.ts";
+import { timelineTexts } from "./timeline_texts.ts";
 import { readTimeline, type Timeline, type TimelineDeps, timelineLimit } from "./timelines.ts";
 import { renderViewOf, type RoomPart, type SyncView } from "./types.ts";
 
@@ -205,7 +205,7 @@ async function readPart(
 }
 
 async function eventsText(
-  { renderer, bundle, ends }: RoomEntryDeps,
+  deps: RoomEntryDeps,
   { view, timeline, state, end, endState }: {
     view: SyncView;
     timeline: Timeline;
@@ -216,16 +216,10 @@ async function eventsText(
   },
 ): Promise<string> {
   const renderView = renderViewOf(view);
-  const shown = timeline.events.map(({ stored }) => stored);
-  const userId: UserId = view.requester.userId;
-  const relations = timeline.limited ? await bundle?.(shown, userId) : undefined;
-  const timelineView = { ...renderView, memberships: membershipsOf(timeline.events) };
-  const events = end !== null && (relations?.size ?? 0) === 0
-    ? await ends.texts(end.shown, timelineView)
-    : await renderer.render(shown, { ...timelineView, ...(relations && { relations }) });
+  const events = await timelineTexts(deps, { timeline, end, userId: view.requester.userId, view: renderView });
   const stateView = { ...renderView, previous: false };
-  const stateTexts = endState === null ? [] : await ends.texts(endState, stateView);
-  stateTexts.push(...await renderer.render(state, stateView));
+  const stateTexts = endState === null ? [] : await deps.ends.texts(endState, stateView);
+  stateTexts.push(...await deps.renderer.render(state, stateView));
   const prevBatch = formatRoomToken(timeline.prev);
   return `"timeline":{"events":[${events.join(",")}],"limited":${timeline.limited},"prev_batch":"${prevBatch}"},` +
     `"${view.stateAfter ?? "state"}":{"events":[${stateTexts.join(",")}]}`;

@@ -6,20 +6,18 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import { LruCache } from "../lib/lru.ts";
-import { parseRoomEventFilter } from "../protocol/filter.ts";
 import type { UserId } from "../protocol/ids.ts";
 import type { LocalMembership } from "../rooms/local_memberships.ts";
 import { membershipsOf } from "../rooms/pagination.ts";
 import { type EventParts, type EventRenderer, joinParts, type RenderView } from "../rooms/renderer.ts";
 import type { StateReader } from "../rooms/state_reader.ts";
 import type { StoredEvent } from "../rooms/types.ts";
-import type { Visibility, VisibleEvent } from "../rooms/visibility.ts";
-import { readTimeline, type Timeline, type TimelineDeps } from "./timelines.ts";
+import { type MembersTimelineDeps, readForMembers } from "./members_timeline.ts";
+import { limitFilter, type Timeline } from "./timelines.ts";
 import type { RoomPart } from "./types.ts";
 
 /** What shared ends are made from. */
-export interface SharedEndsDeps extends Omit<TimelineDeps, "visibility"> {
-  readonly visibility: Visibility;
+export interface SharedEndsDeps extends MembersTimelineDeps {
   readonly state: StateReader;
   readonly renderer: EventRenderer;
   readonly clock: Clock;
@@ -150,7 +148,7 @@ export class SharedEnds {
     const { events, timelines, renderer, state } = this.#deps;
     const { redactedStates } = events;
     const { revision } = timelines;
-    const timeline = await this.#read(part, limit);
+    const timeline = await readForMembers(this.#deps, { part, filter: limitFilter(limit) });
     const last = timeline?.events[timeline.events.length - 1];
     // They follow one another up to the state of now, so who is a member now was one at each of them.
     if (timeline === null || last === undefined) return null;
@@ -170,24 +168,4 @@ export class SharedEnds {
       states: new Map(),
     };
   }
-
-  /** Reads the timeline as anybody sees it who is joined at each of its events; null where that is not all there is to it. */
-  async #read(part: RoomPart, limit: number): Promise<Timeline | null> {
-    const { filter } = parseRoomEventFilter({ limit });
-    if (filter === null) return null;
-    let isPlain = true;
-    const shared = (stored: readonly StoredEvent[]): Promise<VisibleEvent[]> => {
-      if (!stored.every((one) => isPlainEvent(one) && !this.#deps.visibility.isExpired(one))) isPlain = false;
-      return Promise.resolve(stored.map((one) => ({ stored: one, membership: "join" as const })));
-    };
-    const viewer = { userId: null, isMember: true, upTo: null, ignored: new Set<string>() };
-    const timeline = await readTimeline({ ...this.#deps, visibility: { filter: shared } }, { part, filter, viewer });
-    return isPlain && timeline.isWhole ? timeline : null;
-  }
-}
-
-/** Whether a redaction is shown may change. */
-function isPlainEvent({ event, isRejected, isSoftFailed, isOutlier, position, stateBefore }: StoredEvent): boolean {
-  return !isRejected && !isSoftFailed && !isOutlier && position !== null && stateBefore !== null &&
-    event.type !== "m.room.redaction";
 }

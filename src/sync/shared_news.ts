@@ -11,11 +11,11 @@ import type { LocalMembership } from "../rooms/local_memberships.ts";
 import { membershipsOf } from "../rooms/pagination.ts";
 import { type EventParts, joinParts } from "../rooms/renderer.ts";
 import type { StoredEvent } from "../rooms/types.ts";
-import type { Visibility, VisibleEvent } from "../rooms/visibility.ts";
+import type { Visibility } from "../rooms/visibility.ts";
 import { formatRoomToken } from "../streams/tokens.ts";
+import { readForMembers } from "./members_timeline.ts";
 import type { RoomEntryDeps } from "./room_entry.ts";
 import { readSharedState, takeUnsent } from "./room_states.ts";
-import { readTimeline, type Timeline } from "./timelines.ts";
 import type { RoomPart, SyncView } from "./types.ts";
 
 /** What shared news is made from. */
@@ -147,8 +147,9 @@ export class SharedNews {
     if (after === null || (deps.timelines.lastPosition(roomNid) ?? Infinity) > upTo) return null;
     const deltas = await deps.timelines.deltas({ roomNid, after, upTo });
     if (deps.summaries.isAffectedBy(deltas)) return null;
-    const timeline = await readForMembers(deps, { view, part });
-    if (timeline === null) return null;
+    const filter = view.filter.room.timeline;
+    const timeline = await readForMembers(deps, { part, filter, isAlike: isNoMember });
+    if (timeline === null || timeline.limited) return null;
     // Who is in the room now, and was when the events came, was so at each of them: they follow one another.
     const end = timeline.events[timeline.events.length - 1]?.stored.stateAfter ?? null;
     if (end !== null && end !== await deps.state.currentRoot(roomId)) return null;
@@ -176,24 +177,7 @@ export class SharedNews {
   }
 }
 
-/** Reads a timeline as anybody sees it who is joined at each of its events; null where that is not all there is to it. */
-async function readForMembers(
-  deps: SharedNewsDeps,
-  { view, part }: { view: SyncView; part: RoomPart },
-): Promise<Timeline | null> {
-  let isPlain = true;
-  const filter = (events: readonly StoredEvent[]): Promise<VisibleEvent[]> => {
-    if (!events.every((stored) => isPlainEvent(stored) && !deps.visibility.isExpired(stored))) isPlain = false;
-    return Promise.resolve(events.map((stored) => ({ stored, membership: "join" as const })));
-  };
-  const viewer = { userId: null, isMember: true, upTo: null, ignored: new Set<string>() };
-  const query = { part, filter: view.filter.room.timeline, viewer };
-  const timeline = await readTimeline({ ...deps, visibility: { filter } }, query);
-  return isPlain && !timeline.limited && timeline.isWhole ? timeline : null;
-}
-
-/** Memberships are not the same for all, and whether a redaction is shown may change. */
-function isPlainEvent({ event, isRejected, isSoftFailed, isOutlier, position, stateBefore }: StoredEvent): boolean {
-  return !isRejected && !isSoftFailed && !isOutlier && position !== null && stateBefore !== null &&
-    event.type !== "m.room.member" && event.type !== "m.room.redaction";
+/** Memberships are not the same for all. */
+function isNoMember({ event }: StoredEvent): boolean {
+  return event.type !== "m.room.member";
 }

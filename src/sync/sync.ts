@@ -8,7 +8,7 @@
 import { matchesRoom } from "../protocol/filter.ts";
 import type { RoomId, UserId } from "../protocol/ids.ts";
 import { Tally } from "../lib/tally.ts";
-import type { Measure } from "../storage/work_meters.ts";
+import { type Measure, unmeasured } from "../storage/work_meters.ts";
 import type { SentMembers } from "../rooms/lazy_members.ts";
 import type { JoinPositions } from "../rooms/join_positions.ts";
 import type { LocalMembership, LocalMemberships, UserRooms } from "../rooms/local_memberships.ts";
@@ -138,8 +138,8 @@ export class SyncService {
   }
 
   #attempt(request: SyncRequest): Promise<Answer> {
-    const { measure } = this.#deps;
-    return measure === undefined ? this.#make(request) : measure("sync", () => this.#make(request));
+    const { measure = unmeasured } = this.#deps;
+    return measure("sync", () => this.#make(request));
   }
 
   async #make(request: SyncRequest): Promise<Answer> {

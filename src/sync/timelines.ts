@@ -1,5 +1,5 @@
 /** The timeline of a room in one sync: the last events that the filter and the history visibility let through. */
-import type { EventFilter } from "../protocol/filter.ts";
+import { type EventFilter, parseRoomEventFilter } from "../protocol/filter.ts";
 import type { EventStore } from "../rooms/event_store.ts";
 import type { RoomTimelines } from "../rooms/room_timelines.ts";
 import type { StoredEvent } from "../rooms/types.ts";
@@ -40,6 +40,13 @@ const FILTERED_CHUNK = 100;
 /** Returns how many events of a room's timeline a filter asks for. */
 export function timelineLimit(filter: EventFilter): number {
   return filter.matchesNone ? 0 : Math.min(filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+}
+
+/** Returns the filter that lets all events through, up to so many. */
+export function limitFilter(limit: number): EventFilter {
+  const { filter, error } = parseRoomEventFilter({ limit });
+  if (filter === null) throw new Error(error);
+  return filter;
 }
 
 /** Reads a room's timeline. */

@@ -4,13 +4,13 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
-import type { Histogram } from "../lib/metrics.ts";
+import type { Spread } from "../lib/tally.ts";
 
 /** What the monitor is built from. */
 export interface LoopMonitorDeps {
   readonly clock: Clock;
   readonly log: Logger;
-  readonly held: Histogram;
+  readonly held: Spread;
 }
 
 const EVERY_MS = 100;

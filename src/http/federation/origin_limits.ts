@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../lib/clock.ts";
 import { Semaphore } from "../../lib/semaphore.ts";
-import { Spread } from "../../lib/tally.ts";
+import { Spread, WAIT_SECONDS } from "../../lib/tally.ts";
 import { limitExceeded } from "../../protocol/errors.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 
@@ -36,7 +36,7 @@ export class OriginLimits {
   /** Requests that were delayed, and those that were refused. */
   readonly counts = { slept: 0, rejected: 0 };
   /** How long requests waited for their turn, in seconds. */
-  readonly waits = new Spread([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]);
+  readonly waits = new Spread(WAIT_SECONDS);
 
   constructor({ options, clock }: { options: OriginLimitOptions; clock: Clock }) {
     this.#options = options;

@@ -1,11 +1,11 @@
 /** Reads and write transactions. */
 import type { Clock } from "../../lib/clock.ts";
 import type { Metrics } from "../../lib/metrics.ts";
-import { Spread } from "../../lib/tally.ts";
+import { Spread, WORK_SECONDS } from "../../lib/tally.ts";
 import type { Database, Tx } from "../../storage/database.ts";
 import type { Sql } from "../../storage/sql.ts";
 
-const TIMES = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const TIMES = [0.0005, ...WORK_SECONDS];
 
 interface Figures {
   readonly desc: string;

@@ -1,19 +1,18 @@
 /** Events as they are written. */
 import type { Metrics } from "../../lib/metrics.ts";
-import { Spread, Tally } from "../../lib/tally.ts";
+import { NUMBER_RANGES, Spread, Tally } from "../../lib/tally.ts";
 import { type ServerName, serverNameOf } from "../../protocol/ids.ts";
 import type { PersistedBatch, PersistHandler } from "../../rooms/pending.ts";
+import { addTally } from "./tallies.ts";
 
 const SIZES = [1, 2, 5, 10, 20, 50, 100, 500];
-/** Synapse's. */
-const ENDS = [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500];
 const MAX_TYPE_LENGTH = 50;
 
 /** Returns what is told of each batch. */
 export function persistMeter(metrics: Metrics, serverName: ServerName): PersistHandler {
   const counts = { events: 0, softFailed: 0, notified: 0, stateChanges: 0 };
   const separate = new Tally("type", "origin_type");
-  const spreads = { sizes: new Spread(SIZES), ends: new Spread(ENDS), staleEnds: new Spread(ENDS) };
+  const spreads = { sizes: new Spread(SIZES), ends: new Spread(NUMBER_RANGES), staleEnds: new Spread(NUMBER_RANGES) };
   addMetrics(metrics, { counts, separate, spreads });
 
   const note = ({ events, ends }: PersistedBatch) => {
@@ -50,14 +49,11 @@ function addMetrics(
 ): void {
   const events = "synapse_storage_events_";
   metrics.counted({ name: `${events}persisted_events_total`, help: "Events written" }, () => counts.events);
-  metrics.counted(
-    {
-      name: `${events}persisted_events_sep_total`,
-      help: "Events written, by type and by whether they are of this server's users",
-      labels: separate.labels,
-    },
-    () => separate.read(),
-  );
+  addTally(metrics, {
+    name: `${events}persisted_events_sep_total`,
+    help: "Events written, by type and by whether they are of this server's users",
+    tally: separate,
+  });
   metrics.counted({ name: `${events}state_delta_total`, help: "Changes of rooms' states" }, () => counts.stateChanges);
   metrics.counted(
     { name: "synapse_notifier_notified_events_total", help: "Events that users are told of" },

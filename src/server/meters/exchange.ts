@@ -3,6 +3,7 @@ import type { Metrics } from "../../lib/metrics.ts";
 import { Tally } from "../../lib/tally.ts";
 import type { ServerName } from "../../protocol/ids.ts";
 import type { ExchangedTransaction } from "../../workers/federation_sender.ts";
+import { addTally } from "./tallies.ts";
 
 /** Where those who exchange transactions tell of them. */
 export interface ExchangeMeter {
@@ -23,14 +24,11 @@ export function exchangeMeter(metrics: Metrics, domains: ReadonlySet<string>): E
     edus: counter("synapse_federation_client_sent_edus_total", "EDUs that other servers took"),
   };
   const types = new Tally("type");
-  metrics.counted(
-    {
-      name: "synapse_federation_client_sent_edus_by_type_total",
-      help: "EDUs that other servers took, by type",
-      labels: ["type"],
-    },
-    () => types.read(),
-  );
+  addTally(metrics, {
+    name: "synapse_federation_client_sent_edus_by_type_total",
+    help: "EDUs that other servers took, by type",
+    tally: types,
+  });
   const received = {
     transactions: counter("synapse_ts_federation_received_transactions_total", "Transactions of other servers"),
     pdus: counter("synapse_federation_server_received_pdus_total", "Events that other servers sent"),

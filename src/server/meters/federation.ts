@@ -3,6 +3,7 @@ import type { Metrics } from "../../lib/metrics.ts";
 import { countOtherServers } from "../../storage/federation_rooms.ts";
 import type { Parts } from "../parts.ts";
 import { remembered } from "./remembered.ts";
+import { addTally } from "./tallies.ts";
 
 /** Counting all servers takes a while. */
 const SERVERS_LIFETIME_MS = 60_000;
@@ -26,22 +27,17 @@ export function addFederationMetrics(metrics: Metrics, parts: Parts): void {
 
 function addClient(metrics: Metrics, { federation: { client } }: Parts): void {
   const requests = "synapse_http_matrixfederationclient_";
-  metrics.counted(
-    { name: `${requests}requests_total`, help: "Requests to other servers, every try", labels: client.requests.labels },
-    () => client.requests.read(),
-  );
-  metrics.counted(
-    { name: `${requests}responses_total`, help: "Their answers", labels: client.responses.labels },
-    () => client.responses.read(),
-  );
-  metrics.counted(
-    {
-      name: "synapse_federation_client_sent_queries_total",
-      help: "Questions to other servers about users, devices and aliases",
-      labels: client.queries.labels,
-    },
-    () => client.queries.read(),
-  );
+  addTally(metrics, {
+    name: `${requests}requests_total`,
+    help: "Requests to other servers, every try",
+    tally: client.requests,
+  });
+  addTally(metrics, { name: `${requests}responses_total`, help: "Their answers", tally: client.responses });
+  addTally(metrics, {
+    name: "synapse_federation_client_sent_queries_total",
+    help: "Questions to other servers about users, devices and aliases",
+    tally: client.queries,
+  });
   metrics.spread(
     { name: "synapse_ts_federation_client_response_time_seconds", help: "Time until other servers answer" },
     () => client.times,
@@ -78,14 +74,11 @@ function addSending(metrics: Metrics, { exchange: { sender }, rooms: { outbox } 
 }
 
 function addReceiving(metrics: Metrics, { exchange: { inbox }, federationRooms: { queries } }: Parts): void {
-  metrics.counted(
-    {
-      name: "synapse_federation_server_received_queries_total",
-      help: "Questions of other servers about profiles and aliases",
-      labels: queries.received.labels,
-    },
-    () => queries.received.read(),
-  );
+  addTally(metrics, {
+    name: "synapse_federation_server_received_queries_total",
+    help: "Questions of other servers about profiles and aliases",
+    tally: queries.received,
+  });
   metrics.spread(
     {
       name: "synapse_federation_server_pdu_process_time",

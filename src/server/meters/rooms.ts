@@ -1,14 +1,13 @@
 /** Rooms, streams, followers, sync, caches. */
 import { namedCaches } from "../../lib/lru.ts";
 import type { Metrics } from "../../lib/metrics.ts";
-import { Spread } from "../../lib/tally.ts";
+import { NUMBER_RANGES, Spread } from "../../lib/tally.ts";
 import { countRoomsByEnds } from "../../storage/rooms.ts";
 import { STREAMS } from "../../streams/notifier.ts";
 import type { Parts } from "../parts.ts";
 import { remembered } from "./remembered.ts";
+import { addTally } from "./tallies.ts";
 
-/** Synapse's. */
-const ENDS = [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500];
 /** All rooms are looked at. */
 const ENDS_LIFETIME_MS = 600_000;
 
@@ -61,14 +60,11 @@ function addStreams(metrics: Metrics, { core: { notifier }, push, social }: Part
   );
   metrics.gauge({ name: "synapse_notifier_listeners", help: "Requests that wait for news" }, () => notifier.waiting);
   metrics.gauge({ name: "synapse_notifier_users", help: "Users whose requests wait for news" }, () => notifier.users);
-  metrics.counted(
-    {
-      name: "synapse_notifier_users_woken_by_stream_total",
-      help: "Users whose waiting requests went on, by what was new",
-      labels: notifier.woken.labels,
-    },
-    () => notifier.woken.read(),
-  );
+  addTally(metrics, {
+    name: "synapse_notifier_users_woken_by_stream_total",
+    help: "Users whose waiting requests went on, by what was new",
+    tally: notifier.woken,
+  });
 }
 
 function addState(metrics: Metrics, { core: { db, clock }, rooms: { engine } }: Parts): void {
@@ -92,7 +88,7 @@ function addState(metrics: Metrics, { core: { db, clock }, rooms: { engine } }: 
   metrics.gaugeSpread(
     { name: "synapse_forward_extremities", help: "Rooms by the number of ends of their graph" },
     async () => {
-      const spread = new Spread(ENDS);
+      const spread = new Spread(NUMBER_RANGES);
       for (const { ends: count, rooms } of await ends()) spread.observe(count, rooms);
       return spread;
     },
@@ -100,14 +96,11 @@ function addState(metrics: Metrics, { core: { db, clock }, rooms: { engine } }: 
 }
 
 function addSync(metrics: Metrics, { sync: { sync, slidingSync } }: Parts): void {
-  metrics.counted(
-    {
-      name: "synapse_handlers_sync_nonempty_total",
-      help: "Answers to /sync that held something",
-      labels: sync.nonempty.labels,
-    },
-    () => sync.nonempty.read(),
-  );
+  addTally(metrics, {
+    name: "synapse_handlers_sync_nonempty_total",
+    help: "Answers to /sync that held something",
+    tally: sync.nonempty,
+  });
   metrics.spread(
     {
       name: "synapse_sliding_sync_processing_time",

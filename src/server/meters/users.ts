@@ -6,6 +6,7 @@ import { countPushers } from "../../storage/pushers.ts";
 import { countActiveUsers } from "../../storage/users.ts";
 import type { Parts } from "../parts.ts";
 import { remembered } from "./remembered.ts";
+import { addTally } from "./tallies.ts";
 
 const MINUTE_MS = 60_000;
 /** Apps are told apart for those that most use; anybody can make up names of others. */
@@ -20,13 +21,6 @@ export function addUserMetrics(metrics: Metrics, parts: Parts): void {
   addPresence(metrics, parts);
   addPushes(metrics, parts);
   addAppservices(metrics, parts);
-}
-
-function addTally(
-  metrics: Metrics,
-  { name, help, tally }: { name: string; help: string; tally: Tally<string> },
-): void {
-  metrics.counted({ name, help, labels: tally.labels }, () => tally.read());
 }
 
 function addAccounts(metrics: Metrics, { core: { db, clock, mail }, accounts }: Parts): void {

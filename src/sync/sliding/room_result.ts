@@ -1,10 +1,9 @@
 /** One room of a sliding sync response, as text. Spec: MSC4186, "RoomResult". */
-import { type EventFilter, parseRoomEventFilter } from "../../protocol/filter.ts";
 import { stateKeyOf } from "../../protocol/event.ts";
 import type { UserId } from "../../protocol/ids.ts";
 import { isJsonObject } from "../../protocol/json.ts";
 import type { JoinPositions } from "../../rooms/join_positions.ts";
-import { type Bundler, membershipsOf } from "../../rooms/pagination.ts";
+import type { Bundler } from "../../rooms/pagination.ts";
 import type { EventRenderer, RenderView } from "../../rooms/renderer.ts";
 import type { RoomReaders } from "../../rooms/room_access.ts";
 import type { Viewer } from "../../rooms/visibility.ts";
@@ -15,7 +14,8 @@ import type { NotificationsProvider } from "../providers.ts";
 import type { RoomEnd, SharedEnds, SharedEvents } from "../shared_ends.ts";
 import { endRootOf, type RoomStatesDeps } from "../room_states.ts";
 import type { Summaries } from "../summaries.ts";
-import { readTimeline, type Timeline, type TimelineDeps } from "../timelines.ts";
+import { timelineTexts } from "../timeline_texts.ts";
+import { limitFilter, readTimeline, type Timeline, type TimelineDeps } from "../timelines.ts";
 import type { RoomPart } from "../types.ts";
 import { countUnread, peekUnread } from "../unread.ts";
 import type { BumpStamps } from "./bump_stamps.ts";
@@ -296,15 +296,10 @@ async function stateText(
 
 async function timelineText(deps: RoomResultDeps, { view, timeline, record, end }: Inside): Promise<string> {
   const { userId } = view.request.requester;
-  const shown = timeline.events.map(({ stored }) => stored);
-  const relations = timeline.limited ? await deps.bundle?.(shown, userId) : undefined;
-  const asked = { ...renderView(view, true), memberships: membershipsOf(timeline.events) };
-  const texts = end !== null && (relations?.size ?? 0) === 0
-    ? await deps.ends.texts(end.shown, asked)
-    : await deps.renderer.render(shown, { ...asked, ...(relations && { relations }) });
+  const texts = await timelineTexts(deps, { timeline, end, userId, view: renderView(view, true) });
   if (texts.length === 0 && !timeline.limited && record !== null) return "";
   const since = view.since?.events ?? Infinity;
-  const live = shown.filter(({ position }) => (position ?? 0) > since).length;
+  const live = timeline.events.filter(({ stored: { position } }) => (position ?? 0) > since).length;
   const prevBatch = formatRoomToken(timeline.prev);
   return `,"timeline":[${texts.join(",")}],"limited":${timeline.limited},"num_live":${live},` +
     `"prev_batch":"${prevBatch}"`;
@@ -312,10 +307,4 @@ async function timelineText(deps: RoomResultDeps, { view, timeline, record, end 
 
 function renderView({ request }: SlidingView, previous: boolean): RenderView {
   return { requester: request.requester, roomId: false, previous };
-}
-
-function limitFilter(limit: number): EventFilter {
-  const { filter, error } = parseRoomEventFilter({ limit });
-  if (filter === null) throw new Error(error);
-  return filter;
 }

@@ -6,7 +6,7 @@
  * it is told when they are matched again. Only an attempt that is answered changes what the connection remembers.
  */
 import type { Clock } from "../../lib/clock.ts";
-import { Spread } from "../../lib/tally.ts";
+import { Spread, WORK_SECONDS } from "../../lib/tally.ts";
 import { type Measure, unmeasured } from "../../storage/work_meters.ts";
 import type { UserId } from "../../protocol/ids.ts";
 import type { DecideInvite } from "../../rooms/invite_rules.ts";
@@ -58,7 +58,6 @@ interface Attempt {
 
 /** The longest a request may wait, in milliseconds. */
 const MAX_TIMEOUT_MS = 10 * 60 * 1_000;
-const TIMES = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** Others get a turn after that many rooms. */
 const ROOMS_A_TURN = 50;
 /** The ids of the rooms in a window are listed up to that many. */
@@ -68,7 +67,7 @@ const MAX_LISTED_ROOMS = 100;
 export class SlidingSyncService {
   readonly #deps: SlidingSyncDeps;
   /** How long making answers takes, in seconds, for first requests of a connection and later ones. */
-  readonly times = { initial: new Spread(TIMES), incremental: new Spread(TIMES) };
+  readonly times = { initial: new Spread(WORK_SECONDS), incremental: new Spread(WORK_SECONDS) };
 
   constructor(deps: SlidingSyncDeps) {
     this.#deps = deps;
