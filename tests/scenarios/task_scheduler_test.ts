@@ -13,6 +13,7 @@ class Workshop implements AsyncDisposable {
   readonly began: string[] = [];
   mostAtOnce = 0;
   #atOnce = 0;
+  #next = Promise.withResolvers<void>();
   readonly #gates = new Map<string, PromiseWithResolvers<void>>();
 
   constructor(db: Database) {
@@ -23,6 +24,8 @@ class Workshop implements AsyncDisposable {
       this.tasks.register(action, async ({ id, params }, { signal }) => {
         this.began.push(String(params["name"] ?? id));
         this.mostAtOnce = Math.max(this.mostAtOnce, ++this.#atOnce);
+        this.#next.resolve();
+        this.#next = Promise.withResolvers();
         const { promise: stopped, resolve } = Promise.withResolvers<void>();
         signal.addEventListener("abort", () => resolve());
         if (signal.aborted) resolve();
@@ -36,6 +39,11 @@ class Workshop implements AsyncDisposable {
     const gate = this.#gates.get(name) ?? Promise.withResolvers<void>();
     this.#gates.set(name, gate);
     return gate;
+  }
+
+  /** Resolves once so many tasks have begun. */
+  async untilBegan(count: number): Promise<void> {
+    while (this.began.length < count) await this.#next.promise;
   }
 
   open(name: string): void {
@@ -100,6 +108,8 @@ testEachDatabase("other tasks on the same thing wait for each other, and hold up
   const other = await tasks.schedule(dig("yard", "yard"));
   workshop.open("yard");
   await other.ended;
+  // Whether the first of the others or this one begins first is not said.
+  await workshop.untilBegan(2);
   assert.equal(workshop.began.filter((name) => name !== "yard").length, 1);
   workshop.mostAtOnce = 0;
   for (const name of names) workshop.open(name);
