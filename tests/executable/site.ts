@@ -18,6 +18,8 @@ export type Json = Record<string, unknown>;
 export class Site implements AsyncDisposable {
   readonly #folder: string;
   readonly #port = freePort();
+  /** Those of all listeners. */
+  #ports = [this.#port];
   #server: RunningProcess | null = null;
 
   constructor(folder: string) {
@@ -53,11 +55,12 @@ export class Site implements AsyncDisposable {
     }];
     // JSON is YAML: a second file replaces the generated listeners.
     const text = JSON.stringify({ listeners: [...listeners, ...more], ...options });
+    this.#ports = [this.#port, ...more.map(({ port }) => Number(port))];
     await Deno.writeTextFile(this.path("port.yaml"), text);
     return result;
   }
 
-  /** Starts the server and returns how long it took to answer. */
+  /** Starts the server and returns how long it took to listen on all its ports, which it opens one after another. */
   async serve(): Promise<number> {
     const started = performance.now();
     this.#server = new RunningProcess(EXECUTABLE, {
@@ -70,7 +73,7 @@ export class Site implements AsyncDisposable {
     const died = exited.then((code) => {
       throw new Error(`serve ended with ${code}: ${this.#server?.stderr}`);
     });
-    await Promise.race([waitForPort(this.#port), died]);
+    await Promise.race([Promise.all(this.#ports.map((port) => waitForPort(port))), died]);
     died.catch(() => {});
     return performance.now() - started;
   }
